@@ -1,0 +1,22 @@
+//! The page's side: [`Client`] composes the connection, its outbox and its feed; [`Orders`] is the order set over
+//! opaque handles; [`Leases`] counts holders.
+
+mod backoff;
+mod core;
+mod dial;
+mod feed;
+mod io;
+mod lease;
+mod live;
+mod orders;
+mod outbox;
+mod pace;
+
+pub use self::core::{Client, Freshness, Stats};
+pub use io::{
+    Answer, AttemptId, Closed, Command, Config, ConnectionState, EpochRef, Failure, Head, Input, Notice, Output,
+    PageEvent, Timer, Token, TokenAnswer, TokenReason, WaiterId,
+};
+pub use lease::{LeaseId, LeaseInput, LeaseOutput, Leases};
+pub use orders::{Change, OrderView, Orders, Patch, Source, Update, UpdateAction};
+pub use outbox::{EntryState, EntryView};

@@ -1,0 +1,103 @@
+//! Every bound of the wire, one constant each (`docs/protocol.md`, Limits).
+
+/// What `auth:success` tells a client to pace itself by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Commands a second, sustained.
+    pub rate_per_s: u32,
+    /// Commands at once.
+    pub burst: u32,
+    /// Bytes of one message.
+    pub max_message: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { rate_per_s: RATE_PER_S, burst: RATE_BURST, max_message: MAX_MESSAGE }
+    }
+}
+
+/// Commands a second and connection.
+pub const RATE_PER_S: u32 = 20;
+/// Commands at once and connection.
+pub const RATE_BURST: u32 = 100;
+/// Bytes of a message in, after reassembly.
+pub const MAX_MESSAGE: u32 = 64 * 1024;
+/// Bytes of the one message a connection may send before it is authenticated.
+pub const MAX_MESSAGE_BEFORE_AUTH: usize = 16 * 1024;
+/// Objects in one array a client sends.
+pub const MAX_BATCH_IN: usize = 100;
+/// Nesting of a message in.
+pub const MAX_DEPTH: usize = 32;
+/// Bytes of a token.
+pub const MAX_TOKEN: usize = 8 * 1024;
+/// Time a connection has to authenticate, ms.
+pub const AUTH_MS: u64 = 10_000;
+/// The heartbeat the relay announces, ms.
+pub const HEARTBEAT_MS: u64 = 15_000;
+/// Leeway after a token's end, ms.
+pub const TOKEN_LEEWAY_MS: u64 = 30_000;
+/// The longest life of a token, ms.
+pub const TOKEN_MAX_LIFE_MS: u64 = 30 * 24 * 3_600_000;
+/// Events in one turn of a connection.
+pub const TURN_EVENTS: usize = 64;
+/// Bytes in one turn of a connection, unless its first event is larger.
+pub const TURN_BYTES: usize = 128 * 1024;
+/// Bytes of one frame out.
+pub const MAX_FRAME_OUT: usize = 256 * 1024;
+/// Bytes of one part of a snapshot.
+pub const SNAPSHOT_PART_BYTES: usize = 128 * 1024;
+/// Fresh snapshots in a row before a connection that cannot keep up is closed 4008.
+pub const SNAPSHOTS_IN_A_ROW: u32 = 3;
+/// Frames in the queue of acks and pongs of one connection.
+pub const CONTROL_QUEUE: usize = 256;
+/// Time without write progress while bytes wait, ms.
+pub const WRITE_STALL_MS: u64 = 20_000;
+/// Events kept for resume.
+pub const TAIL_EVENTS: usize = 10_000;
+/// Bytes of events kept for resume.
+pub const TAIL_BYTES: usize = 64 * 1024 * 1024;
+/// Bytes of events kept in memory, a restaurant.
+pub const TAIL_MEMORY_BYTES: usize = 1024 * 1024;
+/// Bytes of events read from the store at once.
+pub const READ_CHUNK_BYTES: usize = 256 * 1024;
+/// Orders in the live set of a restaurant.
+pub const LIVE_ORDERS: usize = 5_000;
+/// Bytes of one order.
+pub const MAX_ORDER: usize = 32 * 1024;
+/// Time a final order stays in the live set, ms.
+pub const KEEP_FINAL_MS: u64 = 4 * 3_600_000;
+/// Least time between two `orders:archived` of a restaurant, ms.
+pub const ARCHIVE_EVERY_MS: u64 = 60_000;
+/// Time an applied command is remembered, ms.
+pub const DEDUPE_MS: u64 = 24 * 3_600_000;
+/// Applied commands remembered, a restaurant.
+pub const DEDUPE_COMMANDS: usize = 100_000;
+/// Appends waiting for the store.
+pub const APPEND_QUEUE: usize = 4_096;
+/// Appends in one commit.
+pub const COMMIT_APPENDS: usize = 512;
+/// Bytes in one commit.
+pub const COMMIT_BYTES: usize = 1024 * 1024;
+/// Time the writer collects a batch after its first append when others are in flight, ms.
+pub const COMMIT_WAIT_MS: u64 = 2;
+/// Pings a second and connection.
+pub const PINGS_PER_S: u32 = 2;
+/// Least time between two renewals of a connection, ms.
+pub const RENEWAL_EVERY_MS: u64 = 10_000;
+/// Least time between two syncs of a connection, ms.
+pub const SYNC_EVERY_MS: u64 = 5_000;
+/// Patterns in one subscription.
+pub const FILTER_PATTERNS: usize = 32;
+/// Characters of one pattern.
+pub const FILTER_PATTERN_CHARS: usize = 64;
+/// Items in one order.
+pub const ORDER_ITEMS: usize = 200;
+/// The largest quantity of one item.
+pub const ITEM_QUANTITY: u32 = 999;
+/// Bytes of an order's `metadata`.
+pub const ORDER_METADATA: usize = 4 * 1024;
+/// The least spread of reconnects after an abnormal close, ms.
+pub const RECONNECT_SPREAD_MS: u64 = 500;
+/// Reconnects a second that the spread aims at.
+pub const RECONNECTS_PER_S: u64 = 500;
