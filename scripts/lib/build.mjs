@@ -1,0 +1,115 @@
+// What is built, and when it need not be: each part is redone only when the content it is made from changed.
+
+import { createHash } from 'node:crypto';
+import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { join } from 'node:path';
+import { brotliCompressSync } from 'node:zlib';
+import { Failure, output, root, step } from './run.mjs';
+import { lockedVersion, npm } from './setup.mjs';
+
+const COMPILES = /Compiling|Downloading|Updating|Blocking/;
+
+let target;
+/** Cargo's target folder, which the environment may have moved. */
+export async function targetDir() {
+  target ??= JSON.parse((await output('cargo', ['metadata', '--no-deps', '--format-version', '1'])) ?? 'null')?.target_directory;
+  if (!target) throw new Failure('cargo cannot read the workspace: "cargo metadata" says why.');
+  return target;
+}
+
+/** Content of files and folders, in one number. */
+function fingerprint(paths, ...more) {
+  const hash = createHash('sha256');
+  const add = (path) => {
+    const full = join(root, path);
+    if (!existsSync(full)) return;
+    if (statSync(full).isDirectory()) {
+      for (const name of readdirSync(full).sort()) if (name !== 'node_modules') add(join(path, name));
+      return;
+    }
+    hash.update(`${path}\0`).update(readFileSync(full)).update('\0');
+  };
+  for (const path of paths) add(path);
+  return hash.update(JSON.stringify(more)).digest('hex');
+}
+
+/** Runs `make` unless `name` was made from the same inputs before and its `results` are still there. */
+async function unlessUpToDate(name, inputs, results, make) {
+  const stamps = join(await targetDir(), 'stamps');
+  const stamp = join(stamps, name);
+  const upToDate = existsSync(stamp) && readFileSync(stamp, 'utf8') === inputs && results.every((path) => existsSync(join(root, path)));
+  if (upToDate) return;
+  rmSync(stamp, { force: true });
+  await make();
+  mkdirSync(stamps, { recursive: true });
+  writeFileSync(stamp, inputs);
+}
+
+/** The relay; its path. */
+export async function buildRelay() {
+  await step({
+    what: 'Building the relay', usual: '4 min the first time', log: 'relay', when: COMPILES, tail: 40,
+    command: 'cargo', args: ['build', '--release', '-p', 'tautline-relay'],
+  });
+  return join(await targetDir(), 'release/tautline-relay');
+}
+
+const WASM_OPT = [
+  '-Oz', '--enable-bulk-memory', '--enable-nontrapping-float-to-int', '--enable-sign-ext', '--enable-mutable-globals',
+  '--enable-reference-types', '--enable-multivalue',
+];
+const GLUE = ['pkg/wasm/tautline.js', 'pkg/wasm/tautline.d.ts', 'pkg/wasm/tautline_bg.wasm'];
+
+/** The client: Rust to wasm, its glue, then as small as it gets. */
+async function buildWasm() {
+  await step({
+    what: 'Compiling the client to WebAssembly', usual: '1 min the first time', log: 'client', when: COMPILES, tail: 40,
+    command: 'cargo', args: ['build', '-p', 'tautline', '--target', 'wasm32-unknown-unknown', '--profile', 'wasm-release'],
+  });
+  const compiled = join(await targetDir(), 'wasm32-unknown-unknown/wasm-release/tautline.wasm');
+  const inputs = createHash('sha256').update(readFileSync(compiled)).update(`${lockedVersion('wasm-bindgen')} ${WASM_OPT}`).digest('hex');
+  await unlessUpToDate('wasm', inputs, GLUE, async () => {
+    await step({
+      what: 'Making its JavaScript glue', usual: '1 s', log: 'wasm-bindgen', tail: 10,
+      command: 'wasm-bindgen', args: ['--target', 'web', '--out-dir', 'pkg/wasm', '--out-name', 'tautline', compiled],
+    });
+    const wasm = join(root, 'pkg/wasm/tautline_bg.wasm');
+    const binaryen = join(createRequire(import.meta.url).resolve('binaryen/package.json'), '../bin/wasm-opt');
+    await step({
+      what: 'Making it small', usual: '20 s', log: 'wasm-opt', tail: 10,
+      command: process.execPath, args: [binaryen, wasm, '-o', wasm, ...WASM_OPT],
+    });
+    const strange = WebAssembly.Module.imports(new WebAssembly.Module(readFileSync(wasm))).find(({ module }) => module === 'env');
+    if (strange) throw new Failure(`The client imports "${strange.name}" from "env", which no browser has: a crate in it is not made for the web.`);
+  });
+}
+
+/** `pkg/`: the glue and the TypeScript layer over it. */
+export async function buildPackage() {
+  await buildWasm();
+  const inputs = fingerprint(['pkg/src', 'pkg/package.json', 'pkg/tsconfig.json', 'pkg/wasm', 'package-lock.json']);
+  await unlessUpToDate('package', inputs, ['pkg/dist'], async () => {
+    const [command, args] = npm('run', 'build', '-w', 'pkg');
+    await step({ what: 'Compiling the TypeScript layer', usual: '5 s', log: 'package', command, args, tail: 40 });
+  });
+}
+
+/** The demo page, from the package as it is. */
+export async function buildPage() {
+  const sources = readdirSync(join(root, 'www')).filter((name) => name !== 'dist' && name !== 'node_modules').map((name) => join('www', name));
+  const inputs = fingerprint([...sources, 'pkg/dist', 'pkg/wasm', 'package-lock.json']);
+  await unlessUpToDate('page', inputs, ['www/dist/index.html'], async () => {
+    const [command, args] = npm('run', 'build', '-w', 'www');
+    await step({ what: 'Building the page', usual: '5 s', log: 'page', command, args, tail: 40 });
+  });
+}
+
+/** What a browser downloads, raw and as brotli sends it. */
+export function sizes() {
+  const kilobytes = (bytes) => `${(bytes / 1000).toFixed(1)} KB`;
+  return ['pkg/wasm/tautline_bg.wasm', 'pkg/wasm/tautline.js'].map((path) => {
+    const bytes = readFileSync(join(root, path));
+    return `${path}: ${kilobytes(bytes.length)}, brotli ${kilobytes(brotliCompressSync(bytes).length)}`;
+  });
+}

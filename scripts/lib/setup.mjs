@@ -1,0 +1,255 @@
+// What a machine needs, one entry each: how to see that it is there, and how to put it there.
+
+import { createHash } from 'node:crypto';
+import {
+  accessSync, chmodSync, constants, existsSync, mkdirSync, readFileSync, readdirSync, renameSync, rmSync, writeFileSync,
+} from 'node:fs';
+import { homedir } from 'node:os';
+import { delimiter, join } from 'node:path';
+import { Failure, output, root, step, tools } from './run.mjs';
+
+const WASM_PACK = '0.15.1';
+const WASM = 'wasm32-unknown-unknown';
+const cargoHome = process.env.CARGO_HOME ?? join(homedir(), '.cargo');
+
+// Ours first, then rustup's, which a login shell may not have told us about.
+process.env.PATH = [join(tools, 'cargo/bin'), process.env.PATH, join(cargoHome, 'bin')].join(delimiter);
+// apt, npm, cargo and the test runners must never wait for an answer.
+process.env.DEBIAN_FRONTEND ??= 'noninteractive';
+
+const text = (path) => readFileSync(join(root, path), 'utf8');
+const olderThan = (have, need) => have.localeCompare(need, 'en', { numeric: true }) < 0;
+const isRoot = process.getuid?.() === 0;
+
+function onPath(name) {
+  for (const folder of process.env.PATH.split(delimiter)) {
+    const path = join(folder, name);
+    try {
+      accessSync(path, constants.X_OK);
+      return path;
+    } catch {
+      // Not in this folder.
+    }
+  }
+  return undefined;
+}
+
+/** The version of a crate the whole workspace is locked to: the one place that says it. */
+export function lockedVersion(crate) {
+  const found = text('Cargo.lock').match(new RegExp(`name = "${crate}"\\nversion = "([^"]+)"`));
+  if (!found) throw new Failure(`Cargo.lock does not name ${crate}: is the checkout complete?`);
+  return found[1];
+}
+
+/** `npm` as it was called, or the one on PATH. */
+export function npm(...args) {
+  const own = process.env.npm_execpath;
+  return own?.endsWith('.js') ? [process.execPath, [own, ...args]] : ['npm', args];
+}
+
+async function cargoInstall(crate, version, usual) {
+  await step({
+    what: `Installing ${crate} ${version} into .tools`,
+    usual,
+    log: `install-${crate}`,
+    command: 'cargo',
+    args: ['install', '--locked', crate, '--version', version, '--root', join(tools, 'cargo')],
+    // Its own build folder, gone afterwards: neither a small /tmp nor the workspace's target is touched.
+    env: { CARGO_TARGET_DIR: join(tools, 'build') },
+    failed: `Installing ${crate} ${version} failed`,
+  });
+  rmSync(join(tools, 'build'), { recursive: true, force: true });
+}
+
+async function hasVersion(program, version) {
+  return (await output(program, ['--version']))?.split(' ').includes(version) ?? false;
+}
+
+const lockStamp = join(root, 'node_modules/.tautline-lock');
+const lockHash = () => createHash('sha256').update(text('package-lock.json')).digest('hex');
+
+const node = {
+  name: 'Node 20 or newer',
+  ok: async () => !olderThan(process.versions.node, '20'),
+  install: async () => {
+    throw new Failure(`Node 20 or newer is needed, this is ${process.versions.node}: see https://nodejs.org.`);
+  },
+};
+
+const rust = {
+  name: 'Rust, as new as Cargo.toml says',
+  ok: async () => {
+    const version = (await output('rustc', ['--version']))?.split(' ')[1];
+    return version !== undefined && !olderThan(version, text('Cargo.toml').match(/rust-version = "([^"]+)"/)[1]);
+  },
+  install: async () => {
+    const version = (await output('rustc', ['--version']))?.split(' ')[1];
+    throw new Failure(
+      version
+        ? `Rust ${version} is too old: run "rustup update stable", then this again.`
+        : 'Rust is not installed: get it from https://rustup.rs, then run this again.',
+    );
+  },
+};
+
+const compiler = {
+  name: 'a C compiler',
+  ok: async () => onPath(process.env.CC ?? 'cc') !== undefined,
+  install: async () => {
+    throw new Failure(
+      'There is no C compiler (cc), which Rust links with and SQLite is written in: install one (Debian: apt-get install build-essential), then run this again.',
+    );
+  },
+};
+
+async function rustup(what, log, args) {
+  if (!onPath('rustup')) {
+    throw new Failure(`${what} is missing, and so is rustup that would add it: install Rust from https://rustup.rs.`);
+  }
+  await step({ what: `Adding ${what}`, usual: '10 s', log, command: 'rustup', args, failed: `Adding ${what} failed` });
+}
+
+const wasmTarget = {
+  name: `the Rust target ${WASM}`,
+  ok: async () => {
+    const sysroot = await output('rustc', ['--print', 'sysroot']);
+    return sysroot !== undefined && existsSync(join(sysroot, 'lib/rustlib', WASM, 'lib'));
+  },
+  install: () => rustup(`the Rust target ${WASM}`, 'rustup-target', ['target', 'add', WASM]),
+};
+
+const lints = {
+  name: 'rustfmt and clippy',
+  ok: async () => Boolean((await output('cargo', ['fmt', '--version'])) && (await output('cargo', ['clippy', '--version']))),
+  install: () => rustup('rustfmt and clippy', 'rustup-component', ['component', 'add', 'rustfmt', 'clippy']),
+};
+
+const bindgen = {
+  name: "wasm-bindgen's command line, of the crate's version",
+  ok: async () => {
+    const version = lockedVersion('wasm-bindgen');
+    return (await hasVersion('wasm-bindgen', version)) && (await hasVersion('wasm-bindgen-test-runner', version));
+  },
+  install: () => cargoInstall('wasm-bindgen-cli', lockedVersion('wasm-bindgen'), '2 min'),
+};
+
+const wasmPack = {
+  name: `wasm-pack ${WASM_PACK}`,
+  ok: () => hasVersion('wasm-pack', WASM_PACK),
+  install: () => cargoInstall('wasm-pack', WASM_PACK, '2 min'),
+};
+
+const packages = {
+  name: 'the npm packages of package-lock.json',
+  ok: async () => existsSync(lockStamp) && readFileSync(lockStamp, 'utf8') === lockHash(),
+  install: async () => {
+    const [command, args] = npm('ci', '--include=dev', '--no-audit', '--no-fund');
+    await step({ what: 'Installing the npm packages', usual: '15 s', log: 'npm-ci', command, args, failed: 'Installing the npm packages failed' });
+    writeFileSync(lockStamp, lockHash());
+  },
+};
+
+/** Chromium and its driver: told by the environment, the machine's, or ours without root. */
+async function findBrowser() {
+  const own = join(tools, 'chromium/bin');
+  const pairs = [
+    [process.env.TAUTLINE_CHROMIUM, process.env.TAUTLINE_CHROMEDRIVER],
+    ...['chromium', 'google-chrome', 'chromium-browser'].map((name) => [onPath(name), onPath('chromedriver')]),
+    [join(own, 'chromium'), join(own, 'chromedriver')],
+  ];
+  for (const [chromium, driver] of pairs) {
+    if (!chromium || !driver || !existsSync(chromium) || !existsSync(driver)) continue;
+    const versions = await Promise.all([chromium, driver].map((path) => output(path, ['--version'])));
+    const [major, driverMajor] = versions.map((line) => line?.match(/(\d+)\.\d+\.\d+/)?.[1]);
+    if (major && major === driverMajor) return { chromium, driver };
+  }
+  return undefined;
+}
+
+const browser = {
+  name: 'Chromium and chromedriver',
+  ok: async () => {
+    const found = await findBrowser();
+    if (!found) return false;
+    process.env.TAUTLINE_CHROMIUM = found.chromium;
+    process.env.TAUTLINE_CHROMEDRIVER = found.driver;
+    return true;
+  },
+  install: async () => {
+    if (!onPath('apt-get')) {
+      throw new Failure('The tests need Chromium and chromedriver of one version on PATH: install them, then run this again.');
+    }
+    await (isRoot ? installBrowserAsRoot() : installBrowserAsUser());
+  },
+};
+
+const PACKAGES = ['chromium', 'chromium-driver'];
+const FAILED = 'Installing Chromium failed';
+
+async function installBrowserAsRoot() {
+  const command = 'apt-get update && apt-get install -y --no-install-recommends ' + PACKAGES.join(' ');
+  await step({ what: 'Installing Chromium with apt-get', usual: '1 min', log: 'chromium', command: 'sh', args: ['-c', command], failed: FAILED });
+}
+
+/** apt with folders of its own downloads the packages, dpkg unpacks them; nothing outside `.tools` is written. */
+async function installBrowserAsUser() {
+  const folder = join(tools, 'chromium');
+  rmSync(folder, { recursive: true, force: true });
+  const part = join(tools, 'chromium.part');
+  rmSync(part, { recursive: true, force: true });
+  for (const name of ['lists/partial', 'cache/archives/partial', 'root']) mkdirSync(join(part, name), { recursive: true });
+  const apt = [
+    'apt-get', '-q', '-y', '-o', `Dir::State=${part}`, '-o', `Dir::State::lists=${part}/lists`, '-o', `Dir::Cache=${part}/cache`,
+    '-o', 'Dir::State::status=/var/lib/dpkg/status', '-o', 'Debug::NoLocking=1',
+  ].map((word) => `'${word}'`).join(' ');
+  const script = [
+    'set -e',
+    `${apt} update`,
+    `${apt} --download-only --no-install-recommends install ${PACKAGES.join(' ')}`,
+    // The C library must be the machine's own, or nothing else of the machine runs beside it.
+    `for deb in '${part}'/cache/archives/*.deb; do case "$deb" in */libc6_*) ;; *) dpkg -x "$deb" '${part}/root' ;; esac; done`,
+    `rm -rf '${part}/cache' '${part}/lists'`,
+  ].join('\n');
+  await step({ what: 'Downloading Chromium into .tools', usual: '1 min', log: 'chromium', command: 'sh', args: ['-c', script], failed: FAILED });
+
+  const unpacked = join(folder, 'root');
+  const libraries = ['usr/lib', 'lib'].flatMap((lib) => {
+    if (!existsSync(join(part, 'root', lib))) return [];
+    return readdirSync(join(part, 'root', lib)).filter((name) => name.endsWith('-linux-gnu')).map((name) => join(unpacked, lib, name));
+  });
+  mkdirSync(join(part, 'bin'));
+  for (const [name, program] of [['chromium', 'usr/lib/chromium/chromium'], ['chromedriver', 'usr/bin/chromedriver']]) {
+    // What the machine had already was not downloaded: then its own is meant.
+    const target = existsSync(join(part, 'root', program)) ? join(unpacked, program) : onPath(name);
+    if (!target) throw new Failure(`${FAILED}: the packages hold no ${name}.`);
+    const path = join(part, 'bin', name);
+    const fonts = existsSync('/etc/fonts/fonts.conf') ? '' : `export FONTCONFIG_SYSROOT='${unpacked}'\n`;
+    writeFileSync(path, `#!/bin/sh\nexport LD_LIBRARY_PATH='${libraries.join(':')}'\n${fonts}exec '${target}' "$@"\n`);
+    chmodSync(path, 0o755);
+  }
+  renameSync(part, folder);
+}
+
+const BUILD = [node, rust, compiler, wasmTarget, bindgen, packages];
+const NEEDS = { build: BUILD, test: [...BUILD, wasmPack, browser], all: [...BUILD, lints, wasmPack, browser] };
+
+/** Puts there what is missing for `what`; silent and quick when nothing is. */
+export async function setup(what) {
+  for (const need of NEEDS[what]) {
+    if (await need.ok()) continue;
+    await need.install();
+    if (!(await need.ok())) throw new Failure(`${need.name} was installed and still does not answer; its log is in .tools/logs.`);
+  }
+}
+
+/** Says of each need whether it is met, changing nothing. */
+export async function report() {
+  let missing = 0;
+  for (const need of NEEDS.all) {
+    const ok = await need.ok();
+    if (!ok) missing += 1;
+    console.log(`${ok ? 'ok     ' : 'missing'}  ${need.name}`);
+  }
+  console.log(missing ? '\n"node scripts/setup.mjs" installs what is missing.' : '\nEverything is there.');
+  return missing ? 1 : 0;
+}

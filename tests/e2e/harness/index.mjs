@@ -1,0 +1,3 @@
+export { connection, openDisplay, ticket, tickets } from './page.mjs';
+export { startProxy } from './proxy.mjs';
+export { startRelay } from './relay.mjs';

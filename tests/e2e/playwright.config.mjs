@@ -1,0 +1,25 @@
+import { readFileSync } from 'node:fs';
+import { defineConfig } from '@playwright/test';
+
+const { args } = JSON.parse(readFileSync(new URL('../../webdriver.json', import.meta.url), 'utf8'))['goog:chromeOptions'];
+
+export default defineConfig({
+  testDir: '.',
+  testMatch: '*.spec.*',
+  outputDir: '../../test-results',
+  forbidOnly: true,
+  // Two cores, and each test has a relay and pages of its own.
+  workers: 1,
+  timeout: 60_000,
+  expect: { timeout: 10_000 },
+  reporter: [['list'], ['json', { outputFile: '../../test-results/e2e.json' }]],
+  use: {
+    trace: 'retain-on-failure',
+    launchOptions: {
+      executablePath: process.env.TAUTLINE_CHROMIUM,
+      args,
+      // Real back navigation is among what is tested.
+      ignoreDefaultArgs: ['--disable-back-forward-cache'],
+    },
+  },
+});
