@@ -1,0 +1,95 @@
+// Running a test suite and reading its counts off the runner's own closing lines.
+
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { root, start } from './run.mjs';
+
+const sum = (text, pattern, group = 1) => [...text.matchAll(pattern)].reduce((total, found) => total + Number(found[group]), 0);
+
+/** `cargo test`, and the wasm runner that speaks like it. */
+function rust(text) {
+  const line = /^test result: \w+\. (\d+) passed; (\d+) failed; (\d+) ignored/gm;
+  return { passed: sum(text, line, 1), failed: sum(text, line, 2), skipped: sum(text, line, 3) };
+}
+
+/** One `cargo test` run, told apart: doc tests, the simulation, the rest. */
+export function nativeSuites(text) {
+  const parts = { native: '', simulation: '', 'doc tests': '' };
+  let now = 'native';
+  for (const line of text.split('\n')) {
+    const running = line.match(/^\s*(?:Running .*\(.*\/([^/]+?)-[0-9a-f]+\)|(Doc-tests) .*)$/);
+    if (running) now = running[2] ? 'doc tests' : running[1].startsWith('sim') ? 'simulation' : 'native';
+    parts[now] += `${line}\n`;
+  }
+  return Object.entries(parts).map(([name, part]) => ({ name, ...rust(part) }));
+}
+
+export const wasmSuite = (text) => [{ name: 'browser (wasm-pack)', ...rust(text) }];
+
+/** `node --test`, or vitest. */
+export function nodeSuite(name) {
+  return (text) => {
+    const vitest = text.match(/^\s*Tests\s+.*$/m)?.[0];
+    const count = (word) => (vitest ? sum(vitest, new RegExp(`(\\d+) ${word}`, 'g')) : 0);
+    return [{
+      name,
+      passed: count('passed') + sum(text, /^(?:ℹ|#) pass (\d+)$/gm),
+      failed: count('failed') + sum(text, /^(?:ℹ|#) fail (\d+)$/gm),
+      skipped: count('skipped') + sum(text, /^(?:ℹ|#) (?:skipped|todo) (\d+)$/gm),
+    }];
+  };
+}
+
+/** `tsc`, which counts errors only. */
+export const typesSuite = (name) => (text) => [{ name, failed: text.match(/error TS\d+/g)?.length ?? 0 }];
+
+/** Playwright, whose list has no stable closing line for every case: its JSON report says it. */
+export function playwrightSuite() {
+  const { stats } = JSON.parse(readFileSync(join(root, 'test-results/e2e.json'), 'utf8'));
+  // A test that passed only when tried again has failed once.
+  return [{ name: 'end to end (Playwright)', passed: stats.expected, failed: stats.unexpected + stats.flaky, skipped: stats.skipped }];
+}
+
+/** Runs a suite, its output shown as it comes; rows of the closing table. */
+export async function suite(title, command, args, { env, rows, needsAll = false }) {
+  console.log(`\n── ${title}: ${[command.split('/').at(-1), ...args].join(' ')}`);
+  const began = Date.now();
+  const child = start(command, args, { env: { ...process.env, ...env } });
+  let text = '';
+  for (const stream of [child.stdout, child.stderr]) {
+    stream.setEncoding('utf8');
+    stream.on('data', (chunk) => {
+      text += chunk;
+      process.stdout.write(chunk);
+    });
+  }
+  const { code, signal, error } = await child.ended;
+  const seconds = (Date.now() - began) / 1000;
+  let counted;
+  try {
+    counted = rows(text.replace(/\x1b\[[0-9;]*m/g, ''));
+  } catch {
+    counted = [{ name: title, passed: 0, failed: 0, skipped: 0 }];
+  }
+  counted[0].seconds = seconds;
+  for (const row of counted) {
+    if (row.failed > 0) row.problem = `${row.failed} failed`;
+    else if (row.passed === 0) row.problem = 'no test ran';
+    else if (needsAll && row.skipped > 0) row.problem = `${row.skipped} skipped`;
+  }
+  const ended = error ? error.message : signal ?? code;
+  if (ended !== 0 && !counted.some((row) => row.problem)) counted[0].problem = `ended with ${ended}`;
+  return counted;
+}
+
+/** The closing table. */
+export function table(rows) {
+  const cells = [['suite', 'passed', 'failed', 'skipped', 'time', '']];
+  for (const row of rows) {
+    const time = row.seconds === undefined ? '' : `${row.seconds.toFixed(1)} s`;
+    cells.push([row.name, `${row.passed ?? ''}`, `${row.failed}`, `${row.skipped ?? ''}`, time, row.problem ?? 'ok']);
+  }
+  const widths = cells[0].map((_, column) => Math.max(...cells.map((row) => row[column].length)));
+  const pad = (cell, column) => (column === 0 || column === 5 ? cell.padEnd(widths[column]) : cell.padStart(widths[column]));
+  return cells.map((row) => row.map(pad).join('   ').trimEnd()).join('\n');
+}

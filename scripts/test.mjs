@@ -1,0 +1,112 @@
+// `npm test`: everything, from nothing. `npm test -- native wasm package e2e` runs some of it.
+
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { join } from 'node:path';
+import { buildPackage, buildPage, buildRelay, sizes } from './lib/build.mjs';
+import { Failure, main, root, tools } from './lib/run.mjs';
+import { npm, setup } from './lib/setup.mjs';
+import { nativeSuites, nodeSuite, playwrightSuite, suite, table, typesSuite, wasmSuite } from './lib/suites.mjs';
+
+/** Addresses are compiled into the wasm tests: the same ones each time, if free, save compiling them again. */
+const RELAY_PORT = 18787;
+const PLAIN_PORT = 18788;
+
+const native = () => suite('native', 'cargo', ['test', '--workspace', '--exclude', 'tautline', '--no-fail-fast'], { rows: nativeSuites });
+
+/** The port if nothing listens there, else any. */
+function portNear(wanted) {
+  return new Promise((resolve) => {
+    const probe = createServer();
+    probe.once('error', () => resolve(0));
+    probe.listen(wanted, '127.0.0.1', () => probe.close(() => resolve(wanted)));
+  });
+}
+
+/** chromedriver's settings with the browser's place in them. */
+function webdriver() {
+  const settings = JSON.parse(readFileSync(join(root, 'webdriver.json'), 'utf8'));
+  settings['goog:chromeOptions'].binary = process.env.TAUTLINE_CHROMIUM;
+  mkdirSync(tools, { recursive: true });
+  const path = join(tools, 'webdriver.json');
+  writeFileSync(path, JSON.stringify(settings));
+  return path;
+}
+
+async function wasm(program) {
+  // Imported here, when the npm packages they need are there.
+  const { startRelay } = await import('../tests/e2e/harness/relay.mjs');
+  const { startPlainServer } = await import('../tests/servers/plain.mjs');
+  // The runner's page has a port of its own, which changes.
+  const relay = await startRelay({ program, port: await portNear(RELAY_PORT), www: null, args: ['--allowed-origin', 'http://127.0.0.1:*'] });
+  const plain = await startPlainServer({ port: await portNear(PLAIN_PORT) });
+  try {
+    return await suite(
+      'browser', 'wasm-pack',
+      ['test', '--headless', '--chrome', '--chromedriver', process.env.TAUTLINE_CHROMEDRIVER, '--mode', 'no-install', '.', '--', '-p', 'tautline'],
+      {
+        rows: wasmSuite,
+        needsAll: true,
+        env: {
+          TAUTLINE_TEST_RELAY: relay.url,
+          TAUTLINE_TEST_PLAIN: plain.url,
+          WASM_BINDGEN_TEST_WEBDRIVER_JSON: webdriver(),
+          WASM_BINDGEN_TEST_TIMEOUT: '300',
+        },
+      },
+    );
+  } finally {
+    await plain.stop();
+    await relay.stop();
+  }
+}
+
+/** The TypeScript layer's and the page's own tests, where a workspace has any. */
+async function packages() {
+  const rows = [];
+  for (const workspace of ['pkg', 'www']) {
+    const { scripts } = JSON.parse(readFileSync(join(root, workspace, 'package.json'), 'utf8'));
+    for (const [script, read] of [['typecheck', typesSuite(`${workspace} (types)`)], ['test', nodeSuite(`${workspace} (npm test)`)]]) {
+      if (!scripts?.[script]) continue;
+      const [command, args] = npm('run', script, '-w', workspace);
+      rows.push(...(await suite(workspace, command, args, { rows: read, needsAll: true })));
+    }
+  }
+  return rows;
+}
+
+async function e2e(program) {
+  const cli = join(root, 'node_modules/@playwright/test/cli.js');
+  return suite('end to end', process.execPath, [cli, 'test', '--config', 'tests/e2e/playwright.config.mjs'], {
+    rows: playwrightSuite,
+    needsAll: true,
+    env: { TAUTLINE_RELAY: program },
+  });
+}
+
+const SUITES = ['native', 'wasm', 'package', 'e2e'];
+
+await main(async () => {
+  const asked = process.argv.slice(2);
+  const unknown = asked.find((name) => !SUITES.includes(name));
+  if (unknown) throw new Failure(`There is no suite "${unknown}"; there are ${SUITES.join(', ')}.`);
+  const wants = (name) => asked.length === 0 || asked.includes(name);
+
+  await setup('test');
+  const rows = [];
+  if (wants('native')) rows.push(...(await native()));
+  const relay = wants('wasm') || wants('e2e') ? await buildRelay() : undefined;
+  if (wants('wasm')) rows.push(...(await wasm(relay)));
+  if (wants('package') || wants('e2e')) await buildPackage();
+  if (wants('package')) rows.push(...(await packages()));
+  if (wants('e2e')) {
+    await buildPage();
+    rows.push(...(await e2e(relay)));
+  }
+
+  console.log(`\n${table(rows)}\n`);
+  if (wants('package') || wants('e2e')) console.log(`${sizes().join('\n')}\n`);
+  const problems = rows.filter((row) => row.problem);
+  console.log(problems.length ? `FAILED: ${problems.map((row) => `${row.name} (${row.problem})`).join(', ')}` : 'All suites passed.');
+  return problems.length ? 1 : 0;
+});

@@ -1,0 +1,162 @@
+//! The developer's door: `cargo xtask <command>`. Standard library only, so that it compiles in seconds.
+//!
+//! What needs sockets, npm or a browser is in `scripts/` (Node), which a fresh machine can run before anything
+//! is compiled; this calls it and adds what only Rust code needs.
+
+mod sources;
+
+use std::env;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+use std::time::Instant;
+
+const HELP: &str = "\
+cargo xtask <command>
+  doctor            says what is missing on this machine
+  check             formatting, clippy (native and wasm), source checks, documentation; warnings are errors
+  test [suite…]     npm test: native, wasm, package, e2e, or all of them
+  sim [--seeds N] [--from SEED]
+                    the simulation beyond what the tests run; prints the first seed that fails";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    let (command, rest) = arguments
+        .split_first()
+        .map_or(("help", &[][..]), |(command, rest)| {
+            (command.as_str(), rest)
+        });
+    let done = match command {
+        "doctor" => run("doctor", node("scripts/setup.mjs").arg("--check")),
+        "check" => check(),
+        "test" => run("test", node("scripts/test.mjs").args(rest)),
+        "sim" => simulate(rest),
+        "help" | "--help" | "-h" => {
+            println!("{HELP}");
+            true
+        }
+        other => {
+            eprintln!("there is no command \"{other}\"\n{HELP}");
+            false
+        }
+    };
+    if done {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
+
+/// The workspace's root: the folder above this crate's.
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .map_or_else(|| PathBuf::from("."), Path::to_path_buf)
+}
+
+fn node(script: &str) -> Command {
+    let mut command = Command::new("node");
+    command.arg(script);
+    command
+}
+
+fn cargo(arguments: &str) -> Command {
+    let mut command = Command::new("cargo");
+    command.args(arguments.split_whitespace());
+    command
+}
+
+/// Runs one program in the root and says how it went.
+fn run(what: &str, command: &mut Command) -> bool {
+    match command.current_dir(root()).status() {
+        Ok(status) if status.success() => true,
+        Ok(status) => {
+            eprintln!("{what}: {status}");
+            false
+        }
+        Err(error) => {
+            eprintln!(
+                "{what}: cannot run {}: {error}",
+                command.get_program().display()
+            );
+            false
+        }
+    }
+}
+
+/// Everything is looked at, whatever fails first: one run shows all there is to mend.
+fn check() -> bool {
+    let began = Instant::now();
+    let mut failed = Vec::new();
+    let mut step = |what: &'static str, done: bool| {
+        if !done {
+            failed.push(what);
+        }
+    };
+    step(
+        "formatting",
+        run("formatting", &mut cargo("fmt --all --check")),
+    );
+    step("sources", sources::check(&root()));
+    step(
+        "clippy",
+        run(
+            "clippy",
+            &mut cargo(
+                "clippy --quiet --workspace --exclude tautline --all-targets -- -D warnings",
+            ),
+        ),
+    );
+    step(
+        "clippy for wasm",
+        run(
+            "clippy for wasm",
+            &mut cargo(
+                "clippy --quiet -p tautline --all-targets --target wasm32-unknown-unknown -- -D warnings",
+            ),
+        ),
+    );
+    step(
+        "documentation",
+        run(
+            "documentation",
+            cargo("doc --quiet --workspace --exclude tautline --exclude xtask --no-deps --document-private-items")
+                .env("RUSTDOCFLAGS", "-D warnings"),
+        ) && run(
+            "documentation for wasm",
+            cargo("doc --quiet -p tautline --no-deps --document-private-items --target wasm32-unknown-unknown")
+                .env("RUSTDOCFLAGS", "-D warnings"),
+        ),
+    );
+    let seconds = began.elapsed().as_secs();
+    if failed.is_empty() {
+        println!(
+            "check: formatting, sources, clippy (native, wasm), documentation: ok, {seconds} s"
+        );
+        true
+    } else {
+        eprintln!("check: FAILED: {}, {seconds} s", failed.join(", "));
+        false
+    }
+}
+
+/// `npm test` runs a fixed number of schedules; here as many as asked for, with optimisations.
+fn simulate(arguments: &[String]) -> bool {
+    let mut command = cargo("test --release -p tautline-machine --test simulation -- --nocapture");
+    let mut words = arguments.iter();
+    while let Some(flag) = words.next() {
+        let variable = match flag.as_str() {
+            "--seeds" => "TAUTLINE_SIM_SEEDS",
+            "--from" => "TAUTLINE_SIM_FROM",
+            other => {
+                eprintln!("sim: unknown flag {other}\n{HELP}");
+                return false;
+            }
+        };
+        let Some(value) = words.next().filter(|value| value.parse::<u64>().is_ok()) else {
+            eprintln!("sim: {flag} needs a number");
+            return false;
+        };
+        command.env(variable, value);
+    }
+    run("simulation", &mut command)
+}
