@@ -13,6 +13,8 @@ mod json;
 pub mod limits;
 mod role;
 mod state;
+#[cfg(feature = "json")]
+mod time;
 
 mod cents;
 #[cfg(feature = "json")]
@@ -29,6 +31,8 @@ pub use id::{Epoch, Seq, is_command_id, is_event_type, is_reserved_type, is_rest
 pub use json::JsonWriter;
 pub use role::Role;
 pub use state::{ItemStatus, OrderStatus};
+#[cfg(feature = "json")]
+pub use time::{is_rfc3339, rfc3339};
 
 /// The name of the dialect with `seq`, acks, resume and cursor frames (`docs/protocol.md` §1, Two dialects).
 pub const V1: &str = "tautline.v1";

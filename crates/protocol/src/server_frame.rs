@@ -1,0 +1,262 @@
+//! The frames the relay sends, written field by field (`docs/protocol.md` §1).
+
+use crate::json::quote;
+use crate::limits::{self, Limits};
+use crate::{AuthCode, Epoch, JsonWriter, NackCode, Outcome, Role, Seq, V1, event};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use std::borrow::Cow;
+
+/// The first frame of every connection.
+pub fn connected(heartbeat_ms: u64, max_message: u32, timestamp: &str) -> String {
+    JsonWriter::object()
+        .str("type", "connected")
+        .bool("auth_required", true)
+        .u64("heartbeat_ms", heartbeat_ms)
+        .u64("max_message", u64::from(max_message))
+        .str("timestamp", timestamp)
+        .end()
+}
+
+/// What every `auth:success` carries.
+#[derive(Clone, Copy, Debug)]
+pub struct AuthSuccess<'a> {
+    /// Whether v1 was offered and is spoken from here on.
+    pub v1: bool,
+    /// The restaurant.
+    pub restaurant_id: &'a str,
+    /// The token's `sub`.
+    pub user_id: &'a str,
+    /// The token's role.
+    pub role: Role,
+    /// `exp`.
+    pub expires_at: &'a str,
+    /// How long the token lives yet.
+    pub expires_in_ms: u64,
+    /// Where the connection begins; absent from a renewal.
+    pub place: Option<Place<'a>>,
+    /// What to pace by.
+    pub limits: Limits,
+    /// The window that clients return in after an abnormal close.
+    pub reconnect_spread_ms: u64,
+    /// Now.
+    pub timestamp: &'a str,
+}
+
+/// Where a connection begins.
+#[derive(Clone, Copy, Debug)]
+pub struct Place<'a> {
+    /// The history in force.
+    pub epoch: &'a Epoch,
+    /// The head.
+    pub seq: Seq,
+    /// Whether the missed events follow.
+    pub resumed: bool,
+}
+
+/// `auth:success`, of a connection or a renewal.
+pub fn auth_success(auth: AuthSuccess<'_>) -> String {
+    let limits = JsonWriter::object()
+        .u64("rate_per_s", u64::from(auth.limits.rate_per_s))
+        .u64("burst", u64::from(auth.limits.burst))
+        .u64("max_message", u64::from(auth.limits.max_message))
+        .end();
+    let frame = JsonWriter::object()
+        .str("type", "auth:success")
+        .opt_str("protocol", auth.v1.then_some(V1))
+        .str("restaurant_id", auth.restaurant_id)
+        .str("user_id", auth.user_id)
+        .str("role", auth.role.as_str())
+        .str("expires_at", auth.expires_at)
+        .u64("expires_in_ms", auth.expires_in_ms);
+    let frame = match auth.place {
+        Some(place) => {
+            frame.str("epoch", place.epoch.as_str()).u64("seq", place.seq).bool("resumed", place.resumed)
+        }
+        None => frame.bool("renewal", true),
+    };
+    frame
+        .u64("dedupe_ms", limits::DEDUPE_MS)
+        .raw("limits", &limits)
+        .u64("reconnect_spread_ms", auth.reconnect_spread_ms)
+        .str("timestamp", auth.timestamp)
+        .end()
+}
+
+/// `auth:failed`, of a connection or a renewal.
+pub fn auth_failed(code: AuthCode, message: &str, renewal: bool, timestamp: &str) -> String {
+    let frame = JsonWriter::object().str("type", "auth:failed").str("code", code.as_str()).str("error", message);
+    let frame = if renewal { frame.bool("renewal", true) } else { frame };
+    frame.str("timestamp", timestamp).end()
+}
+
+/// `pong`; `timestamp` is the ping's, JSON text. `seq` is for v1 only, the spread for when it has changed.
+pub fn pong(timestamp: Option<&str>, server_time_ms: u64, seq: Option<Seq>, reconnect_spread_ms: Option<u64>) -> String {
+    let payload = JsonWriter::object()
+        .opt_raw("timestamp", timestamp)
+        .u64("server_time", server_time_ms)
+        .opt_u64("seq", seq)
+        .opt_u64("reconnect_spread_ms", reconnect_spread_ms)
+        .end();
+    JsonWriter::object().str("type", "pong").raw("payload", &payload).end()
+}
+
+/// `ack`: the command holds and is durable.
+pub fn ack(id: &str, at: Option<(&Epoch, Seq)>, result: Option<&str>) -> String {
+    let payload = JsonWriter::object()
+        .opt_str("epoch", at.map(|(epoch, _)| epoch.as_str()))
+        .opt_u64("seq", at.map(|(_, seq)| seq))
+        .opt_raw("result", result)
+        .end();
+    JsonWriter::object().str("type", "ack").str("id", id).raw("payload", &payload).end()
+}
+
+/// `nack`: the command was refused.
+pub fn nack(id: &str, code: NackCode, message: &str, outcome: Outcome, retry_after_ms: Option<u64>) -> String {
+    let error = JsonWriter::object()
+        .str("code", code.as_str())
+        .str("message", message)
+        .str("outcome", outcome.as_str())
+        .opt_u64("retry_after_ms", retry_after_ms)
+        .end();
+    JsonWriter::object().str("type", "nack").str("id", id).raw("error", &error).end()
+}
+
+/// `error`: a frame without a usable `id` could not be used.
+pub fn error(code: NackCode, message: &str, retry_after_ms: Option<u64>, ref_type: Option<&str>) -> String {
+    let error = JsonWriter::object()
+        .str("code", code.as_str())
+        .str("message", message)
+        .opt_u64("retry_after_ms", retry_after_ms)
+        .end();
+    JsonWriter::object().str("type", "error").raw("error", &error).opt_str("ref_type", ref_type).end()
+}
+
+/// `cursor`: of the events `from+1…to` all that are this connection's have been sent.
+pub fn cursor(epoch: &Epoch, from: Seq, to: Seq) -> String {
+    JsonWriter::object().str("type", "cursor").str("epoch", epoch.as_str()).u64("from", from).u64("seq", to).end()
+}
+
+/// `reset`: the log under this connection has another history now; a snapshot follows.
+pub fn reset(epoch: &Epoch, seq: Seq) -> String {
+    JsonWriter::object().str("type", "reset").str("epoch", epoch.as_str()).u64("seq", seq).end()
+}
+
+/// `sync_complete` with status `resumed`: nothing is missing up to `seq`.
+pub fn sync_resumed(epoch: &Epoch, seq: Seq) -> String {
+    let payload = JsonWriter::object().str("status", "resumed").str("epoch", epoch.as_str()).u64("seq", seq).end();
+    JsonWriter::object().str("type", "sync_complete").raw("payload", &payload).end()
+}
+
+/// The beginning of one part of a snapshot: the array of orders and [`SNAPSHOT_END`] complete it. In two pieces,
+/// because the orders are shared by all who need them and the `sync_id` is one connection's.
+pub fn snapshot_begin(sync_id: &str, epoch: &Epoch, seq: Seq, part: usize, parts: usize) -> String {
+    let mut payload = JsonWriter::object()
+        .str("status", "snapshot")
+        .str("sync_id", sync_id)
+        .str("epoch", epoch.as_str())
+        .u64("seq", seq)
+        .u64("part", part as u64)
+        .u64("parts", parts as u64)
+        .end();
+    payload.pop();
+    format!("{{\"type\":\"sync_complete\",\"payload\":{payload},\"orders\":")
+}
+
+/// What follows a snapshot part's orders.
+pub const SNAPSHOT_END: &str = "}}";
+
+/// `sync_aborted`: the log was reset while its snapshot was being sent.
+pub fn sync_aborted(sync_id: &str) -> String {
+    JsonWriter::object().str("type", "sync_aborted").str("sync_id", sync_id).str("reason", "epoch").end()
+}
+
+/// One event as v1 carries it.
+#[derive(Clone, Copy, Debug)]
+pub struct Event<'a> {
+    /// Its type.
+    pub kind: &'a str,
+    /// Its position.
+    pub seq: Seq,
+    /// Its history.
+    pub epoch: &'a Epoch,
+    /// The restaurant.
+    pub restaurant_id: &'a str,
+    /// When it was judged, RFC 3339.
+    pub timestamp: &'a str,
+    /// The command that caused it.
+    pub command_id: Option<&'a str>,
+    /// JSON text.
+    pub payload: &'a str,
+}
+
+/// An event's v1 frame.
+pub fn event(event: Event<'_>) -> String {
+    JsonWriter::object()
+        .str("type", event.kind)
+        .u64("seq", event.seq)
+        .str("epoch", event.epoch.as_str())
+        .str("restaurant_id", event.restaurant_id)
+        .str("timestamp", event.timestamp)
+        .opt_str("command_id", event.command_id)
+        .raw("payload", event.payload)
+        .end()
+}
+
+/// The camelCase names that older clients read, beside ours.
+const TWINS: [(&str, &str); 5] = [
+    ("order_id", "orderId"),
+    ("item_id", "itemId"),
+    ("previous_status", "previousStatus"),
+    ("updated_by", "updatedBy"),
+    ("order_ids", "orderIds"),
+];
+
+/// An event's frame for the plain dialect, made from its v1 frame; `None` where both are the same text.
+pub fn plain_twin(kind: &str, v1: &str) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Frame<'a> {
+        seq: Seq,
+        epoch: Epoch,
+        #[serde(borrow)]
+        restaurant_id: Cow<'a, str>,
+        #[serde(borrow)]
+        timestamp: Cow<'a, str>,
+        #[serde(borrow)]
+        command_id: Option<Cow<'a, str>>,
+        #[serde(borrow)]
+        payload: std::collections::BTreeMap<Cow<'a, str>, &'a RawValue>,
+    }
+    if !matches!(
+        kind,
+        event::ORDER_DELETED | event::ORDER_STATUS_CHANGED | event::ORDER_ITEM_STATUS_CHANGED | event::ORDERS_ARCHIVED
+    ) {
+        return None;
+    }
+    let frame: Frame<'_> = serde_json::from_str(v1).ok()?;
+    let mut payload = String::from("{");
+    let mut field = |name: &str, value: &RawValue| {
+        if payload.len() > 1 {
+            payload.push(',');
+        }
+        quote(&mut payload, name);
+        payload.push(':');
+        payload.push_str(value.get());
+    };
+    for (name, value) in &frame.payload {
+        field(name, value);
+        if let Some((_, twin)) = TWINS.iter().find(|(snake, _)| snake == name) {
+            field(twin, value);
+        }
+    }
+    payload.push('}');
+    Some(self::event(Event {
+        kind,
+        seq: frame.seq,
+        epoch: &frame.epoch,
+        restaurant_id: &frame.restaurant_id,
+        timestamp: &frame.timestamp,
+        command_id: frame.command_id.as_deref(),
+        payload: &payload,
+    }))
+}
