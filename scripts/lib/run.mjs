@@ -79,7 +79,10 @@ export async function stopAll() {
   sweep();
 }
 
-/** Runs a script's body; its failures are sentences, its end and any signal leave nothing behind. */
+/**
+ * Runs a script's body; its failures are sentences, its end and any signal leave nothing behind.
+ * (`exec` in package.json makes npm's shell give way to us, or a signal sent to npm would end the shell alone.)
+ */
 export async function main(body, { exitOnSignal = 130 } = {}) {
   let askedAt = 0;
   const onSignal = () => {
@@ -95,6 +98,11 @@ export async function main(body, { exitOnSignal = 130 } = {}) {
   };
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, onSignal);
   process.stdout.on('error', onSignal); // whoever read our output has gone
+  if (process.env.npm_lifecycle_event) {
+    // npm killed in a way that it could not pass on.
+    const npm = process.ppid;
+    setInterval(() => process.ppid === npm || onSignal(), 300).unref();
+  }
 
   let code = 0;
   try {
