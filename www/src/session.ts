@@ -1,0 +1,80 @@
+import { createTautline, TautlineError, type Tautline } from 'tautline';
+import type { RelayClock } from './model/clock';
+
+/** Who this page is, from its address: `?restaurant_id=` and `?role=`. */
+export interface Identity {
+  readonly restaurantId: string;
+  readonly role: string;
+  /** Of this tab alone, so that the trouble it makes for itself reaches no other page. */
+  readonly sub: string;
+}
+
+export function identityOf(search: string, storage: Storage): Identity {
+  const query = new URLSearchParams(search);
+  return {
+    restaurantId: query.get('restaurant_id') || 'demo',
+    role: query.get('role') || 'manager',
+    sub: subOf(storage),
+  };
+}
+
+function subOf(storage: Storage): string {
+  const key = 'tautline.demo.sub';
+  const known = storage.getItem(key);
+  if (known) return known;
+  const made = `screen-${crypto.getRandomValues(new Uint32Array(1))[0]?.toString(36)}`;
+  storage.setItem(key, made);
+  return made;
+}
+
+/** The relay's development endpoints: tokens for the demo, and trouble on demand (`tautline-relay serve --dev`). */
+export class DevRelay {
+  constructor(
+    private readonly identity: Identity,
+    private readonly clock: RelayClock,
+  ) {}
+
+  /** A fresh token; throws where the relay has none to give, which the service takes as "try again". */
+  async token(role: string = this.identity.role): Promise<string> {
+    const { restaurantId, sub } = this.identity;
+    const query = new URLSearchParams({ restaurant_id: restaurantId, role, sub });
+    const response = await fetch(`/dev/token?${query}`, { cache: 'no-store' });
+    this.clock.observe(response.headers.get('date'), Date.now());
+    if (!response.ok) throw new Error(tokenWords(response.status));
+    const { token } = (await response.json()) as { token: string };
+    return token;
+  }
+
+  /** Makes trouble for this page's own connections. */
+  async trouble(kind: string, ms?: number): Promise<void> {
+    const response = await fetch('/dev/trouble', {
+      method: 'POST',
+      headers: { authorization: `Bearer ${await this.token('manager')}`, 'content-type': 'application/json' },
+      body: JSON.stringify(ms === undefined ? { kind } : { kind, ms }),
+    });
+    if (!response.ok) throw new Error(`The relay would not make this trouble (${response.status}).`);
+  }
+}
+
+function tokenWords(status: number): string {
+  return status === 404
+    ? 'This relay gives out no demo tokens: it was not started with --dev.'
+    : `The relay gave no token (${status}).`;
+}
+
+/** Loads the client and makes its objects; nothing is connected yet. */
+export function openTautline(identity: Identity, relay: DevRelay): Promise<Tautline> {
+  return createTautline({
+    restaurantId: identity.restaurantId,
+    getToken: () => relay.token(),
+    // A kitchen would rather know within ten seconds than within forty.
+    heartbeatInterval: 5_000,
+    pongTimeoutMs: 5_000,
+    client: { name: 'tautline-demo', version: '0.1.0' },
+  });
+}
+
+/** Whether a failure is the page's own doing and needs no words. */
+export function isQuiet(error: unknown): boolean {
+  return error instanceof TautlineError && (error.code === 'aborted' || error.code === 'disposed');
+}
