@@ -49,13 +49,14 @@ class DishView implements View<DishCount> {
 
 class BumpedView implements View<Order> {
   readonly #number = h('span', { class: 'bumped-number' });
+  readonly #time = h('span', { class: 'bumped-time' });
   readonly #words = h('span', { class: 'bumped-words' });
   readonly #recall = h('button', { type: 'button', class: 'button', 'data-action': 'recall' }, icon('back'), 'Recall');
   readonly element: HTMLElement;
   #shown: Order | null = null;
 
   constructor(orderId: string) {
-    this.element = h('li', { class: 'bumped-order', 'data-testid': 'bumped', 'data-order-id': orderId }, h('div', {}, this.#number, this.#words), this.#recall);
+    this.element = h('li', { class: 'bumped-order', 'data-testid': 'bumped', 'data-order-id': orderId }, h('div', {}, this.#number, this.#time, this.#words), this.#recall);
   }
 
   update(order: Order): void {
@@ -64,7 +65,8 @@ class BumpedView implements View<Order> {
     setAttribute(this.element, 'data-status', order.status);
     setText(this.#number, String(order.order_number));
     const end = order.status === 'picked-up' ? '' : ` · ${STATUS_WORDS[order.status].toLowerCase()}`;
-    setText(this.#words, `${customerWords(order)}${end} · ${clockText(Date.parse(order.updated_at))}`);
+    setText(this.#time, clockText(Date.parse(order.updated_at)));
+    setText(this.#words, `${customerWords(order)}${end}`);
     setAttribute(this.#recall, 'hidden', recallTarget(order.status) === null);
     setAttribute(this.#recall, 'aria-label', `Recall order ${order.order_number}`);
   }
