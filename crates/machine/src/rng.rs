@@ -21,7 +21,11 @@ impl Rng {
     /// A number from `low` to `high`, both included.
     pub fn between(&mut self, low: u64, high: u64) -> u64 {
         let span = high.saturating_sub(low);
-        if span == 0 { low } else { low + self.next_u64() % (span + 1) }
+        if span == 0 {
+            low
+        } else {
+            low + self.next_u64() % (span + 1)
+        }
     }
 
     /// 13 letters of base 32: enough chance for an instance's name.

@@ -11,11 +11,17 @@ pub struct Timers<K, const N: usize> {
 impl<K: Copy + PartialEq, const N: usize> Timers<K, N> {
     /// An empty table over those kinds.
     pub fn new(kinds: [K; N]) -> Self {
-        Self { at: [None; N], kinds }
+        Self {
+            at: [None; N],
+            kinds,
+        }
     }
 
     fn slot(&mut self, kind: K) -> Option<&mut Option<Time>> {
-        self.kinds.iter().position(|&k| k == kind).and_then(|i| self.at.get_mut(i))
+        self.kinds
+            .iter()
+            .position(|&k| k == kind)
+            .and_then(|i| self.at.get_mut(i))
     }
 
     /// Arms `kind` for `at`, in place of an earlier deadline.
@@ -39,12 +45,19 @@ impl<K: Copy + PartialEq, const N: usize> Timers<K, N> {
 
     /// When `kind` is due, if it is armed.
     pub fn get(&self, kind: K) -> Option<Time> {
-        self.kinds.iter().position(|&k| k == kind).and_then(|i| self.at.get(i).copied().flatten())
+        self.kinds
+            .iter()
+            .position(|&k| k == kind)
+            .and_then(|i| self.at.get(i).copied().flatten())
     }
 
     /// The earliest deadline and whose it is.
     pub fn soonest(&self) -> Option<(Time, K)> {
-        self.at.iter().zip(&self.kinds).filter_map(|(at, &kind)| at.map(|at| (at, kind))).min_by_key(|&(at, _)| at)
+        self.at
+            .iter()
+            .zip(&self.kinds)
+            .filter_map(|(at, &kind)| at.map(|at| (at, kind)))
+            .min_by_key(|&(at, _)| at)
     }
 
     /// The earliest deadline that has passed, taken off the table before anyone acts on it, so a handler that fails

@@ -291,6 +291,8 @@ pub enum Head {
     Reset {
         /// The new history.
         epoch: Epoch,
+        /// Its head.
+        seq: Seq,
     },
     /// `error`: a frame of ours could not be used.
     Refused {
@@ -482,8 +484,6 @@ pub enum Output {
     Keep(String),
     /// Settle a command.
     Settled(String, Answer),
-    /// The position has reached this: optimistic changes acked up to here are in the set.
-    Reached(Seq),
     /// Tell the page.
     Tell(Notice),
     /// Nothing more to do until then; ends every drain.

@@ -14,8 +14,8 @@ mod pace;
 
 pub use self::core::{Client, Freshness, Stats};
 pub use io::{
-    Answer, AttemptId, Closed, Command, Config, ConnectionState, EpochRef, Failure, Head, Input, Notice, Output,
-    PageEvent, Timer, Token, TokenAnswer, TokenReason, WaiterId,
+    Answer, AttemptId, Closed, Command, Config, ConnectionState, EpochRef, Failure, Head, Input,
+    Notice, Output, PageEvent, Timer, Token, TokenAnswer, TokenReason, WaiterId,
 };
 pub use lease::{LeaseId, LeaseInput, LeaseOutput, Leases};
 pub use orders::{Change, OrderView, Orders, Patch, Source, Update, UpdateAction};

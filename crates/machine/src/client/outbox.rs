@@ -1,0 +1,483 @@
+//! What the page wants the server to do and has no answer for yet (`docs/protocol.md` §1, Commands).
+//!
+//! In v1 an entry stays until its ack and is resent under the same id; in the plain dialect it is written once.
+
+use super::io::{Answer, Command, Failure, Output};
+use super::pace::Pace;
+use crate::Time;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use tautline_protocol::limits::DEDUPE_MS;
+use tautline_protocol::{Dialect, ErrorCode, NackCode, Outcome, Seq, client_frame};
+
+/// Commands without an answer on the wire at once: half of what the relay queues of answers for one connection.
+const WINDOW: usize = 128;
+
+/// Where an entry is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EntryState {
+    /// Waiting for the connection or its turn.
+    Queued,
+    /// Written, unanswered.
+    Sent,
+    /// Acked; waiting for the order set to show it.
+    Acked,
+}
+
+/// An entry as `outbox()` shows it.
+#[derive(Clone, Copy, Debug)]
+pub struct EntryView<'a> {
+    /// Its id.
+    pub id: &'a str,
+    /// Its type.
+    pub kind: &'a str,
+    /// Where it is.
+    pub state: EntryState,
+    /// How long it has been here.
+    pub age_ms: u64,
+}
+
+#[derive(Debug)]
+struct Entry {
+    id: String,
+    kind: String,
+    payload: String,
+    queued_at: Time,
+    ttl_ms: u64,
+    deadline: Option<Time>,
+    until_shown: bool,
+    state: EntryState,
+    first_sent: Option<Time>,
+    /// The event it caused, seen before its ack.
+    seen: Option<Option<Seq>>,
+    /// The position that its answer waits for, in which history.
+    waits_for: Option<(u32, Seq)>,
+}
+
+impl Entry {
+    fn bytes(&self) -> usize {
+        self.kind.len() + self.id.len() + self.payload.len()
+    }
+
+    fn outcome(&self) -> Outcome {
+        if self.first_sent.is_some() {
+            Outcome::Unknown
+        } else {
+            Outcome::NotSent
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Outbox {
+    entries: BTreeMap<u64, Entry>,
+    by_id: BTreeMap<String, u64>,
+    queued: BTreeSet<u64>,
+    deadlines: BTreeSet<(Time, u64)>,
+    waiting: BTreeSet<u64>,
+    in_flight: usize,
+    bytes: usize,
+    next: u64,
+    limit: usize,
+    limit_bytes: usize,
+    dedupe_ms: u64,
+    writable: bool,
+    pace: Pace,
+}
+
+impl Outbox {
+    pub(super) fn new(limit: usize, limit_bytes: usize, now: Time) -> Self {
+        Self {
+            entries: BTreeMap::new(),
+            by_id: BTreeMap::new(),
+            queued: BTreeSet::new(),
+            deadlines: BTreeSet::new(),
+            waiting: BTreeSet::new(),
+            in_flight: 0,
+            bytes: 0,
+            next: 0,
+            limit,
+            limit_bytes,
+            dedupe_ms: DEDUPE_MS,
+            writable: true,
+            pace: Pace::new(now),
+        }
+    }
+
+    pub(super) fn pace(&mut self) -> &mut Pace {
+        &mut self.pace
+    }
+
+    pub(super) fn set_dedupe_ms(&mut self, ms: u64) {
+        self.dedupe_ms = ms;
+    }
+
+    pub(super) fn set_writable(&mut self, writable: bool) {
+        self.writable = writable;
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether an answer is held back until a position is reached.
+    pub(super) fn is_waiting(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    pub(super) fn oldest_ms(&self, now: Time) -> Option<u64> {
+        self.entries
+            .values()
+            .next()
+            .map(|entry| now - entry.queued_at)
+    }
+
+    pub(super) fn entries(&self, now: Time) -> impl Iterator<Item = EntryView<'_>> {
+        self.entries.values().map(move |entry| EntryView {
+            id: &entry.id,
+            kind: &entry.kind,
+            state: entry.state,
+            age_ms: now - entry.queued_at,
+        })
+    }
+
+    /// When the next request's time is over.
+    pub(super) fn next_deadline(&self) -> Option<Time> {
+        self.deadlines.first().map(|&(at, _)| at)
+    }
+
+    /// Takes a message in; `id` is made by the caller when the command has none.
+    pub(super) fn push(
+        &mut self,
+        command: Command,
+        id: String,
+        ttl_ms: u64,
+        max_message: u32,
+        now: Time,
+    ) -> Result<(), Failure> {
+        let refuse = |code, message| {
+            Err(Failure {
+                code,
+                message,
+                stage: None,
+                close: None,
+            })
+        };
+        if self.by_id.contains_key(&id) {
+            return refuse(
+                ErrorCode::InvalidArgument,
+                "a message with this id is in the outbox already; use another id",
+            );
+        }
+        let entry = Entry {
+            id: id.clone(),
+            kind: command.kind,
+            payload: command.payload,
+            queued_at: now,
+            ttl_ms,
+            deadline: command.timeout_ms.map(|ms| now + ms),
+            until_shown: command.until_shown,
+            state: EntryState::Queued,
+            first_sent: None,
+            seen: None,
+            waits_for: None,
+        };
+        // The frame around the payload is under 40 bytes.
+        if entry.bytes() + 40 > max_message as usize {
+            return refuse(
+                ErrorCode::MessageTooLarge,
+                "the message is larger than the server takes; send less at once",
+            );
+        }
+        if self.entries.len() >= self.limit || self.bytes + entry.bytes() > self.limit_bytes {
+            return refuse(
+                ErrorCode::OutboxFull,
+                "the outbox is full; wait for the connection, or raise outboxLimit",
+            );
+        }
+        let key = self.next;
+        self.next += 1;
+        self.bytes += entry.bytes();
+        if let Some(at) = entry.deadline {
+            self.deadlines.insert((at, key));
+        }
+        self.by_id.insert(id, key);
+        self.queued.insert(key);
+        self.entries.insert(key, entry);
+        Ok(())
+    }
+
+    fn remove(&mut self, key: u64) -> Option<Entry> {
+        let entry = self.entries.remove(&key)?;
+        self.bytes -= entry.bytes();
+        self.by_id.remove(&entry.id);
+        self.queued.remove(&key);
+        self.waiting.remove(&key);
+        if entry.state == EntryState::Sent {
+            self.in_flight -= 1;
+        }
+        if let Some(at) = entry.deadline {
+            self.deadlines.remove(&(at, key));
+        }
+        Some(entry)
+    }
+
+    fn settle(&mut self, key: u64, answer: Answer, out: &mut VecDeque<Output>) {
+        if let Some(entry) = self.remove(key) {
+            out.push_back(Output::Settled(entry.id, answer));
+        }
+    }
+
+    /// A connection is there: gives up what waited too long, and lines up the rest to leave in call order, what was
+    /// sent before and never answered first of all.
+    pub(super) fn connected(&mut self, dialect: Dialect, now: Time, out: &mut VecDeque<Output>) {
+        self.writable = true;
+        let keys: Vec<u64> = self.entries.keys().copied().collect();
+        for key in keys {
+            let Some(entry) = self.entries.get(&key) else {
+                continue;
+            };
+            if entry.state == EntryState::Acked {
+                continue;
+            }
+            let too_late = now - entry.queued_at > entry.ttl_ms
+                || entry
+                    .first_sent
+                    .is_some_and(|at| now - at > self.dedupe_ms || dialect == Dialect::Plain);
+            if too_late {
+                let answer = match entry.seen {
+                    Some(seq) => Answer::Confirmed { seq },
+                    None => Answer::Failed {
+                        code: ErrorCode::OutboxExpired,
+                        outcome: entry.outcome(),
+                    },
+                };
+                self.settle(key, answer, out);
+            }
+        }
+    }
+
+    /// The connection is gone: whatever was on the wire leaves again on the next one.
+    pub(super) fn disconnected(&mut self) {
+        for (&key, entry) in &mut self.entries {
+            if entry.state == EntryState::Sent {
+                entry.state = EntryState::Queued;
+                self.queued.insert(key);
+            }
+        }
+        self.in_flight = 0;
+    }
+
+    /// Writes what may leave now; says when more may, if the pace is what holds it.
+    pub(super) fn flush(
+        &mut self,
+        dialect: Dialect,
+        now: Time,
+        mut write: impl FnMut(String),
+        out: &mut VecDeque<Output>,
+    ) -> Option<Time> {
+        while self.writable && (self.in_flight < WINDOW || dialect == Dialect::Plain) {
+            let key = *self.queued.first()?;
+            if let Err(at) = self.pace.take(now) {
+                return Some(at);
+            }
+            self.queued.remove(&key);
+            let Some(entry) = self.entries.get_mut(&key) else {
+                continue;
+            };
+            write(client_frame::command(
+                &entry.kind,
+                Some(&entry.id),
+                &entry.payload,
+            ));
+            entry.first_sent.get_or_insert(now);
+            match dialect {
+                Dialect::Plain => self.settle(key, Answer::Written, out),
+                Dialect::V1 => {
+                    entry.state = EntryState::Sent;
+                    self.in_flight += 1;
+                }
+            }
+        }
+        None
+    }
+
+    /// The server acked: answers, or keeps the answer until the position is reached.
+    pub(super) fn acked(
+        &mut self,
+        id: &str,
+        seq: Option<Seq>,
+        position: Option<(u32, Seq)>,
+        out: &mut VecDeque<Output>,
+    ) {
+        let Some(&key) = self.by_id.get(id) else {
+            return;
+        };
+        let Some(entry) = self.entries.get_mut(&key) else {
+            return;
+        };
+        let shown = match (seq, position) {
+            (Some(seq), Some((_, at))) => at >= seq,
+            _ => true,
+        };
+        if !entry.until_shown || shown {
+            return self.settle(key, Answer::Acked { seq }, out);
+        }
+        if entry.state == EntryState::Sent {
+            self.in_flight -= 1;
+        }
+        entry.state = EntryState::Acked;
+        entry.waits_for = position.and_then(|(history, _)| seq.map(|seq| (history, seq)));
+        self.queued.remove(&key);
+        self.waiting.insert(key);
+        out.push_back(Output::Keep(entry.id.clone()));
+    }
+
+    /// The position is here now: answers everything the order set shows.
+    pub(super) fn reached(&mut self, history: u32, position: Seq, out: &mut VecDeque<Output>) {
+        let shown: Vec<(u64, Option<Seq>)> = self
+            .waiting
+            .iter()
+            .filter_map(|&key| {
+                let (then, seq) = self.entries.get(&key)?.waits_for?;
+                (then != history || seq <= position).then_some((key, Some(seq)))
+            })
+            .collect();
+        for (key, seq) in shown {
+            self.settle(key, Answer::Acked { seq }, out);
+        }
+    }
+
+    /// Answers everything that only waited to be shown: there is no set to show it.
+    pub(super) fn stop_waiting(&mut self, out: &mut VecDeque<Output>) {
+        for key in std::mem::take(&mut self.waiting) {
+            let seq = self
+                .entries
+                .get(&key)
+                .and_then(|entry| entry.waits_for)
+                .map(|(_, seq)| seq);
+            self.settle(key, Answer::Acked { seq }, out);
+        }
+    }
+
+    /// The server refused. One refused for its rate leaves again by itself: the page did nothing wrong.
+    pub(super) fn nacked(
+        &mut self,
+        id: &str,
+        code: NackCode,
+        outcome: Outcome,
+        retry_after_ms: Option<u64>,
+        now: Time,
+        out: &mut VecDeque<Output>,
+    ) {
+        let Some(&key) = self.by_id.get(id) else {
+            return;
+        };
+        if code != NackCode::RateLimited {
+            return self.settle(
+                key,
+                Answer::Nacked {
+                    code,
+                    outcome,
+                    retry_after_ms,
+                },
+                out,
+            );
+        }
+        self.pace
+            .block(now + retry_after_ms.unwrap_or(1_000).clamp(100, 60_000));
+        if let Some(entry) = self.entries.get_mut(&key)
+            && entry.state == EntryState::Sent
+        {
+            entry.state = EntryState::Queued;
+            self.in_flight -= 1;
+            self.queued.insert(key);
+        }
+    }
+
+    /// An event caused by the command came: it was applied, whatever becomes of its ack.
+    pub(super) fn seen(&mut self, id: &str, seq: Option<Seq>) {
+        if let Some(entry) = self.by_id.get(id).and_then(|key| self.entries.get_mut(key)) {
+            entry.seen = Some(seq);
+        }
+    }
+
+    /// Answers requests whose time is over.
+    pub(super) fn expire(&mut self, now: Time, out: &mut VecDeque<Output>) {
+        while let Some(&(at, key)) = self.deadlines.first() {
+            if at > now {
+                break;
+            }
+            self.deadlines.remove(&(at, key));
+            let Some(entry) = self.entries.get(&key) else {
+                continue;
+            };
+            let answer = match (entry.state, entry.seen, entry.waits_for) {
+                (EntryState::Acked, _, waits_for) => Answer::Acked {
+                    seq: waits_for.map(|(_, seq)| seq),
+                },
+                (_, Some(seq), _) => Answer::Confirmed { seq },
+                _ => Answer::Failed {
+                    code: ErrorCode::RequestTimeout,
+                    outcome: entry.outcome(),
+                },
+            };
+            self.settle(key, answer, out);
+        }
+    }
+
+    /// The caller gave up on one.
+    pub(super) fn cancel(&mut self, id: &str, out: &mut VecDeque<Output>) -> bool {
+        let Some(&key) = self.by_id.get(id) else {
+            return false;
+        };
+        let Some(outcome) = self.entries.get(&key).map(Entry::outcome) else {
+            return false;
+        };
+        self.settle(
+            key,
+            Answer::Failed {
+                code: ErrorCode::Aborted,
+                outcome,
+            },
+            out,
+        );
+        true
+    }
+
+    /// `disconnect()`: nothing may keep a timer, so what has a deadline or only waits to be shown is answered.
+    pub(super) fn rest(&mut self, out: &mut VecDeque<Output>) {
+        self.stop_waiting(out);
+        for (_, key) in std::mem::take(&mut self.deadlines) {
+            let Some(outcome) = self.entries.get(&key).map(Entry::outcome) else {
+                continue;
+            };
+            self.settle(
+                key,
+                Answer::Failed {
+                    code: ErrorCode::Aborted,
+                    outcome,
+                },
+                out,
+            );
+        }
+    }
+
+    /// `dispose()`: everything is answered.
+    pub(super) fn dispose(&mut self, out: &mut VecDeque<Output>) {
+        self.stop_waiting(out);
+        let keys: Vec<u64> = self.entries.keys().copied().collect();
+        for key in keys {
+            let Some(outcome) = self.entries.get(&key).map(Entry::outcome) else {
+                continue;
+            };
+            self.settle(
+                key,
+                Answer::Failed {
+                    code: ErrorCode::Disposed,
+                    outcome,
+                },
+                out,
+            );
+        }
+    }
+}
