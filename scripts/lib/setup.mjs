@@ -16,6 +16,8 @@ const cargoHome = process.env.CARGO_HOME ?? join(homedir(), '.cargo');
 process.env.PATH = [join(tools, 'cargo/bin'), process.env.PATH, join(cargoHome, 'bin')].join(delimiter);
 // apt, npm, cargo and the test runners must never wait for an answer.
 process.env.DEBIAN_FRONTEND ??= 'noninteractive';
+// What is downloaded is said first: rustup does nothing by itself.
+process.env.RUSTUP_AUTO_INSTALL = '0';
 
 const text = (path) => readFileSync(join(root, path), 'utf8');
 const olderThan = (have, need) => have.localeCompare(need, 'en', { numeric: true }) < 0;
@@ -69,26 +71,30 @@ const lockStamp = join(root, 'node_modules/.tautline-lock');
 const lockHash = () => createHash('sha256').update(text('package-lock.json')).digest('hex');
 
 const node = {
-  name: 'Node 20 or newer',
-  ok: async () => !olderThan(process.versions.node, '20'),
+  name: 'Node 20.19 or newer',
+  ok: async () => !olderThan(process.versions.node, '20.19'),
   install: async () => {
-    throw new Failure(`Node 20 or newer is needed, this is ${process.versions.node}: see https://nodejs.org.`);
+    throw new Failure(`Node 20.19 or newer is needed, this is ${process.versions.node}: see https://nodejs.org.`);
   },
 };
 
+async function rustup(what, usual, log, args) {
+  if (!onPath('rustup')) throw new Failure(`${what} is missing, and so is rustup that would add it: install Rust from https://rustup.rs.`);
+  await step({ what: `Adding ${what}`, usual, log, command: 'rustup', args, failed: `Adding ${what} failed` });
+}
+
+const channel = () => text('rust-toolchain.toml').match(/channel = "([^"]+)"/)[1];
+
 const rust = {
-  name: 'Rust, as new as Cargo.toml says',
+  name: 'Rust of the version in rust-toolchain.toml',
   ok: async () => {
     const version = (await output('rustc', ['--version']))?.split(' ')[1];
-    return version !== undefined && !olderThan(version, text('Cargo.toml').match(/rust-version = "([^"]+)"/)[1]);
+    // Without rustup the file is not heeded, and a newer compiler will do.
+    return version !== undefined && !olderThan(version, channel());
   },
   install: async () => {
-    const version = (await output('rustc', ['--version']))?.split(' ')[1];
-    throw new Failure(
-      version
-        ? `Rust ${version} is too old: run "rustup update stable", then this again.`
-        : 'Rust is not installed: get it from https://rustup.rs, then run this again.',
-    );
+    const args = ['toolchain', 'install', channel(), '--no-self-update', '--profile', 'minimal', '-c', 'rustfmt', '-c', 'clippy', '-t', WASM];
+    await rustup(`Rust ${channel()}`, '30 s', 'rustup-toolchain', args);
   },
 };
 
@@ -102,26 +108,19 @@ const compiler = {
   },
 };
 
-async function rustup(what, log, args) {
-  if (!onPath('rustup')) {
-    throw new Failure(`${what} is missing, and so is rustup that would add it: install Rust from https://rustup.rs.`);
-  }
-  await step({ what: `Adding ${what}`, usual: '10 s', log, command: 'rustup', args, failed: `Adding ${what} failed` });
-}
-
 const wasmTarget = {
   name: `the Rust target ${WASM}`,
   ok: async () => {
     const sysroot = await output('rustc', ['--print', 'sysroot']);
     return sysroot !== undefined && existsSync(join(sysroot, 'lib/rustlib', WASM, 'lib'));
   },
-  install: () => rustup(`the Rust target ${WASM}`, 'rustup-target', ['target', 'add', WASM]),
+  install: () => rustup(`the Rust target ${WASM}`, '10 s', 'rustup-target', ['target', 'add', WASM]),
 };
 
 const lints = {
   name: 'rustfmt and clippy',
   ok: async () => Boolean((await output('cargo', ['fmt', '--version'])) && (await output('cargo', ['clippy', '--version']))),
-  install: () => rustup('rustfmt and clippy', 'rustup-component', ['component', 'add', 'rustfmt', 'clippy']),
+  install: () => rustup('rustfmt and clippy', '10 s', 'rustup-component', ['component', 'add', 'rustfmt', 'clippy']),
 };
 
 const bindgen = {
