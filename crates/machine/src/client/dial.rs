@@ -24,7 +24,7 @@ impl Client {
     /// `connect()`.
     pub(super) fn wanted(&mut self, waiter: WaiterId, now: Time) {
         match &self.phase {
-            Phase::Live(_) => return self.out.push_back(Output::Settle(waiter, Ok(()))),
+            Phase::Live(_) => self.out.push_back(Output::Settle(waiter, Ok(()))),
             Phase::Dialling(_) | Phase::Waiting { .. } | Phase::Suspended => {
                 self.waiters.push(waiter)
             }
