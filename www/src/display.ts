@@ -22,7 +22,6 @@ const NOTICE_MS = 12_000;
 const BANNER_AFTER_MS = 900;
 
 const COUNTERS = [
-  ['Reconnects', 'reconnects'],
   ['Resumes', 'resumes'],
   ['Gaps', 'gaps'],
   ['Duplicates', 'duplicates'],
@@ -365,9 +364,10 @@ export class Display {
       service: {
         latencies: this.#latencies.values(),
         counters: [
+          { name: 'Reconnects', value: Math.max(0, stats.connects - 1) },
           ...COUNTERS.map(([name, key]) => ({ name, value: stats[key] })),
           { name: 'Outbox', value: stats.outbox.length },
-          { name: 'Last seq', value: stats.lastSeq ?? 0 },
+          { name: 'Last event', value: stats.lastSeq ?? 0 },
         ],
         ledger: Object.entries(counts).map(([kind, count]) => ({ kind, count })),
       },

@@ -15,7 +15,7 @@ export const TROUBLES: readonly Trouble[] = [
   {
     kind: 'stall',
     label: 'Swallow traffic',
-    sentence: 'For 20 s nothing gets through, though the socket stays open. An unanswered ping gives it away within 10 s.',
+    sentence: 'For 20\u00a0s nothing gets through, though the socket stays open. An unanswered ping gives it away within 10\u00a0s.',
     ms: 20_000,
   },
   {

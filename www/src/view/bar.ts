@@ -39,7 +39,7 @@ export class BarView {
       h(
         'div',
         { class: 'tools' },
-        h('button', { type: 'button', class: 'tool tool-order', 'data-action': 'place-order', 'data-testid': 'place-order', title: 'Place a random order (N)' }, icon('plus'), h('span', { class: 'tool-words' }, 'Place an order')),
+        h('button', { type: 'button', class: 'tool tool-order', 'data-action': 'place-order', 'data-testid': 'place-order', 'aria-label': 'Place a random order', title: 'Place a random order (N)' }, icon('plus'), h('span', { class: 'tool-words' }, 'Order')),
         this.#sound,
         this.#theme,
         h('button', { type: 'button', class: 'tool', 'data-action': 'settings', 'aria-label': 'Settings', title: 'Settings' }, icon('settings')),
