@@ -48,7 +48,10 @@ codes! {
 impl NackCode {
     /// Whether the same command may hold later without being changed.
     pub fn retryable(self) -> bool {
-        matches!(self, Self::RateLimited | Self::Overloaded | Self::Unavailable)
+        matches!(
+            self,
+            Self::RateLimited | Self::Overloaded | Self::Unavailable
+        )
     }
 
     /// The HTTP status the same refusal has.
@@ -109,7 +112,7 @@ codes! {
 }
 
 codes! {
-    /// The closed set of `TautlineError.code` (`docs/api.md`, Errors).
+    /// The closed set of `TautlineError.code` (`pkg/README.md`, Errors).
     ErrorCode {
         /// Something was used before `init()` had resolved.
         NotInitialized = "not_initialized",
@@ -159,8 +162,13 @@ impl ErrorCode {
     pub fn retryable(self) -> bool {
         matches!(
             self,
-            Self::ConnectFailed | Self::ConnectTimeout | Self::OutboxFull | Self::OutboxExpired
-                | Self::RequestTimeout | Self::AuthExpired | Self::HttpFailed
+            Self::ConnectFailed
+                | Self::ConnectTimeout
+                | Self::OutboxFull
+                | Self::OutboxExpired
+                | Self::RequestTimeout
+                | Self::AuthExpired
+                | Self::HttpFailed
         )
     }
 }

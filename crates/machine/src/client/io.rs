@@ -35,7 +35,7 @@ impl fmt::Debug for Token {
     }
 }
 
-/// The options that the machine decides by; all times in milliseconds (`docs/api.md`, WebSocketService).
+/// The options that the machine decides by; all times in milliseconds (`pkg/README.md`, WebSocketService).
 #[derive(Clone, Debug)]
 pub struct Config {
     /// Sent in `auth`.
@@ -154,7 +154,7 @@ pub struct Closed {
     pub was_clean: bool,
 }
 
-/// A sign of the page's life (`docs/api.md`, page lifecycle).
+/// A sign of the page's life (`pkg/README.md`, page lifecycle).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PageEvent {
     /// `online`.

@@ -1,4 +1,4 @@
-//! Who holds the connection (`docs/api.md`, ConnectionManager): counting with linger, abort and generations.
+//! Who holds the connection (`pkg/README.md`, ConnectionManager): counting with linger, abort and generations.
 
 use crate::Time;
 use std::collections::{BTreeMap, VecDeque};
