@@ -1,0 +1,32 @@
+// What the module is handed once it is loaded: the error class, the ledger, the console. Plain JavaScript that
+// decides nothing, and does not import the module.
+
+import { type ErrorCode, type ErrorFields, TautlineError } from './errors.js';
+import { trapped } from './trap.js';
+import { enter, leave } from './twin.js';
+
+/** See `src/host.rs`, which declares the other side. */
+export interface Host {
+  error(code: ErrorCode, message: string, fields?: ErrorFields): TautlineError;
+  /** An error that nobody listens for. */
+  report(error: unknown): void;
+  /** A misuse that harms nothing. */
+  warn(text: string): void;
+  /** The module is about to trap. */
+  panic(message: string): void;
+  readonly twin: {
+    enter(kind: string, owner: string, release: () => void): number;
+    leave(id: number): void;
+  };
+}
+
+/** What the loader hands to the module. */
+export function createHost(): Host {
+  return {
+    error: (code, message, fields) => new TautlineError(code, message, fields ?? {}),
+    report: (error) => console.error(error),
+    warn: (text) => console.warn(text),
+    panic: (message) => void trapped(message),
+    twin: { enter, leave },
+  };
+}

@@ -1,0 +1,59 @@
+import { ConnectionManager as GlueManager } from '../wasm/tautline.js';
+import { optionalMs, optionalSignal, optionsOf } from './check.js';
+import { Handle } from './handle.js';
+import { Lease } from './lease.js';
+import { serviceHandle, type WebSocketService } from './service.js';
+import { dispose } from './symbols.js';
+import type { ManagerOptions, ManagerStatus } from './types.js';
+
+const NOTHING: ManagerStatus = { isConnected: false, isConnecting: false, connectionCount: 0 };
+
+/**
+ * Shares one connection among any number of holders: the first opens it, the last closes it after `lingerMs`, so
+ * that a component that unmounts and mounts again does not reconnect.
+ */
+export class ConnectionManager {
+  readonly #handle: Handle<GlueManager>;
+
+  constructor(service: WebSocketService, options?: ManagerOptions) {
+    const under = serviceHandle('new ConnectionManager(service)', service);
+    const lingerMs = optionalMs('new ConnectionManager(service, {lingerMs})', optionsOf('new ConnectionManager()', options).lingerMs);
+    this.#handle = new Handle('ConnectionManager', 'high', () => new GlueManager(under.glue(), lingerMs), () => this.dispose());
+  }
+
+  /** Resolves with a share in the connection once it is up. An aborted call holds nothing and ends only itself. */
+  async acquire(options?: { signal?: AbortSignal | undefined }): Promise<Lease> {
+    const signal = optionalSignal('acquire({signal})', optionsOf('acquire()', options).signal);
+    const number = await this.#handle.later((glue) => glue.acquire(signal) as Promise<number>);
+    const handle = this.#handle;
+    return new Lease(() => handle.clean((glue) => glue.release(number)));
+  }
+
+  /** Counts a holder and resolves when connected; `disconnect()` is its counterpart. */
+  async connect(): Promise<void> {
+    await this.#handle.later((glue) => glue.connect());
+  }
+
+  /** Lets go of one `connect()`; without one to match it does nothing but warn once. */
+  disconnect(): void {
+    this.#handle.clean((glue) => glue.disconnect());
+  }
+
+  /** Closes now, whoever holds it; what they release later does nothing. */
+  forceDisconnect(): void {
+    this.#handle.clean((glue) => glue.forceDisconnect());
+  }
+
+  getStatus(): ManagerStatus {
+    return this.#handle.ask((glue) => glue.getStatus() as ManagerStatus, NOTHING);
+  }
+
+  /** Lets go of all its holders and ends the object; the service stays. Twice does nothing. */
+  dispose(): void {
+    this.#handle.dispose();
+  }
+
+  [dispose](): void {
+    this.dispose();
+  }
+}

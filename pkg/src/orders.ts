@@ -1,0 +1,159 @@
+import { OrderUpdates as GlueOrders } from '../wasm/tautline.js';
+import { functionOf, json, oneOf, optionalBoolean, optionalCount, optionalSignal, optionalText, optionsOf, text } from './check.js';
+import { invalid } from './errors.js';
+import { Handle } from './handle.js';
+import type { ItemStatus, NewOrder, Order, OrdersPage, OrdersQuery, OrderStatus, OrderUpdate } from './order.js';
+import { serviceHandle, type WebSocketService } from './service.js';
+import { dispose } from './symbols.js';
+
+const STATUSES: readonly OrderStatus[] = ['new', 'pending', 'confirmed', 'preparing', 'ready', 'picked-up', 'completed', 'cancelled'];
+const ITEM_STATUSES: readonly ItemStatus[] = ['pending', 'preparing', 'ready', 'served', 'cancelled'];
+const NONE: readonly Order[] = [];
+
+/** Options of `updateOrderStatus`. */
+export interface StatusOptions {
+  /** Refuse (`nack`, `conflict`) if the order has another status by then. Default: whatever it has. */
+  expectedStatus?: OrderStatus | undefined;
+  /** Show the change at once, and take it back if it fails. Default false. */
+  optimistic?: boolean | undefined;
+}
+
+/**
+ * The restaurant's live orders, kept equal to the server's through every disconnect.
+ *
+ * ```ts
+ * const orders = new OrderUpdates(service);
+ * orders.onOrders((list) => render(list));
+ * orders.initialize();
+ * ```
+ */
+export class OrderUpdates {
+  readonly #handle: Handle<GlueOrders>;
+  #last = NONE;
+
+  constructor(service: WebSocketService) {
+    const under = serviceHandle('new OrderUpdates(service)', service);
+    this.#handle = new Handle('OrderUpdates', 'high', () => new GlueOrders(under.glue()), () => this.dispose());
+  }
+
+  /** Starts to keep the set: asks for a snapshot now or at the next connect. Twice does nothing. */
+  initialize(): void {
+    this.#handle.act((glue) => glue.initialize());
+  }
+
+  /** Stops keeping the set and empties it; callbacks stay. */
+  cleanup(): void {
+    this.#handle.clean((glue) => glue.cleanup());
+  }
+
+  /**
+   * Calls back for every change, in order, once; differences found by a snapshot after a disconnect too. The
+   * function returned ends that.
+   */
+  onOrderUpdate(callback: (update: OrderUpdate) => unknown): () => void {
+    functionOf('onOrderUpdate()', callback);
+    return this.#undo(this.#handle.ask((glue) => glue.onOrderUpdate(callback), 0));
+  }
+
+  /** The live orders: the same array until something changed, the same object for an order that did not. */
+  orders(): readonly Order[] {
+    return (this.#last = this.#handle.ask((glue) => glue.orders() as readonly Order[], this.#last));
+  }
+
+  /** Calls back with the orders whenever they have changed. The function returned ends that. */
+  onOrders(callback: (orders: readonly Order[]) => unknown): () => void {
+    functionOf('onOrders()', callback);
+    return this.#undo(this.#handle.ask((glue) => glue.onOrders(callback), 0));
+  }
+
+  /** Asks the server what was missed; at most one such call is under way at a time. */
+  requestSync(): void {
+    this.#handle.act((glue) => glue.requestSync());
+  }
+
+  /** Moves an order; resolves when the server has it and `orders()` shows it. */
+  async updateOrderStatus(orderId: string, status: OrderStatus, options?: StatusOptions): Promise<void> {
+    const given = optionsOf('updateOrderStatus()', options);
+    text('updateOrderStatus(orderId)', orderId);
+    oneOf('updateOrderStatus(orderId, status)', STATUSES, status);
+    const expected = given.expectedStatus;
+    if (expected !== undefined) oneOf('updateOrderStatus({expectedStatus})', STATUSES, expected);
+    const optimistic = optionalBoolean('updateOrderStatus({optimistic})', given.optimistic) ?? false;
+    await this.#handle.later((glue) => glue.updateOrderStatus(orderId, status, expected, optimistic));
+  }
+
+  /** Moves one item of an order; resolves when the server has it and `orders()` shows it. */
+  async updateItemStatus(orderId: string, itemId: string, status: ItemStatus): Promise<void> {
+    text('updateItemStatus(orderId)', orderId);
+    text('updateItemStatus(orderId, itemId)', itemId);
+    oneOf('updateItemStatus(orderId, itemId, status)', ITEM_STATUSES, status);
+    await this.#handle.later((glue) => glue.updateItemStatus(orderId, itemId, status));
+  }
+
+  /** Makes an order; resolves with it when the server has it and `orders()` shows it. */
+  async createOrder(order: NewOrder): Promise<Order> {
+    if (typeof order !== 'object' || order === null || !Array.isArray(order.items) || order.items.length === 0) {
+      throw invalid('createOrder() takes an order with a type and at least one item', order);
+    }
+    const body = json('createOrder()', order);
+    return this.#handle.later((glue) => glue.createOrder(body) as Promise<Order>);
+  }
+
+  /** Cancels an order; resolves with it when the server has it and `orders()` shows it. */
+  async cancelOrder(orderId: string, reason?: string): Promise<Order> {
+    text('cancelOrder(orderId)', orderId);
+    const why = optionalText('cancelOrder(orderId, reason)', reason);
+    return this.#handle.later((glue) => glue.cancelOrder(orderId, why) as Promise<Order>);
+  }
+
+  /** One page of the server's orders, over HTTP; past ones too. Rejects `http_failed`. */
+  async fetchOrders(query?: OrdersQuery): Promise<OrdersPage> {
+    const given = optionsOf('fetchOrders()', query);
+    const signal = optionalSignal('fetchOrders({signal})', given.signal);
+    const asked = queryString(given);
+    const answer = await this.#handle.later((glue) => glue.fetchOrders(asked, signal) as Promise<{ orders: Order[]; next_cursor?: string | null }>);
+    return typeof answer.next_cursor === 'string' ? { orders: answer.orders, nextCursor: answer.next_cursor } : { orders: answer.orders };
+  }
+
+  /** One order, over HTTP. Rejects `http_failed`, with `status` 404 where there is none. */
+  async fetchOrder(orderId: string, options?: { signal?: AbortSignal | undefined }): Promise<Order> {
+    text('fetchOrder(orderId)', orderId);
+    const signal = optionalSignal('fetchOrder({signal})', optionsOf('fetchOrder()', options).signal);
+    return this.#handle.later((glue) => glue.fetchOrder(orderId, signal) as Promise<Order>);
+  }
+
+  /** Ends the object: callbacks end, what is pending rejects `disposed`. The service stays. Twice does nothing. */
+  dispose(): void {
+    if (this.#handle.live) this.orders();
+    this.#handle.dispose();
+  }
+
+  [dispose](): void {
+    this.dispose();
+  }
+
+  #undo(id: number): () => void {
+    return () => this.#handle.clean((glue) => glue.unsubscribe(id));
+  }
+}
+
+function queryString(query: OrdersQuery): string {
+  const params = new URLSearchParams();
+  if (query.status !== undefined) {
+    const statuses = typeof query.status === 'string' ? [query.status] : [...query.status];
+    for (const status of statuses) oneOf('fetchOrders({status})', STATUSES, status);
+    params.set('status', statuses.join(','));
+  }
+  if (query.since !== undefined) {
+    const since = new Date(query.since);
+    if (Number.isNaN(since.getTime())) throw invalid('fetchOrders({since}) takes a Date or an RFC 3339 time', query.since);
+    params.set('since', since.toISOString());
+  }
+  const limit = optionalCount('fetchOrders({limit})', query.limit, 1);
+  if (limit !== undefined) params.set('limit', String(limit));
+  const cursor = optionalText('fetchOrders({cursor})', query.cursor);
+  if (cursor !== undefined) params.set('cursor', cursor);
+  const minSeq = optionalCount('fetchOrders({minSeq})', query.minSeq);
+  if (minSeq !== undefined) params.set('min_seq', String(minSeq));
+  return params.toString();
+}

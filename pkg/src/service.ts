@@ -1,0 +1,295 @@
+import { WebSocketService as GlueService } from '../wasm/tautline.js';
+import { functionOf, json, optionalId, optionalMs, optionalSignal, optionsOf, text } from './check.js';
+import { invalid, type TautlineError } from './errors.js';
+import { Handle } from './handle.js';
+import { serviceOptions } from './options.js';
+import { dispose } from './symbols.js';
+import { ledger } from './twin.js';
+import type {
+  Ack,
+  ConnectionState,
+  ConnectOptions,
+  Entry,
+  Freshness,
+  Message,
+  RequestOptions,
+  SendHandle,
+  SendOptions,
+  SendStatus,
+  ServiceOptions,
+  Stats,
+  TautlineEvents,
+  TautlineMessages,
+} from './types.js';
+
+type Listener<E extends keyof TautlineEvents> = (value: TautlineEvents[E]) => unknown;
+type AnyListener = (value: never) => unknown;
+
+/** The two events that listeners are told of even when the module is dead, so the layer knows who listens. */
+type Vital = 'stateChange' | 'error';
+
+const NO_STATS: Stats = {
+  rttMs: null,
+  attempts: 0,
+  nextAttemptInMs: null,
+  lastSeq: null,
+  stale: false,
+  outbox: { length: 0, oldestMs: null },
+};
+const NO_FRESHNESS: Freshness = { seq: null, confirmedAtMs: null, ageMs: null, live: false };
+
+let handleOf: (service: WebSocketService) => Handle<GlueService>;
+
+/** @internal The module's object under a service, for the classes that are made on one. */
+export function serviceHandle(what: string, service: WebSocketService): Handle<GlueService> {
+  if (!(service instanceof WebSocketService)) {
+    throw invalid(`${what} takes a WebSocketService of this copy of the package`, service);
+  }
+  return handleOf(service);
+}
+
+/**
+ * One live connection to a restaurant's events: it authenticates, notices silence, reconnects, resumes where it
+ * left off, and keeps what is sent meanwhile.
+ *
+ * ```ts
+ * const service = new WebSocketService({ restaurantId: 'grow', getToken: () => fetchToken() });
+ * service.on('stateChange', (state) => show(state));
+ * await service.connect();
+ * ```
+ */
+export class WebSocketService {
+  readonly #handle: Handle<GlueService>;
+  readonly #vital = new Map<number, { event: Vital; listener: AnyListener }>();
+  #lastStats = NO_STATS;
+  #lastFreshness = NO_FRESHNESS;
+
+  static {
+    handleOf = (service) => service.#handle;
+  }
+
+  constructor(options?: ServiceOptions) {
+    const { config, url, getToken } = serviceOptions(options);
+    if (config.debug) ledger().stacks = true;
+    this.#handle = new Handle(
+      'WebSocketService',
+      'critical',
+      () => new GlueService(config, url, getToken),
+      () => this.dispose(),
+      (error) => this.#trapped(error),
+    );
+  }
+
+  /**
+   * Resolves when connected and authenticated; rejects with a {@link TautlineError} when that cannot be. Concurrent
+   * calls join one attempt; in state `error` it starts anew.
+   */
+  async connect(options?: ConnectOptions): Promise<void> {
+    const given = optionsOf('connect()', options);
+    const signal = optionalSignal('connect({signal})', given.signal);
+    const timeoutMs = optionalMs('connect({timeoutMs})', given.timeoutMs);
+    await this.#handle.later((glue) => glue.connect(signal, timeoutMs));
+  }
+
+  /** Final until the next `connect`: pending ones reject `aborted`. Subscriptions are kept. */
+  disconnect(): void {
+    this.#handle.clean((glue) => glue.disconnect());
+  }
+
+  /**
+   * Sends a message, now or when the connection is back (see `outboxLimit`, `outboxTtlMs`). A server that answers
+   * gets it again under the same id until it has; others get it once. Throws `outbox_full`, `message_too_large`.
+   * `done` may be left alone: its rejection is not reported as unhandled.
+   */
+  send(type: string, payload?: unknown, options?: SendOptions): SendHandle {
+    const given = optionsOf('send()', options);
+    const id = optionalId('send({id})', given.id);
+    const ttlMs = optionalMs('send({ttlMs})', given.ttlMs);
+    const signal = optionalSignal('send({signal})', given.signal);
+    text('send(type)', type);
+    const body = json('send(type, payload)', payload);
+    const sent = this.#handle.act((glue) => glue.send(type, body, id, ttlMs, signal) as { id: string; done: Promise<Ack> });
+    return new Sent(this.#handle, sent.id, this.#handle.later(() => sent.done));
+  }
+
+  /**
+   * Sends a message and resolves with its answer. Rejects `nack` when the server refuses it and `request_timeout`
+   * when no answer came: `outcome` `not_sent` says that it was withdrawn, `unknown` that it may have been applied.
+   */
+  async request<R = unknown>(type: string, payload?: unknown, options?: RequestOptions): Promise<Ack<R>> {
+    const given = optionsOf('request()', options);
+    const timeoutMs = optionalMs('request({timeoutMs})', given.timeoutMs, 1) ?? 10_000;
+    const signal = optionalSignal('request({signal})', given.signal);
+    const id = optionalId('request({id})', given.id);
+    text('request(type)', type);
+    const body = json('request(type, payload)', payload);
+    return this.#handle.later((glue) => glue.request(type, body, timeoutMs, id, signal) as Promise<Ack<R>>);
+  }
+
+  /** What waits for a connection or an answer, oldest first. */
+  outbox(): readonly Entry[] {
+    return this.#handle.ask((glue) => glue.outbox() as Entry[], []);
+  }
+
+  /** Calls back with the outbox whenever it has changed; the function returned ends that. */
+  onOutbox(callback: (outbox: readonly Entry[]) => unknown): () => void {
+    functionOf('onOutbox()', callback);
+    return this.#undo(this.#handle.ask((glue) => glue.onOutbox(() => callback(this.outbox())), 0));
+  }
+
+  /**
+   * Calls back for every published message of a type, of a prefix (`order:*`) or of all (`*`). Local: it changes
+   * nothing at the server, and survives reconnects. The function returned ends it.
+   */
+  subscribe<T extends keyof TautlineMessages>(type: T, callback: (payload: TautlineMessages[T], message: Message<TautlineMessages[T]>) => unknown): () => void;
+  subscribe<P = unknown>(pattern: string, callback: (payload: P, message: Message<P>) => unknown): () => void;
+  subscribe(pattern: string, callback: (payload: never, message: Message<never>) => unknown): () => void {
+    text('subscribe(type)', pattern);
+    const star = pattern.indexOf('*');
+    if (star >= 0 && (star < pattern.length - 1 || (pattern !== '*' && !pattern.endsWith(':*')))) {
+      throw invalid('subscribe(type) takes a type such as order:created, a prefix such as order:*, or *', pattern);
+    }
+    functionOf('subscribe(type, callback)', callback);
+    return this.#undo(this.#handle.ask((glue) => glue.subscribe(pattern, callback), 0));
+  }
+
+  /** Whether it is connected and authenticated. */
+  isConnected(): boolean {
+    return this.#handle.ask((glue) => glue.isConnected(), false);
+  }
+
+  getConnectionState(): ConnectionState {
+    if (this.#handle.dead) return 'error';
+    return this.#handle.ask((glue) => glue.getConnectionState() as ConnectionState, 'disconnected');
+  }
+
+  /** Calls back at every such event; the function returned ends that. */
+  on<E extends keyof TautlineEvents>(event: E, listener: Listener<E>): () => void {
+    return this.#listen(event, functionOf('on(event, listener)', listener), false);
+  }
+
+  /** Calls back at the next such event only. */
+  once<E extends keyof TautlineEvents>(event: E, listener: Listener<E>): () => void {
+    return this.#listen(event, functionOf('once(event, listener)', listener), true);
+  }
+
+  /** Takes a listener off, however often it was put on. */
+  off<E extends keyof TautlineEvents>(event: E, listener: Listener<E>): void {
+    if (!isVital(event)) return this.#handle.clean((glue) => glue.off(event, listener));
+    for (const [id, entry] of [...this.#vital]) {
+      if (entry.event === event && entry.listener === listener) this.#unsubscribe(id);
+    }
+  }
+
+  listenerCount(event: keyof TautlineEvents): number {
+    return this.#handle.ask((glue) => glue.listenerCount(event), 0);
+  }
+
+  /** Takes off every listener of an event, or of all. Subscriptions stay. */
+  removeAllListeners(event?: keyof TautlineEvents): void {
+    for (const [id, entry] of [...this.#vital]) if (event === undefined || entry.event === event) this.#vital.delete(id);
+    this.#handle.clean((glue) => glue.removeAllListeners(event));
+  }
+
+  stats(): Stats {
+    return (this.#lastStats = this.#handle.ask((glue) => glue.stats() as Stats, this.#lastStats));
+  }
+
+  /** Up to when everything is here for certain. */
+  freshness(): Freshness {
+    return (this.#lastFreshness = this.#handle.ask((glue) => glue.freshness() as Freshness, { ...this.#lastFreshness, live: false }));
+  }
+
+  /** Cuts a running wait short; does nothing unless reconnecting. */
+  reconnectNow(): void {
+    this.#handle.act((glue) => glue.reconnectNow());
+  }
+
+  /** Hands over a token that `getToken` was not asked for: used from now on, and to renew a running connection. */
+  setToken(token: string): void {
+    if (typeof token !== 'string' || token === '') throw invalid('setToken() takes a token', typeof token === 'string' ? '' : token);
+    this.#handle.act((glue) => glue.setToken(token));
+  }
+
+  /** Ends the object: closes, lets go of everything, rejects what is pending with `disposed`. Twice does nothing. */
+  dispose(): void {
+    if (this.#handle.live) {
+      this.stats();
+      this.freshness();
+    }
+    this.#vital.clear();
+    this.#handle.dispose();
+  }
+
+  [dispose](): void {
+    this.dispose();
+  }
+
+  #listen(event: keyof TautlineEvents, listener: AnyListener, once: boolean): () => void {
+    if (!isVital(event)) return this.#undo(this.#handle.ask((glue) => glue.on(event, listener, once), 0));
+    const called = once
+      ? (value: never) => {
+          this.#vital.delete(id);
+          return listener(value);
+        }
+      : listener;
+    const id = this.#handle.ask((glue) => glue.on(event, called, once), 0);
+    if (this.#handle.live) this.#vital.set(id, { event, listener });
+    return this.#undo(id);
+  }
+
+  /** A plain function holding a number: it owns nothing in the module. */
+  #undo(id: number): () => void {
+    return () => this.#unsubscribe(id);
+  }
+
+  #unsubscribe(id: number): void {
+    this.#vital.delete(id);
+    this.#handle.clean((glue) => glue.unsubscribe(id));
+  }
+
+  #trapped(error: TautlineError): void {
+    const told = [...this.#vital.values()];
+    this.#vital.clear();
+    let heard = false;
+    for (const { event, listener } of told) {
+      try {
+        (listener as (value: unknown) => unknown)(event === 'error' ? error : 'error');
+        heard ||= event === 'error';
+      } catch (thrown) {
+        console.error(thrown);
+      }
+    }
+    if (!heard) console.error(error);
+  }
+}
+
+function isVital(event: keyof TautlineEvents): event is Vital {
+  return event === 'stateChange' || event === 'error';
+}
+
+/** A message on its way; holds no more of the module than its id. */
+class Sent implements SendHandle {
+  readonly id: string;
+  readonly done: Promise<Ack>;
+  readonly #handle: Handle<GlueService>;
+  #end: 'done' | 'failed' | undefined;
+
+  constructor(handle: Handle<GlueService>, id: string, done: Promise<Ack>) {
+    this.#handle = handle;
+    this.id = id;
+    this.done = done;
+    done.then(
+      () => (this.#end = 'done'),
+      () => (this.#end = 'failed'),
+    );
+  }
+
+  get status(): SendStatus {
+    return this.#end ?? this.#handle.ask((glue) => glue.status(this.id) as 'queued' | 'sent' | undefined, undefined) ?? 'sent';
+  }
+
+  cancel(): boolean {
+    return this.#end === undefined && this.#handle.ask((glue) => glue.cancel(this.id), false);
+  }
+}
