@@ -107,6 +107,7 @@ export class Display {
     }
   }
 
+  /** Ends the page's part: no listener, timer or lease is left. */
   dispose(): void {
     this.#scope.dispose();
   }
@@ -178,6 +179,7 @@ export class Display {
   }
 
   showColumn(column: ColumnId, scroll: boolean): void {
+    if (!scroll && this.#selection?.column === column) return;
     if (this.#selection?.column !== column) this.#selection = { column, orderId: null };
     if (scroll) this.#view.scrollToColumn(column);
     this.#frame.request();
@@ -356,6 +358,7 @@ export class Display {
       connection: {
         state,
         stale: stats.stale,
+        offline: stats.offline,
         confirmedAtMs: freshness.confirmedAtMs,
         nextAttemptInMs: stats.nextAttemptInMs,
         rttMs: stats.rttMs,

@@ -34,12 +34,12 @@ export function attachInput(display: Display): void {
   });
   const board = document.getElementById('board');
   if (board) {
-    const settled = () => {
+    const scrolled = () => {
       const column = snappedColumn(board);
       if (column) display.showColumn(column, false);
     };
-    board.addEventListener('scrollend', settled);
-    scope.add(() => board.removeEventListener('scrollend', settled));
+    board.addEventListener('scroll', scrolled, { passive: true });
+    scope.add(() => board.removeEventListener('scroll', scrolled));
   }
 }
 
@@ -168,7 +168,7 @@ function changeSetting(display: Display, control: HTMLElement): void {
   }
 }
 
-/** The column a phone has snapped to; null where several are in view. */
+/** The column a phone has swiped to; null where all are in view. */
 function snappedColumn(board: HTMLElement): ColumnId | null {
   if (board.scrollWidth <= board.clientWidth + 1) return null;
   const columns = [...board.querySelectorAll<HTMLElement>('[data-column]')];

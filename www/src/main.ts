@@ -32,6 +32,8 @@ async function start(): Promise<void> {
   const { service, manager, orders } = tautline;
   window.__tautline = { service, manager, orders, resources };
   const display = new Display(tautline, relay, clock, identity);
+  // The page's own listeners and timers go the way of the client's: with `resources.shutdownAll()`.
+  resources.register({ name: 'kitchen display', kind: 'page', priority: 'high', cleanup: () => display.dispose() });
   const opened = display.open();
   attachInput(display);
   await opened;

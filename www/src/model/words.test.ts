@@ -4,7 +4,7 @@ import { clockText } from './clock';
 import { itemOf, orderOf } from './fixture';
 import { arrivalWords, bannerWords, connectionWords, customerWords, refusalWords, type ConnectionFacts } from './words';
 
-const facts = (change: Partial<ConnectionFacts>): ConnectionFacts => ({ state: 'connected', stale: false, confirmedAtMs: 1_000, nextAttemptInMs: null, rttMs: null, error: null, ...change });
+const facts = (change: Partial<ConnectionFacts>): ConnectionFacts => ({ state: 'connected', stale: false, offline: false, confirmedAtMs: 1_000, nextAttemptInMs: null, rttMs: null, error: null, ...change });
 
 describe('the connection', () => {
   it('is called live only when it is', () => {
@@ -12,6 +12,7 @@ describe('the connection', () => {
     expect(connectionWords(facts({ stale: true }))).toBe('Not confirmed');
     expect(connectionWords(facts({ state: 'reconnecting', nextAttemptInMs: 3_100 }))).toBe('Reconnecting in 4 s');
     expect(connectionWords(facts({ state: 'reconnecting' }))).toBe('Reconnecting');
+    expect(connectionWords(facts({ state: 'reconnecting', offline: true }))).toBe('No network');
   });
 
   it('has a banner that says up to when, what is done about it, and how to help', () => {

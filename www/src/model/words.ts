@@ -16,6 +16,8 @@ export const STATUS_WORDS: Readonly<Record<OrderStatus, string>> = {
 export interface ConnectionFacts {
   readonly state: ConnectionState;
   readonly stale: boolean;
+  /** The browser says that this device has no network. */
+  readonly offline: boolean;
   /** The time up to which everything is confirmed, or null before the first confirmation. */
   readonly confirmedAtMs: number | null;
   readonly nextAttemptInMs: number | null;
@@ -31,7 +33,7 @@ export function connectionWords(facts: ConnectionFacts): string {
     case 'connecting':
       return 'Connecting';
     case 'reconnecting':
-      return reconnectWords(facts.nextAttemptInMs);
+      return reconnectWords(facts);
     case 'error':
       return 'Not connected';
     case 'disconnected':
@@ -39,8 +41,9 @@ export function connectionWords(facts: ConnectionFacts): string {
   }
 }
 
-function reconnectWords(inMs: number | null): string {
-  const seconds = inMs === null ? 0 : Math.ceil(inMs / 1000);
+function reconnectWords({ nextAttemptInMs, offline }: ConnectionFacts): string {
+  if (offline) return 'No network';
+  const seconds = nextAttemptInMs === null ? 0 : Math.ceil(nextAttemptInMs / 1000);
   return seconds > 0 ? `Reconnecting in ${seconds} s` : 'Reconnecting';
 }
 
@@ -66,7 +69,7 @@ export function bannerWords(facts: ConnectionFacts): BannerWords | null {
     case 'reconnecting':
       return {
         title: upTo,
-        advice: `${reconnectWords(facts.nextAttemptInMs)}. What you bump meanwhile is kept and sent afterwards.`,
+        advice: `${facts.offline ? 'This device has no network; the page reconnects when it is back' : reconnectWords(facts)}. What you bump meanwhile is kept and sent afterwards.`,
         remedy: 'try-now',
       };
     case 'error':

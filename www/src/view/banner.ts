@@ -10,7 +10,7 @@ export class BannerView {
   readonly #remedy = h('button', { type: 'button', class: 'button' });
   readonly element = h(
     'div',
-    { class: 'banner', 'data-testid': 'stale-banner', hidden: true },
+    { class: 'banner', role: 'region', 'aria-label': 'Connection', 'data-testid': 'stale-banner', hidden: true },
     icon('warning'),
     h('div', { class: 'banner-words' }, this.#title, this.#advice),
     this.#remedy,

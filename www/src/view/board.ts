@@ -60,7 +60,7 @@ export class BoardView {
 }
 
 const EMPTY: Readonly<Record<ColumnId, string>> = {
-  new: 'No new orders',
+  new: 'No new orders. Press N to place one.',
   confirmed: 'Nothing waiting to be started',
   preparing: 'Nothing on the stove',
   ready: 'Nothing at the pass',
