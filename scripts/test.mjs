@@ -43,7 +43,7 @@ async function wasm(program) {
   try {
     return await suite(
       'browser', 'wasm-pack',
-      ['test', '--headless', '--chrome', '--chromedriver', process.env.TAUTLINE_CHROMEDRIVER, '--mode', 'no-install', '.', '--', '-p', 'tautline'],
+      ['test', '--headless', '--chrome', '--chromedriver', process.env.TAUTLINE_CHROMEDRIVER, '--mode', 'no-install', '.', '-p', 'tautline'],
       {
         rows: wasmSuite,
         needsAll: true,
@@ -80,7 +80,7 @@ async function e2e(program) {
   return suite('end to end', process.execPath, [cli, 'test', '--config', 'tests/e2e/playwright.config.mjs'], {
     rows: playwrightSuite,
     needsAll: true,
-    env: { TAUTLINE_RELAY: program },
+    env: { TAUTLINE_RELAY_PROGRAM: program },
   });
 }
 
