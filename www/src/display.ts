@@ -306,12 +306,15 @@ export class Display {
     const settings = this.#settings.current;
     this.#board = boardOf(orders, settings.station);
     const settled = settleSelection(before, this.#board, this.#selection);
+    // A ticket that left while it had the focus hands that on too; any other focus stays where it is.
     const followed = settled !== this.#selection && this.#view.ticketHasFocus(this.#selection);
+    const focused = followed ? null : document.activeElement;
     this.#selection = settled;
     this.#expire(nowMs);
     const screen = this.#screen(orders, nowMs);
     this.#view.update(screen, this.#place, this.#bannerDue(screen, nowMs));
     if (followed) this.#view.focusTicket(settled);
+    else this.#view.keepFocus(focused);
   }
 
   #expire(nowMs: number): void {
@@ -370,7 +373,7 @@ export class Display {
           { name: 'Reconnects', value: Math.max(0, stats.connects - 1) },
           ...COUNTERS.map(([name, key]) => ({ name, value: stats[key] })),
           { name: 'Outbox', value: stats.outbox.length },
-          { name: 'Last event', value: stats.lastSeq ?? 0 },
+          { name: 'Last seq', value: stats.lastSeq ?? 0 },
         ],
         ledger: Object.entries(counts).map(([kind, count]) => ({ kind, count })),
       },

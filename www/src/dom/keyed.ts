@@ -1,12 +1,7 @@
-/** Moves without losing focus, scroll position or running animations, where the browser can. */
-interface MovingParent {
-  moveBefore?(node: Node, child: Node | null): void;
-}
-
 /**
  * Makes `parent`'s children exactly `wanted`, in that order, touching only what is out of place. Elements are
- * kept, never made anew, so focus and scroll positions inside them survive a render. A child that is not wanted
- * here but is in `elsewhere` stays until its new parent takes it: leaving the document would cost it its focus.
+ * kept, never made anew, so what is in place keeps its focus and scroll position. A child that is not wanted here
+ * but is in `elsewhere` stays until its new parent takes it.
  */
 export function place(parent: Element, wanted: readonly Element[], elsewhere: ReadonlySet<Element> = NONE): void {
   const keep = new Set(wanted);
@@ -19,22 +14,11 @@ export function place(parent: Element, wanted: readonly Element[], elsewhere: Re
   for (const element of wanted) {
     while (at && !keep.has(at)) at = at.nextElementSibling;
     if (element === at) at = at.nextElementSibling;
-    else move(parent, element, at);
+    else parent.insertBefore(element, at);
   }
 }
 
 const NONE: ReadonlySet<Element> = new Set();
-
-function move(parent: Element, element: Element, before: Element | null): void {
-  const mover = parent as MovingParent;
-  if (mover.moveBefore && element.isConnected) {
-    mover.moveBefore(element, before);
-    return;
-  }
-  const focused = element.contains(document.activeElement) ? document.activeElement : null;
-  parent.insertBefore(element, before);
-  if (focused instanceof HTMLElement) focused.focus({ preventScroll: true });
-}
 
 /** A view of one value: an element that follows it. */
 export interface View<T> {

@@ -7,7 +7,7 @@ import { keyLabel } from '../model/keys';
 import type { Screen } from '../model/screen';
 import { TicketView } from './ticket';
 
-/** The columns and their tickets. A ticket keeps its element, and so its focus, when it changes columns. */
+/** The columns and their tickets. A ticket keeps its element when it changes columns. */
 export class BoardView {
   readonly #columns = COLUMNS.map((column) => new ColumnView(column));
   readonly element = h(

@@ -81,6 +81,11 @@ export class PageView {
     return !!selection?.orderId && !!this.#board.ticket(selection.orderId)?.contains(document.activeElement);
   }
 
+  /** Moving an element costs it the focus; this gives it back. */
+  keepFocus(focused: Element | null): void {
+    if (focused instanceof HTMLElement && focused.isConnected && focused !== document.activeElement) focused.focus({ preventScroll: true });
+  }
+
   blurTicket(): void {
     const focused = document.activeElement;
     if (focused instanceof HTMLElement && this.#board.element.contains(focused)) this.#board.element.focus({ preventScroll: true });
