@@ -98,19 +98,19 @@ export class TautlineError extends Error {
   /** `nack`, `request_timeout`, `outbox_expired`, …: whether the command may have been applied. */
   readonly outcome?: Outcome | undefined;
   /** `nack`: why the server refused. */
-  readonly nackCode?: NackCode;
+  declare readonly nackCode?: NackCode;
   /** The WebSocket close code that ended the connection. */
-  readonly closeCode?: number;
+  declare readonly closeCode?: number;
   /** The reason that came with it. */
-  readonly closeReason?: string;
+  declare readonly closeReason?: string;
   /** `http_failed`: the HTTP status; absent when no answer came. */
-  readonly status?: number;
+  declare readonly status?: number;
   /** `request_timeout`, `connect_timeout`: the time that was allowed, ms. */
-  readonly timeoutMs?: number;
+  declare readonly timeoutMs?: number;
   /** `nack`: when the server would take it, ms from now. */
-  readonly retryAfterMs?: number;
+  declare readonly retryAfterMs?: number;
   /** `connect_failed`, `connect_timeout`, …: the part of the attempt that failed. */
-  readonly stage?: Stage;
+  declare readonly stage?: Stage;
 
   constructor(code: ErrorCode, message: string, fields: ErrorFields = {}) {
     super(message, fields.cause === undefined ? undefined : { cause: fields.cause });

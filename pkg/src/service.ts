@@ -29,11 +29,19 @@ type AnyListener = (value: never) => unknown;
 type Vital = 'stateChange' | 'error';
 
 const NO_STATS: Stats = {
-  rttMs: null,
+  connects: 0,
+  resumes: 0,
+  gaps: 0,
+  duplicates: 0,
+  snapshots: 0,
+  events: 0,
+  staleInputs: 0,
   attempts: 0,
+  rttMs: null,
   nextAttemptInMs: null,
   lastSeq: null,
   stale: false,
+  offline: false,
   outbox: { length: 0, oldestMs: null },
 };
 const NO_FRESHNESS: Freshness = { seq: null, confirmedAtMs: null, ageMs: null, live: false };

@@ -117,12 +117,10 @@ export interface SendHandle {
 export interface Entry {
   readonly id: string;
   readonly type: string;
-  /** Not written yet, or written and unanswered. */
-  readonly status: 'queued' | 'sent';
+  /** Not written yet; written and unanswered; answered, and `orders()` does not show it yet. */
+  readonly status: 'queued' | 'sent' | 'acked';
   /** How long ago it was handed over, ms. */
   readonly ageMs: number;
-  /** Of its payload. */
-  readonly bytes: number;
 }
 
 /** A frame as it came, the engine's own object. */
@@ -172,18 +170,34 @@ export interface Freshness {
   readonly live: boolean;
 }
 
-/** What the service has been through. Numbers count since it was made. */
+/** What the service has been through. Counters count since it was made. */
 export interface Stats {
-  /** Of the last ping, ms; `null` before the first. */
-  readonly rttMs: number | null;
-  /** Attempts since the connection was last up. */
+  /** Connections that authenticated. */
+  readonly connects: number;
+  /** Connections that went on where the last one ended, without a snapshot. */
+  readonly resumes: number;
+  /** Times that events were missed and a snapshot had to mend it. */
+  readonly gaps: number;
+  /** Events that came a second time and were dropped. */
+  readonly duplicates: number;
+  /** Snapshots installed. */
+  readonly snapshots: number;
+  /** Events delivered. */
+  readonly events: number;
+  /** Words of sockets and promises of earlier attempts, dropped. */
+  readonly staleInputs: number;
+  /** Attempts begun. */
   readonly attempts: number;
+  /** Round trip of the last ping, ms; `null` before the first. */
+  readonly rttMs: number | null;
   /** Until the next attempt, ms; `null` when none is planned. */
   readonly nextAttemptInMs: number | null;
   /** The position in the restaurant's log; `null` before the first. */
   readonly lastSeq: number | null;
   /** Whether nothing was confirmed for longer than `staleAfter`. */
   readonly stale: boolean;
+  /** Whether the browser says it has no network. */
+  readonly offline: boolean;
   readonly outbox: {
     readonly length: number;
     /** Age of the oldest entry, ms; `null` when empty. */

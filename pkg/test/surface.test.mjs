@@ -1,0 +1,72 @@
+// The names that users build on (docs/api.md) are in the running package and in its declarations.
+import assert from 'node:assert/strict';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { test } from 'node:test';
+import ts from 'typescript';
+import * as tautline from '../dist/index.js';
+
+const CLASSES = {
+  WebSocketService: ['connect', 'disconnect', 'dispose', 'freshness', 'getConnectionState', 'isConnected', 'listenerCount', 'off', 'on', 'onOutbox', 'once', 'outbox', 'reconnectNow', 'removeAllListeners', 'request', 'send', 'setToken', 'stats', 'subscribe'],
+  ConnectionManager: ['acquire', 'connect', 'disconnect', 'dispose', 'forceDisconnect', 'getStatus'],
+  OrderUpdates: ['cancelOrder', 'cleanup', 'createOrder', 'dispose', 'fetchOrder', 'fetchOrders', 'initialize', 'onOrderUpdate', 'onOrders', 'orders', 'requestSync', 'updateItemStatus', 'updateOrderStatus'],
+};
+const OBJECTS = { resources: ['counts', 'list', 'memory', 'onChange', 'register', 'shutdownAll'] };
+const TYPES = ['Tautline', 'TautlineEvents', 'Lease', 'SendHandle', 'Ack', 'Entry', 'Freshness', 'Stats', 'ConnectionState', 'ResourceKind', 'Order', 'NewOrder', 'Item', 'OrderUpdate', 'ErrorCode'];
+const OPTIONS = ['url', 'restaurantId', 'getToken', 'reconnectInterval', 'maxReconnectDelay', 'maxReconnectAttempts', 'connectTimeout', 'heartbeatInterval', 'pongTimeoutMs', 'outboxLimit', 'outboxTtlMs', 'authProbeInterval', 'staleAfter', 'client', 'subprotocol', 'debug'];
+const EVENTS = ['stateChange', 'stale', 'fresh', 'connected', 'disconnected', 'reconnecting', 'degraded', 'error', 'message', 'resumed', 'gap', 'maxReconnectAttemptsReached', 'latency'];
+const ERROR = ['code', 'retryable', 'cause', 'outcome', 'nackCode', 'closeCode', 'closeReason', 'status', 'timeoutMs', 'stage', 'message', 'name', 'stack', 'retryAfterMs'];
+
+const entry = new URL('../dist/index.d.ts', import.meta.url).pathname;
+const program = ts.createProgram([entry], { target: ts.ScriptTarget.ES2022, lib: ['lib.es2022.d.ts', 'lib.dom.d.ts'], moduleResolution: ts.ModuleResolutionKind.Bundler, module: ts.ModuleKind.ESNext, types: [] });
+const checker = program.getTypeChecker();
+const exported = new Map(checker.getExportsOfModule(checker.getSymbolAtLocation(program.getSourceFile(entry))).map((symbol) => [symbol.name, symbol.flags & ts.SymbolFlags.Alias ? checker.getAliasedSymbol(symbol) : symbol]));
+const named = (type) => checker.getPropertiesOfType(type).map(({ name }) => name).filter((name) => !/^(__|#)/.test(name));
+const instance = (name) => named(checker.getDeclaredTypeOfSymbol(exported.get(name)));
+const sorted = (names) => [...names].sort();
+
+test('the declarations compile on their own', () => {
+  const errors = ts.getPreEmitDiagnostics(program).map(({ messageText }) => ts.flattenDiagnosticMessageText(messageText, '\n'));
+  assert.deepEqual(errors, []);
+});
+
+test('what is exported at run time is what is declared', () => {
+  assert.deepEqual(sorted(Object.keys(tautline)), sorted(['default', 'initSync', 'createTautline', 'TautlineError', ...Object.keys(CLASSES), ...Object.keys(OBJECTS)]));
+  for (const name of [...Object.keys(tautline), ...TYPES]) assert.ok(exported.has(name), `${name} is declared`);
+});
+
+for (const [name, methods] of Object.entries(CLASSES)) {
+  test(`${name} has these methods and no others`, () => {
+    assert.deepEqual(sorted(instance(name)), sorted(methods));
+    const running = Object.getOwnPropertyNames(tautline[name].prototype).filter((method) => method !== 'constructor');
+    assert.deepEqual(sorted(running), sorted(methods));
+    assert.equal(typeof tautline[name].prototype[Symbol.dispose ?? Symbol.for('Symbol.dispose')], 'function');
+  });
+}
+
+test('resources has these methods and no others', () => {
+  assert.deepEqual(sorted(Object.keys(tautline.resources)), OBJECTS.resources);
+});
+
+test('options, events and error fields are declared', () => {
+  assert.deepEqual(sorted(instance('ServiceOptions')), sorted(OPTIONS));
+  assert.deepEqual(sorted(instance('TautlineOptions')), sorted([...OPTIONS, 'module', 'lingerMs']));
+  assert.deepEqual(sorted(instance('TautlineEvents')), sorted(EVENTS));
+  assert.deepEqual(sorted(instance('TautlineError')), sorted(ERROR));
+});
+
+test('every public name has a doc comment', () => {
+  const bare = [...exported].filter(([, symbol]) => symbol.getDocumentationComment(checker).length === 0).map(([name]) => name);
+  assert.deepEqual(bare.filter((name) => name !== 'default'), []);
+});
+
+test('the tarball would hold each file of dist, and the only asset expression is the glue\'s', () => {
+  const root = new URL('..', import.meta.url);
+  const { files, exports } = JSON.parse(readFileSync(new URL('package.json', root), 'utf8'));
+  const built = readdirSync(new URL('dist', root)).map((name) => `dist/${name}`);
+  assert.deepEqual(sorted(files), sorted([...built, 'wasm/tautline.js', 'wasm/tautline_bg.wasm']));
+  for (const file of [...files, ...Object.values(exports).flatMap((target) => (typeof target === 'string' ? [target] : Object.values(target)))]) {
+    assert.ok(existsSync(new URL(file, root)), file);
+  }
+  const assets = files.filter((file) => file.endsWith('.js')).flatMap((file) => [...readFileSync(new URL(file, root), 'utf8').matchAll(/new URL\([^)]*import\.meta\.url\)/g)].map(() => file));
+  assert.deepEqual(assets, ['wasm/tautline.js']);
+});
