@@ -3,8 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Imports of the browser client that may go without `catch`: they cannot throw, whatever the page hands them.
-const CANNOT_THROW: &[&str] = &[];
+/// What the comment of an import, or of the type it is a method of, says when it may go without `catch`.
+const CANNOT_THROW: &str = "cannot throw";
 
 /// Dependencies point one way: protocol ← machine ← (client, relay).
 const ARROWS: &[(&str, &[&str])] = &[
@@ -124,11 +124,17 @@ fn held_borrows(path: &Path, text: &str, breaches: &mut Vec<String>) {
 /// and an imported function that throws without `catch` skips every destructor on its way.
 fn exports_and_imports(path: &Path, text: &str, breaches: &mut Vec<String>) {
     let mut attribute = String::new();
+    let mut comment = String::new();
     let mut open_attribute = false;
+    // Types of which no getter or method throws.
+    let mut harmless = Vec::new();
     // The block being read: its kind and the depth at which it began.
     let mut block: Option<(Block, usize)> = None;
     let mut depth = 0_usize;
     for (number, line) in text.lines().enumerate() {
+        if let Some((_, said)) = line.split_once("//") {
+            comment.push_str(said);
+        }
         let line = code(line);
         if line.is_empty() {
             continue;
@@ -144,9 +150,14 @@ fn exports_and_imports(path: &Path, text: &str, breaches: &mut Vec<String>) {
             None if exported && line.contains("extern ") => block = Some((Block::Imports, depth)),
             None if exported && line.starts_with("impl") => block = Some((Block::Exports, depth)),
             Some((Block::Imports, _)) => {
+                let says = comment.contains(CANNOT_THROW);
+                if let Some((_, name)) = line.split_once("type ").filter(|_| says) {
+                    harmless.push(format!("this: &{}", name.trim_end_matches(';')));
+                }
                 if let Some(name) = function_name(line)
+                    && !says
                     && !attribute.contains("catch")
-                    && !CANNOT_THROW.contains(&name)
+                    && !harmless.iter().any(|this| line.contains(this))
                 {
                     breaches.push(breach(
                         path,
@@ -165,6 +176,7 @@ fn exports_and_imports(path: &Path, text: &str, breaches: &mut Vec<String>) {
             Some((Block::Exports, _)) | None => {}
         }
         attribute.clear();
+        comment.clear();
         depth = (depth + line.matches('{').count()).saturating_sub(line.matches('}').count());
         if let Some((_, began)) = block
             && depth <= began
@@ -226,7 +238,14 @@ mod tests {
     fn an_import_without_catch_is_found() {
         let import = "#[wasm_bindgen]\nextern \"C\" {\n    #[wasm_bindgen(method, catch)]\n    fn f(this: &T) -> Result<(), JsValue>;\n}\nfn own() {}\n";
         assert_eq!(browser(import).len(), 0);
-        assert_eq!(browser(&import.replace(", catch", "")).len(), 1);
+        let without = import.replace(", catch", "");
+        assert_eq!(browser(&without).len(), 1);
+        let harmless = without.replacen(
+            "    #[",
+            "    /// Plain data: its getters cannot throw.\n    type T;\n    #[",
+            1,
+        );
+        assert_eq!(browser(&harmless).len(), 0);
     }
 
     #[test]

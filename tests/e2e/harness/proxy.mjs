@@ -11,10 +11,10 @@ class Link {
   #broken = false;
   #ends = [];
 
-  constructor(near, targetPort, bytes, onGone) {
+  constructor(near, targetPort, onCarried, onGone) {
     this.near = near;
     this.targetPort = targetPort;
-    this.bytes = bytes;
+    this.onCarried = onCarried;
     this.onGone = onGone;
     near.pause();
     this.#watch(near);
@@ -49,8 +49,8 @@ class Link {
 
   #forward(from, to, direction) {
     from.on('data', (chunk) => {
-      this.bytes[direction] += chunk.length;
-      if (!to.write(chunk)) from.pause();
+      this.onCarried(this, direction, chunk.length);
+      if (!to.destroyed && !to.write(chunk)) from.pause();
     });
     to.on('drain', () => this.#held || from.resume());
     from.on('end', () => {
@@ -72,25 +72,35 @@ class Link {
 }
 
 /**
- * Forwards connections to `target` (`http://127.0.0.1:PORT` or a port).
+ * Forwards connections to `target` (`http://127.0.0.1:PORT` or a port). It listens on another loopback address but
+ * on the same port, because a relay answers only to a `Host` with its own port.
  * @param {string | number} target
  */
 export async function startProxy(target) {
   const targetPort = typeof target === 'number' ? target : Number(new URL(target).port);
+  const host = '127.0.0.2';
   const links = new Set();
   const bytes = { up: 0, down: 0 };
   let silent = false;
+  let allowance = Infinity;
   let server;
-  let port = 0;
+
+  function carried(link, direction, length) {
+    bytes[direction] += length;
+    if (direction === 'up') return;
+    allowance -= length;
+    if (allowance > 0) return;
+    allowance = Infinity;
+    link.cut();
+  }
 
   async function listen() {
     server = createServer({ allowHalfOpen: true, noDelay: true, pauseOnConnect: true }, (near) => {
-      const link = new Link(near, targetPort, bytes, (gone) => links.delete(gone));
+      const link = new Link(near, targetPort, carried, (gone) => links.delete(gone));
       links.add(link);
       if (!silent) link.release();
     });
-    await new Promise((resolve, reject) => server.once('error', reject).listen(port, '127.0.0.1', resolve));
-    port = server.address().port;
+    await new Promise((resolve, reject) => server.once('error', reject).listen(targetPort, host, resolve));
   }
 
   function cut() {
@@ -107,12 +117,7 @@ export async function startProxy(target) {
 
   await listen();
   return {
-    get url() {
-      return `http://127.0.0.1:${port}`;
-    },
-    get port() {
-      return port;
-    },
+    url: `http://${host}:${targetPort}`,
     /** Bytes carried so far from (`up`) and to (`down`) whoever connects here. */
     bytes,
     get connections() {
@@ -129,8 +134,16 @@ export async function startProxy(target) {
       for (const link of [...links]) link.release();
       if (!server) await listen();
     },
+    /** The connections of now stay open and mute, as after a router has forgotten them; new ones pass. */
+    forget() {
+      for (const link of links) link.hold();
+    },
     /** Resets every connection; new ones are welcome. */
     cut,
+    /** Resets the connection that brings the `length`th byte from now on to whoever connects here. */
+    cutAfter(length) {
+      allowance = length;
+    },
     /** Resets every connection and refuses new ones until `resume`. */
     refuse,
     /** Ends the proxy. */
