@@ -12,6 +12,8 @@ export default defineConfig(({ mode }) => {
     optimizeDeps: { exclude: ['tautline'] },
     build: {
       target: 'es2022',
+      // The first to know light-dark(), which the two colour schemes are written with.
+      cssTarget: ['chrome123', 'firefox120', 'safari17.5'],
       // The relay's policy allows files of its own origin only: nothing may be inlined into a data: URL.
       assetsInlineLimit: 0,
       modulePreload: { polyfill: false },

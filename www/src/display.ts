@@ -13,6 +13,7 @@ import { Rush, type RushPlan } from './rush';
 import { isQuiet, type DevRelay, type Identity } from './session';
 import { SettingsStore } from './settings';
 import { Chime } from './sound';
+import { keepAwake } from './wake-lock';
 import { PageView } from './view/page';
 import type { Place } from './view/bar';
 
@@ -87,6 +88,7 @@ export class Display {
         this.#frame.request();
       }),
     );
+    this.#scope.add(keepAwake());
     // One clock for ages, countdowns and everything that ends after a while.
     this.#scope.interval(this.#frame.request, 1_000);
   }
@@ -366,6 +368,7 @@ export class Display {
         nextAttemptInMs: stats.nextAttemptInMs,
         rttMs: stats.rttMs,
         error: this.#error,
+        tokenFailure: this.relay.tokenFailure,
       },
       service: {
         latencies: this.#latencies.values(),

@@ -29,10 +29,17 @@ function subOf(storage: Storage): string {
 
 /** The relay's development endpoints: tokens for the demo, and trouble on demand (`tautline-relay serve --dev`). */
 export class DevRelay {
+  #tokenFailure: string | null = null;
+
   constructor(
     private readonly identity: Identity,
     private readonly clock: RelayClock,
   ) {}
+
+  /** Why the last token could not be had; null when it could. */
+  get tokenFailure(): string | null {
+    return this.#tokenFailure;
+  }
 
   /** A fresh token; throws where the relay has none to give, which the service takes as "try again". */
   async token(role: string = this.identity.role): Promise<string> {
@@ -40,7 +47,8 @@ export class DevRelay {
     const query = new URLSearchParams({ restaurant_id: restaurantId, role, sub });
     const response = await fetch(`/dev/token?${query}`, { cache: 'no-store' });
     this.clock.observe(response.headers.get('date'), Date.now());
-    if (!response.ok) throw new Error(tokenWords(response.status));
+    this.#tokenFailure = response.ok ? null : tokenWords(response.status);
+    if (this.#tokenFailure !== null) throw new Error(this.#tokenFailure);
     const { token } = (await response.json()) as { token: string };
     return token;
   }

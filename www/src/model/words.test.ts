@@ -4,7 +4,7 @@ import { clockText } from './clock';
 import { itemOf, orderOf } from './fixture';
 import { arrivalWords, bannerWords, connectionWords, customerWords, refusalWords, type ConnectionFacts } from './words';
 
-const facts = (change: Partial<ConnectionFacts>): ConnectionFacts => ({ state: 'connected', stale: false, offline: false, confirmedAtMs: 1_000, nextAttemptInMs: null, rttMs: null, error: null, ...change });
+const facts = (change: Partial<ConnectionFacts>): ConnectionFacts => ({ state: 'connected', stale: false, offline: false, confirmedAtMs: 1_000, nextAttemptInMs: null, rttMs: null, error: null, tokenFailure: null, ...change });
 
 describe('the connection', () => {
   it('is called live only when it is', () => {

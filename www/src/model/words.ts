@@ -23,6 +23,8 @@ export interface ConnectionFacts {
   readonly nextAttemptInMs: number | null;
   readonly rttMs: number | null;
   readonly error: unknown;
+  /** Why there is no token to connect with, where that is known. */
+  readonly tokenFailure: string | null;
 }
 
 /** The connection in a word or two, for the chip in the corner. */
@@ -69,7 +71,7 @@ export function bannerWords(facts: ConnectionFacts): BannerWords | null {
     case 'reconnecting':
       return {
         title: upTo,
-        advice: `${facts.offline ? 'This device has no network; the page reconnects when it is back' : reconnectWords(facts)}. What you bump meanwhile is kept and sent afterwards.`,
+        advice: `${facts.tokenFailure === null ? '' : `${facts.tokenFailure} `}${facts.offline ? 'This device has no network; the page reconnects when it is back' : reconnectWords(facts)}. What you bump meanwhile is kept and sent afterwards.`,
         remedy: 'try-now',
       };
     case 'error':
