@@ -15,8 +15,9 @@ cargo xtask <command>
   doctor            says what is missing on this machine
   check             formatting, clippy (native and wasm), source checks, documentation; warnings are errors
   test [suite…]     npm test: native, wasm, package, e2e, or all of them
-  sim [--seeds N] [--from SEED]
-                    the simulation beyond what the tests run; prints the first seed that fails";
+  sim [--seeds N] [--from SEED] | --seed SEED
+                    the simulation beyond what the tests run, or one schedule with its story;
+                    prints the first seed that fails";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
@@ -141,12 +142,13 @@ fn check() -> bool {
 
 /// `npm test` runs a fixed number of schedules; here as many as asked for, with optimisations.
 fn simulate(arguments: &[String]) -> bool {
-    let mut command = cargo("test --release -p tautline-machine --test simulation -- --nocapture");
+    let mut command = cargo("test --release -p tautline-machine --test sim -- --nocapture");
     let mut words = arguments.iter();
     while let Some(flag) = words.next() {
         let variable = match flag.as_str() {
-            "--seeds" => "TAUTLINE_SIM_SEEDS",
-            "--from" => "TAUTLINE_SIM_FROM",
+            "--seeds" => "TAUTLINE_SCHEDULES",
+            "--from" => "TAUTLINE_FIRST",
+            "--seed" => "TAUTLINE_SEED",
             other => {
                 eprintln!("sim: unknown flag {other}\n{HELP}");
                 return false;
