@@ -37,7 +37,7 @@ export class Handle<G extends Glue> implements ManagedObject {
   readonly name: string;
   readonly priority: Priority;
   readonly #id: number | undefined;
-  readonly #onTrap: (error: TautlineError) => void;
+  readonly #onTrap: (error: TautlineError) => boolean;
   readonly #shutdown: () => void;
   #glue: G | undefined;
   #disposed = false;
@@ -45,9 +45,9 @@ export class Handle<G extends Glue> implements ManagedObject {
   /**
    * @param make makes the module's object; not called on a server.
    * @param shutdown what `shutdownAll()` calls: the public object's `dispose`.
-   * @param onTrap called once if the module traps.
+   * @param onTrap called once if the module traps; answers whether the page heard of it.
    */
-  constructor(name: string, priority: Priority, make: () => G, shutdown: () => void, onTrap: (error: TautlineError) => void = () => {}) {
+  constructor(name: string, priority: Priority, make: () => G, shutdown: () => void, onTrap: (error: TautlineError) => boolean = () => false) {
     this.name = name;
     this.priority = priority;
     this.#shutdown = shutdown;
@@ -132,10 +132,10 @@ export class Handle<G extends Glue> implements ManagedObject {
   }
 
   /** @internal */
-  trapped(error: TautlineError): void {
+  trapped(error: TautlineError): boolean {
     // Off the finaliser, without entering the module: it would free memory in a module that is dead.
     (this.#glue as { __destroy_into_raw?: () => number } | undefined)?.__destroy_into_raw?.();
-    this.#onTrap(error);
+    return this.#onTrap(error);
   }
 }
 

@@ -256,7 +256,7 @@ export class WebSocketService {
     this.#handle.clean((glue) => glue.unsubscribe(id));
   }
 
-  #trapped(error: TautlineError): void {
+  #trapped(error: TautlineError): boolean {
     const told = [...this.#vital.values()];
     this.#vital.clear();
     let heard = false;
@@ -268,7 +268,7 @@ export class WebSocketService {
         console.error(thrown);
       }
     }
-    if (!heard) console.error(error);
+    return heard;
   }
 }
 

@@ -28,7 +28,8 @@ export function trapped(message: string, cause?: unknown): TautlineError {
     for (const reject of [...pending]) reject(error);
     pending.clear();
     const objects = [...ledger().objects.values()].map((ref) => ref.deref());
-    for (const object of objects) if (object?.copy === COPY) object.trapped(error);
+    const heard = objects.map((object) => object?.copy === COPY && object.trapped(error));
+    if (!heard.includes(true)) console.error(error);
   });
   return error;
 }

@@ -29,8 +29,8 @@ export interface Managed {
 /** An object of this package's. */
 export interface ManagedObject extends Managed {
   readonly copy: symbol;
-  /** The module of its copy is dead. */
-  trapped(error: TautlineError): void;
+  /** The module of its copy is dead; answers whether the page heard the error from it. */
+  trapped(error: TautlineError): boolean;
 }
 
 /** What is shared under `Symbol.for('tautline.resources')`. */
