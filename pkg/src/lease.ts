@@ -1,5 +1,4 @@
 import { dispose } from './symbols.js';
-import { stackHere } from './twin.js';
 
 /** What a lease is known by outside of itself; nothing here leads back to the lease. */
 interface Holding {
@@ -31,8 +30,8 @@ export class Lease {
   readonly #number = nextNumber++;
 
   /** @internal */
-  constructor(release: () => void) {
-    holdings.set(this.#number, { release, madeAt: stackHere() });
+  constructor(release: () => void, madeAt: string) {
+    holdings.set(this.#number, { release, madeAt });
     forgotten ??= new FinalizationRegistry(collected);
     forgotten.register(this, this.#number, this);
   }

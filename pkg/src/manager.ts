@@ -4,6 +4,7 @@ import { Handle } from './handle.js';
 import { Lease } from './lease.js';
 import { serviceHandle, type WebSocketService } from './service.js';
 import { dispose } from './symbols.js';
+import { stackHere } from './twin.js';
 import type { ManagerOptions, ManagerStatus } from './types.js';
 
 const NOTHING: ManagerStatus = { isConnected: false, isConnecting: false, connectionCount: 0 };
@@ -24,9 +25,10 @@ export class ConnectionManager {
   /** Resolves with a share in the connection once it is up. An aborted call holds nothing and ends only itself. */
   async acquire(options?: { signal?: AbortSignal | undefined }): Promise<Lease> {
     const signal = optionalSignal('acquire({signal})', optionsOf('acquire()', options).signal);
+    const madeAt = stackHere();
     const number = await this.#handle.later((glue) => glue.acquire(signal) as Promise<number>);
     const handle = this.#handle;
-    return new Lease(() => handle.clean((glue) => glue.release(number)));
+    return new Lease(() => handle.clean((glue) => glue.release(number)), madeAt);
   }
 
   /** Counts a holder and resolves when connected; `disconnect()` is its counterpart. */

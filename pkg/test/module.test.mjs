@@ -2,12 +2,17 @@
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { afterEach, mock, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { FakeWebSocket, sockets } from './fake-socket.mjs';
 import { ConnectionManager, createTautline, default as init, initSync, OrderUpdates, resources, WebSocketService } from '../dist/index.js';
 
 globalThis.WebSocket = FakeWebSocket;
 const consoles = ['log', 'warn', 'error', 'info', 'debug'].map((name) => mock.method(console, name));
-initSync(await readFile(new URL('../wasm/tautline_bg.wasm', import.meta.url)));
+initSync(await readFile(fileURLToPath(import.meta.resolve('tautline/tautline_bg.wasm'))));
+setFlagsFromString('--expose-gc');
+const collectGarbage = runInNewContext('gc');
 
 const options = { url: 'ws://relay.example/ws', restaurantId: 'grow', getToken: () => 'token' };
 const event = (object, name) => new Promise((resolve) => object.once(name, resolve));
@@ -212,6 +217,22 @@ test('leases share one connection, and releasing is idempotent', async () => {
   leases[2].release();
   await until(() => service.getConnectionState() === 'disconnected');
   for (const object of [one, two, service]) object.dispose();
+});
+
+test('a lease that nobody released is released when it is collected, with one warning that names its place', async () => {
+  const service = new WebSocketService(options);
+  const manager = new ConnectionManager(service, { lingerMs: 0 });
+  await (async () => void (await manager.acquire()))();
+  assert.equal(manager.getStatus().connectionCount, 1);
+  await until(() => {
+    collectGarbage();
+    return manager.getStatus().connectionCount === 0;
+  });
+  const warned = consoles.find(({ mock }) => mock.callCount() > 0).mock;
+  assert.equal(warned.callCount(), 1);
+  assert.match(warned.calls[0].arguments[0], /a lease was never released[\s\S]*module\.test\.mjs/);
+  warned.resetCalls();
+  for (const object of [manager, service]) object.dispose();
 });
 
 test('shutdownAll ends every object, and new ones can be made', async () => {

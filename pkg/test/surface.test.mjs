@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import ts from 'typescript';
+import { ERROR_CODES } from '../dist/errors.js';
 import * as tautline from '../dist/index.js';
 
 const CLASSES = {
@@ -52,6 +53,21 @@ test('options, events and error fields are declared', () => {
   assert.deepEqual(sorted(instance('TautlineOptions')), sorted([...OPTIONS, 'module', 'lingerMs']));
   assert.deepEqual(sorted(instance('TautlineEvents')), sorted(EVENTS));
   assert.deepEqual(sorted(instance('TautlineError')), sorted(ERROR));
+});
+
+test('the README names every option and every error code, and its example compiles', () => {
+  const readme = readFileSync(new URL('../README.md', import.meta.url), 'utf8');
+  for (const name of [...OPTIONS, 'module', 'lingerMs', ...ERROR_CODES]) assert.ok(readme.includes(`\`${name}\``), name);
+  const [, example] = readme.match(/```ts\n([\s\S]*?)```/);
+  const file = new URL('example.ts', import.meta.url).pathname;
+  const page = 'declare const showBadge: (state: string) => void, showBanner: (text: string) => void, hideBanner: () => void, render: (list: readonly object[]) => void, beep: () => void;\n';
+  const options = { target: ts.ScriptTarget.ES2022, lib: ['lib.es2022.d.ts', 'lib.dom.d.ts'], moduleResolution: ts.ModuleResolutionKind.Bundler, module: ts.ModuleKind.ESNext, types: [], strict: true };
+  const host = ts.createCompilerHost(options);
+  const { getSourceFile, fileExists } = host;
+  host.fileExists = (name) => name === file || fileExists(name);
+  host.getSourceFile = (name, ...rest) => (name === file ? ts.createSourceFile(name, page + example, ts.ScriptTarget.ES2022) : getSourceFile(name, ...rest));
+  const errors = ts.getPreEmitDiagnostics(ts.createProgram([file], options, host)).map(({ messageText }) => ts.flattenDiagnosticMessageText(messageText, '\n'));
+  assert.deepEqual(errors, []);
 });
 
 test('every public name has a doc comment', () => {
