@@ -52,7 +52,11 @@ pub struct Item {
     #[serde(deserialize_with = "text")]
     pub id: String,
     /// The menu's id.
-    #[serde(default, deserialize_with = "opt_text", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "opt_text",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub menu_item_id: Option<String>,
     /// What people read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -90,7 +94,11 @@ pub struct Order {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restaurant_id: Option<String>,
     /// What is called out.
-    #[serde(default, deserialize_with = "opt_text", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "opt_text",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub order_number: Option<String>,
     /// `dine-in`, `takeout` and the like.
     #[serde(rename = "type", default, skip_serializing_if = "Option::is_none")]
@@ -122,10 +130,18 @@ pub struct Order {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub price_verified: Option<bool>,
     /// Where it goes.
-    #[serde(default, deserialize_with = "opt_text", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "opt_text",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub table_number: Option<String>,
     /// Where at the table.
-    #[serde(default, deserialize_with = "opt_text", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "opt_text",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub seat_number: Option<String>,
     /// Who ordered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -198,7 +214,9 @@ impl NewOrder {
         }
         order.id.push_str(made.id);
         order.restaurant_id = Some(made.restaurant_id.to_owned());
-        order.order_number.get_or_insert_with(|| format!("{:03}", made.number));
+        order
+            .order_number
+            .get_or_insert_with(|| format!("{:03}", made.number));
         order.created_by = Some(made.created_by.to_owned());
         order.created_at = Some(made.at.to_owned());
         order.updated_at = Some(made.at.to_owned());
@@ -214,14 +232,27 @@ impl Order {
         for (n, item) in order.items.iter().enumerate() {
             chars(&format!("order.items[{n}].id"), &item.id, 128)?;
             if order.items.iter().take(n).any(|other| other.id == item.id) {
-                return Err(format!("order.items[{n}].id: {:?} is there twice; give each item its own id", item.id));
+                return Err(format!(
+                    "order.items[{n}].id: {:?} is there twice; give each item its own id",
+                    item.id
+                ));
             }
         }
         if order.items.len() > limits::ORDER_ITEMS {
-            return Err(format!("order.items: at most {} items", limits::ORDER_ITEMS));
+            return Err(format!(
+                "order.items: at most {} items",
+                limits::ORDER_ITEMS
+            ));
         }
-        if order.restaurant_id.as_deref().is_some_and(|id| id != restaurant_id) {
-            return Err("order.restaurant_id: another restaurant than the one published to; leave it out".into());
+        if order
+            .restaurant_id
+            .as_deref()
+            .is_some_and(|id| id != restaurant_id)
+        {
+            return Err(
+                "order.restaurant_id: another restaurant than the one published to; leave it out"
+                    .into(),
+            );
         }
         for (name, time) in [
             ("created_at", &order.created_at),
@@ -243,7 +274,10 @@ impl Order {
 
     /// The order as events, snapshots and acks carry it: without the phone number.
     pub fn wire(&self) -> String {
-        #[expect(clippy::expect_used, reason = "strings, integers and checked JSON always serialise")]
+        #[expect(
+            clippy::expect_used,
+            reason = "strings, integers and checked JSON always serialise"
+        )]
         serde_json::to_string(self).expect("an order serialises")
     }
 
@@ -333,10 +367,16 @@ struct DraftItem {
 
 impl Draft {
     fn check(self) -> Result<Order, String> {
-        let kind = self.kind.ok_or("order.type: required, for example \"dine-in\" or \"takeout\"")?;
+        let kind = self
+            .kind
+            .ok_or("order.type: required, for example \"dine-in\" or \"takeout\"")?;
         chars("order.type", &kind, 32)?;
         if self.items.is_empty() || self.items.len() > limits::ORDER_ITEMS {
-            return Err(format!("order.items: 1 to {} items, got {}", limits::ORDER_ITEMS, self.items.len()));
+            return Err(format!(
+                "order.items: 1 to {} items, got {}",
+                limits::ORDER_ITEMS,
+                self.items.len()
+            ));
         }
         for (name, value, most) in [
             ("order.order_number", &self.order_number, 32),
@@ -351,7 +391,10 @@ impl Draft {
             }
         }
         metadata(self.metadata.as_ref())?;
-        rfc3339("order.scheduled_pickup_time", self.scheduled_pickup_time.as_deref())?;
+        rfc3339(
+            "order.scheduled_pickup_time",
+            self.scheduled_pickup_time.as_deref(),
+        )?;
 
         let mut subtotal = Cents::default();
         let mut items = Vec::with_capacity(self.items.len());
@@ -360,7 +403,11 @@ impl Draft {
             subtotal = sum("order.subtotal", subtotal, item.subtotal)?;
             items.push(item);
         }
-        let total = sum("order.total", sum("order.total", subtotal, self.tax)?, self.tip)?;
+        let total = sum(
+            "order.total",
+            sum("order.total", subtotal, self.tax)?,
+            self.tip,
+        )?;
         given("order.subtotal", self.subtotal, subtotal)?;
         given("order.total", self.total, total)?;
 
@@ -398,18 +445,34 @@ impl Draft {
 impl DraftItem {
     fn check(self, n: usize) -> Result<Item, String> {
         let at = |field: &str| format!("order.items[{n}].{field}");
-        let menu_item_id = self.menu_item_id.ok_or_else(|| format!("{}: required", at("menu_item_id")))?;
+        let menu_item_id = self
+            .menu_item_id
+            .ok_or_else(|| format!("{}: required", at("menu_item_id")))?;
         chars(&at("menu_item_id"), &menu_item_id, 64)?;
-        let name = self.name.ok_or_else(|| format!("{}: required", at("name")))?;
+        let name = self
+            .name
+            .ok_or_else(|| format!("{}: required", at("name")))?;
         chars(&at("name"), &name, 200)?;
         let quantity = self
             .quantity
             .filter(|q| (1..=limits::ITEM_QUANTITY).contains(q))
-            .ok_or_else(|| format!("{}: required, 1 to {}", at("quantity"), limits::ITEM_QUANTITY))?;
-        let price = self.price.ok_or_else(|| format!("{}: required, a decimal such as 12.50", at("price")))?;
+            .ok_or_else(|| {
+                format!(
+                    "{}: required, 1 to {}",
+                    at("quantity"),
+                    limits::ITEM_QUANTITY
+                )
+            })?;
+        let price = self
+            .price
+            .ok_or_else(|| format!("{}: required, a decimal such as 12.50", at("price")))?;
         let modifiers = self.modifiers.unwrap_or_default();
         if modifiers.len() > limits::ORDER_ITEMS {
-            return Err(format!("{}: at most {}", at("modifiers"), limits::ORDER_ITEMS));
+            return Err(format!(
+                "{}: at most {}",
+                at("modifiers"),
+                limits::ORDER_ITEMS
+            ));
         }
         let mut one = price;
         for (m, modifier) in modifiers.iter().enumerate() {
@@ -418,10 +481,14 @@ impl DraftItem {
             if let Some(category) = &modifier.category {
                 at_most(&at(&format!("modifiers[{m}].category")), category, 64)?;
             }
-            let adds = modifier.price.ok_or_else(|| format!("{}: required", at(&format!("modifiers[{m}].price"))))?;
+            let adds = modifier
+                .price
+                .ok_or_else(|| format!("{}: required", at(&format!("modifiers[{m}].price"))))?;
             one = sum(&at("subtotal"), one, Some(adds))?;
         }
-        let subtotal = one.times(quantity).ok_or_else(|| too_much(&at("subtotal")))?;
+        let subtotal = one
+            .times(quantity)
+            .ok_or_else(|| too_much(&at("subtotal")))?;
         given(&at("subtotal"), self.subtotal, subtotal)?;
         if let Some(wishes) = &self.special_instructions {
             at_most(&at("special_instructions"), wishes, 1_000)?;
@@ -460,7 +527,9 @@ fn chars(name: &str, value: &str, most: usize) -> Result<(), String> {
 
 fn rfc3339(name: &str, value: Option<&str>) -> Result<(), String> {
     if value.is_some_and(|value| !is_rfc3339(value)) {
-        return Err(format!("{name}: must be an RFC 3339 time such as 2026-11-23T17:30:00Z"));
+        return Err(format!(
+            "{name}: must be an RFC 3339 time such as 2026-11-23T17:30:00Z"
+        ));
     }
     Ok(())
 }
@@ -471,7 +540,11 @@ fn metadata(value: Option<&RawJson>) -> Result<(), String> {
         return Err("order.metadata: must be a JSON object".into());
     }
     if value.get().len() > limits::ORDER_METADATA {
-        return Err(format!("order.metadata: at most {} bytes of JSON, got {}", limits::ORDER_METADATA, value.get().len()));
+        return Err(format!(
+            "order.metadata: at most {} bytes of JSON, got {}",
+            limits::ORDER_METADATA,
+            value.get().len()
+        ));
     }
     Ok(())
 }

@@ -4,7 +4,10 @@
 //! wants it reads it.
 
 use crate::order::{NewOrder, Order};
-use crate::{Epoch, ItemStatus, NackCode, OrderStatus, Seq, event, is_command_id, is_event_type, is_reserved_type, limits};
+use crate::{
+    Epoch, ItemStatus, NackCode, OrderStatus, Seq, event, is_command_id, is_event_type,
+    is_reserved_type, limits,
+};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
@@ -164,7 +167,10 @@ pub struct AuthRequest {
 
 impl std::fmt::Debug for AuthRequest {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("AuthRequest").field("token", &"[redacted]").field("resume", &self.resume).finish_non_exhaustive()
+        f.debug_struct("AuthRequest")
+            .field("token", &"[redacted]")
+            .field("resume", &self.resume)
+            .finish_non_exhaustive()
     }
 }
 
@@ -194,7 +200,12 @@ pub struct Refused {
 
 impl Refused {
     fn invalid(message: impl Into<String>) -> Self {
-        Self { code: NackCode::Invalid, message: message.into(), ref_type: None, id: None }
+        Self {
+            code: NackCode::Invalid,
+            message: message.into(),
+            ref_type: None,
+            id: None,
+        }
     }
 }
 
@@ -232,25 +243,40 @@ impl From<Position> for (Epoch, Seq) {
 /// An error is about the message as a whole.
 pub fn parse(text: &str, batch: bool) -> Result<Vec<Result<Request, Refused>>, Refused> {
     if depth(text) > limits::MAX_DEPTH {
-        return Err(Refused::invalid(format!("at most {} levels of nesting", limits::MAX_DEPTH)));
+        return Err(Refused::invalid(format!(
+            "at most {} levels of nesting",
+            limits::MAX_DEPTH
+        )));
     }
     if !text.trim_start().starts_with('[') {
         return Ok(vec![one(text)]);
     }
     if !batch {
-        return Err(Refused::invalid("an array is for tautline.v1; send one object a message"));
+        return Err(Refused::invalid(
+            "an array is for tautline.v1; send one object a message",
+        ));
     }
-    let frames: Vec<&RawValue> = serde_json::from_str(text).map_err(|e| Refused::invalid(format!("not JSON: {e}")))?;
+    let frames: Vec<&RawValue> =
+        serde_json::from_str(text).map_err(|e| Refused::invalid(format!("not JSON: {e}")))?;
     if frames.len() > limits::MAX_BATCH_IN {
-        return Err(Refused::invalid(format!("at most {} frames in one array", limits::MAX_BATCH_IN)));
+        return Err(Refused::invalid(format!(
+            "at most {} frames in one array",
+            limits::MAX_BATCH_IN
+        )));
     }
     Ok(frames.into_iter().map(|frame| one(frame.get())).collect())
 }
 
 fn one(text: &str) -> Result<Request, Refused> {
-    let frame: Frame<'_> = serde_json::from_str(text).map_err(|e| Refused::invalid(format!("not a usable frame: {e}")))?;
-    let Some(kind) = frame.kind.as_deref() else { return Err(Refused::invalid("a frame needs a \"type\"")) };
-    let id = frame.id.filter(|id| id.get() != "null").map(|id| serde_json::from_str::<String>(id.get()));
+    let frame: Frame<'_> = serde_json::from_str(text)
+        .map_err(|e| Refused::invalid(format!("not a usable frame: {e}")))?;
+    let Some(kind) = frame.kind.as_deref() else {
+        return Err(Refused::invalid("a frame needs a \"type\""));
+    };
+    let id = frame
+        .id
+        .filter(|id| id.get() != "null")
+        .map(|id| serde_json::from_str::<String>(id.get()));
     let (id, bad_id) = match id {
         None => (None, false),
         Some(Ok(id)) if is_command_id(&id) => (Some(id), false),
@@ -267,14 +293,24 @@ fn one(text: &str) -> Result<Request, Refused> {
     }
     let payload = frame.payload.map_or("{}", RawValue::get);
     let command = |kind: &'static str, command: Result<Command, String>| {
-        let key = id.clone().map(|id| Key { id, hash: hash(kind, &[payload]) });
-        command.map(|command| Request::Command { kind, key, command }).map_err(refuse)
+        let key = id.clone().map(|id| Key {
+            id,
+            hash: hash(kind, &[payload]),
+        });
+        command
+            .map(|command| Request::Command { kind, key, command })
+            .map_err(refuse)
     };
     match kind {
         "auth" => {
-            let token = frame.token.ok_or_else(|| refuse("auth: needs a \"token\"".into()))?;
+            let token = frame
+                .token
+                .ok_or_else(|| refuse("auth: needs a \"token\"".into()))?;
             if token.len() > limits::MAX_TOKEN {
-                return Err(refuse(format!("token: at most {} bytes", limits::MAX_TOKEN)));
+                return Err(refuse(format!(
+                    "token: at most {} bytes",
+                    limits::MAX_TOKEN
+                )));
             }
             Ok(Request::Auth(AuthRequest {
                 token,
@@ -282,7 +318,9 @@ fn one(text: &str) -> Result<Request, Refused> {
                 v1: frame.protocol.as_deref() == Some(crate::V1),
                 resume: frame.resume.map(Into::into),
                 sync: frame.sync.unwrap_or(false),
-                client: frame.client.and_then(|client| serde_json::from_str(client.get()).ok()),
+                client: frame
+                    .client
+                    .and_then(|client| serde_json::from_str(client.get()).ok()),
             }))
         }
         "ping" => {
@@ -292,8 +330,18 @@ fn one(text: &str) -> Result<Request, Refused> {
                 timestamp: Option<&'a RawValue>,
             }
             let ping: Option<Ping<'_>> = serde_json::from_str(payload).ok();
-            let number = |raw: &&RawValue| raw.get().len() <= 32 && raw.get().starts_with(|c: char| c == '-' || c.is_ascii_digit());
-            Ok(Request::Ping { timestamp: ping.and_then(|p| p.timestamp).filter(number).map(|raw| raw.get().to_owned()) })
+            let number = |raw: &&RawValue| {
+                raw.get().len() <= 32
+                    && raw
+                        .get()
+                        .starts_with(|c: char| c == '-' || c.is_ascii_digit())
+            };
+            Ok(Request::Ping {
+                timestamp: ping
+                    .and_then(|p| p.timestamp)
+                    .filter(number)
+                    .map(|raw| raw.get().to_owned()),
+            })
         }
         "orders:sync" => {
             #[derive(Deserialize, Default)]
@@ -303,14 +351,21 @@ fn one(text: &str) -> Result<Request, Refused> {
                 epoch: Option<Epoch>,
                 seq: Option<Seq>,
             }
-            let sync: Option<Sync> = serde_json::from_str(payload).map_err(|e| refuse(format!("payload: {e}")))?;
+            let sync: Option<Sync> =
+                serde_json::from_str(payload).map_err(|e| refuse(format!("payload: {e}")))?;
             let sync = sync.unwrap_or_default();
-            let position = if sync.request_full_sync { None } else { sync.epoch.zip(sync.seq) };
+            let position = if sync.request_full_sync {
+                None
+            } else {
+                sync.epoch.zip(sync.seq)
+            };
             Ok(Request::Sync { id, position })
         }
         "order:create" => command("order:create", create(payload)),
         "order:update_status" => command("order:update_status", update_status(payload)),
-        "order:update_item_status" => command("order:update_item_status", update_item_status(payload)),
+        "order:update_item_status" => {
+            command("order:update_item_status", update_item_status(payload))
+        }
         "order:cancel" => command("order:cancel", cancel(payload)),
         "subscribe" => Ok(Request::Subscribe { id }),
         "unsubscribe" => Ok(Request::Unsubscribe { id }),
@@ -340,16 +395,24 @@ impl Change {
     }
 
     fn order_id(&mut self) -> Result<String, String> {
-        self.order_id.take().filter(|id| matches!(id.len(), 1..=256)).ok_or_else(|| "order_id: required".into())
+        self.order_id
+            .take()
+            .filter(|id| matches!(id.len(), 1..=256))
+            .ok_or_else(|| "order_id: required".into())
     }
 
     fn item_id(&mut self) -> Result<String, String> {
-        self.item_id.take().filter(|id| matches!(id.len(), 1..=256)).ok_or_else(|| "item_id: required".into())
+        self.item_id
+            .take()
+            .filter(|id| matches!(id.len(), 1..=256))
+            .ok_or_else(|| "item_id: required".into())
     }
 
     fn reason(&mut self) -> Result<Option<String>, String> {
         match self.reason.take() {
-            Some(reason) if reason.chars().count() > 500 => Err("reason: at most 500 characters".into()),
+            Some(reason) if reason.chars().count() > 500 => {
+                Err("reason: at most 500 characters".into())
+            }
             reason => Ok(reason),
         }
     }
@@ -358,13 +421,23 @@ impl Change {
 fn order_status(name: &str, value: Option<&str>) -> Result<Option<OrderStatus>, String> {
     let Some(value) = value else { return Ok(None) };
     let parsed = OrderStatus::parse(value);
-    parsed.map(Some).ok_or_else(|| format!("{name}: one of {}", OrderStatus::ALL.map(OrderStatus::as_str).join(", ")))
+    parsed.map(Some).ok_or_else(|| {
+        format!(
+            "{name}: one of {}",
+            OrderStatus::ALL.map(OrderStatus::as_str).join(", ")
+        )
+    })
 }
 
 fn item_status(name: &str, value: Option<&str>) -> Result<Option<ItemStatus>, String> {
     let Some(value) = value else { return Ok(None) };
     let parsed = ItemStatus::parse(value);
-    parsed.map(Some).ok_or_else(|| format!("{name}: one of {}", ItemStatus::ALL.map(ItemStatus::as_str).join(", ")))
+    parsed.map(Some).ok_or_else(|| {
+        format!(
+            "{name}: one of {}",
+            ItemStatus::ALL.map(ItemStatus::as_str).join(", ")
+        )
+    })
 }
 
 fn required<T>(name: &str, value: Option<T>) -> Result<T, String> {
@@ -378,24 +451,40 @@ struct OrderPayload<'a> {
 }
 
 fn inner_order(payload: &str) -> Result<&str, String> {
-    let payload: OrderPayload<'_> = serde_json::from_str(payload).map_err(|e| format!("payload: {e}"))?;
+    let payload: OrderPayload<'_> =
+        serde_json::from_str(payload).map_err(|e| format!("payload: {e}"))?;
     required("order", payload.order.map(RawValue::get))
 }
 
 fn create(payload: &str) -> Result<Command, String> {
-    Ok(Command::Create(Box::new(NewOrder::parse(inner_order(payload)?)?)))
+    Ok(Command::Create(Box::new(NewOrder::parse(inner_order(
+        payload,
+    )?)?)))
 }
 
 fn status_command(order_id: String, change: &Change) -> Result<Command, String> {
     let status = required("status", order_status("status", change.status.as_deref())?)?;
     let expected = order_status("expected_status", change.expected_status.as_deref())?;
-    Ok(Command::Status { order_id, status, expected })
+    Ok(Command::Status {
+        order_id,
+        status,
+        expected,
+    })
 }
 
-fn item_status_command(order_id: String, item_id: String, change: &Change) -> Result<Command, String> {
+fn item_status_command(
+    order_id: String,
+    item_id: String,
+    change: &Change,
+) -> Result<Command, String> {
     let status = required("status", item_status("status", change.status.as_deref())?)?;
     let expected = item_status("expected_status", change.expected_status.as_deref())?;
-    Ok(Command::ItemStatus { order_id, item_id, status, expected })
+    Ok(Command::ItemStatus {
+        order_id,
+        item_id,
+        status,
+        expected,
+    })
 }
 
 fn update_status(payload: &str) -> Result<Command, String> {
@@ -410,13 +499,19 @@ fn update_item_status(payload: &str) -> Result<Command, String> {
 
 fn cancel(payload: &str) -> Result<Command, String> {
     let mut change = Change::read(payload)?;
-    Ok(Command::Cancel { order_id: change.order_id()?, reason: change.reason()? })
+    Ok(Command::Cancel {
+        order_id: change.order_id()?,
+        reason: change.reason()?,
+    })
 }
 
 /// The HTTP bodies that mean the same commands (`docs/protocol.md`, HTTP), with the hash of what they say. Errors are
 /// what the caller should change.
 pub mod http {
-    use super::{Change, Command, NewOrder, checked_depth, fact_or_publish, hash, item_status_command, status_command};
+    use super::{
+        Change, Command, NewOrder, checked_depth, fact_or_publish, hash, item_status_command,
+        status_command,
+    };
     use serde::Deserialize;
     use serde_json::value::RawValue;
 
@@ -432,19 +527,41 @@ pub mod http {
     pub fn status(order_id: &str, body: &str) -> Result<(Command, u128), String> {
         checked_depth(body)?;
         let command = status_command(order_id.to_owned(), &Change::read(body)?)?;
-        Ok((command, hash("PATCH status", &[order_id, "\n", body.trim()])))
+        Ok((
+            command,
+            hash("PATCH status", &[order_id, "\n", body.trim()]),
+        ))
     }
 
     /// `PATCH …/orders/{id}/items/{item}/status`.
-    pub fn item_status(order_id: &str, item_id: &str, body: &str) -> Result<(Command, u128), String> {
+    pub fn item_status(
+        order_id: &str,
+        item_id: &str,
+        body: &str,
+    ) -> Result<(Command, u128), String> {
         checked_depth(body)?;
-        let command = item_status_command(order_id.to_owned(), item_id.to_owned(), &Change::read(body)?)?;
-        Ok((command, hash("PATCH item status", &[order_id, "\n", item_id, "\n", body.trim()])))
+        let command = item_status_command(
+            order_id.to_owned(),
+            item_id.to_owned(),
+            &Change::read(body)?,
+        )?;
+        Ok((
+            command,
+            hash(
+                "PATCH item status",
+                &[order_id, "\n", item_id, "\n", body.trim()],
+            ),
+        ))
     }
 
     /// `DELETE …/orders/{id}`.
     pub fn delete(order_id: &str) -> (Command, u128) {
-        (Command::Delete { order_id: order_id.to_owned() }, hash("DELETE", &[order_id]))
+        (
+            Command::Delete {
+                order_id: order_id.to_owned(),
+            },
+            hash("DELETE", &[order_id]),
+        )
     }
 
     /// `POST …/events`.
@@ -460,13 +577,19 @@ pub mod http {
         let body: Body<'_> = serde_json::from_str(body).map_err(|e| format!("body: {e}"))?;
         let kind = body.kind.ok_or("type: required")?;
         let payload = body.payload.map_or("{}", RawValue::get);
-        Ok((fact_or_publish(restaurant_id, &kind, payload)?, hash(&kind, &[payload])))
+        Ok((
+            fact_or_publish(restaurant_id, &kind, payload)?,
+            hash(&kind, &[payload]),
+        ))
     }
 }
 
 fn checked_depth(body: &str) -> Result<(), String> {
     if depth(body) > limits::MAX_DEPTH {
-        return Err(format!("body: at most {} levels of nesting", limits::MAX_DEPTH));
+        return Err(format!(
+            "body: at most {} levels of nesting",
+            limits::MAX_DEPTH
+        ));
     }
     Ok(())
 }
@@ -479,11 +602,18 @@ fn fact_or_publish(restaurant_id: &str, kind: &str, payload: &str) -> Result<Com
         return Err(format!("type: {kind} is the wire's own"));
     }
     let fact = match kind {
-        event::ORDER_CREATED => Fact::Created(Order::from_fact(inner_order(payload)?, restaurant_id)?),
-        event::ORDER_UPDATED => Fact::Updated(Order::from_fact(inner_order(payload)?, restaurant_id)?),
+        event::ORDER_CREATED => {
+            Fact::Created(Order::from_fact(inner_order(payload)?, restaurant_id)?)
+        }
+        event::ORDER_UPDATED => {
+            Fact::Updated(Order::from_fact(inner_order(payload)?, restaurant_id)?)
+        }
         event::ORDER_DELETED => {
             let mut change = Change::read(payload)?;
-            Fact::Deleted { order_id: change.order_id()?, reason: change.reason()? }
+            Fact::Deleted {
+                order_id: change.order_id()?,
+                reason: change.reason()?,
+            }
         }
         event::ORDER_STATUS_CHANGED => {
             let mut change = Change::read(payload)?;
@@ -505,7 +635,12 @@ fn fact_or_publish(restaurant_id: &str, kind: &str, payload: &str) -> Result<Com
                 updated_by: change.updated_by,
             }
         }
-        _ => return Ok(Command::Publish { kind: kind.to_owned(), payload: payload.to_owned() }),
+        _ => {
+            return Ok(Command::Publish {
+                kind: kind.to_owned(),
+                payload: payload.to_owned(),
+            });
+        }
     };
     Ok(Command::Fact(Box::new(fact)))
 }

@@ -70,9 +70,10 @@ pub fn auth_success(auth: AuthSuccess<'_>) -> String {
         .str("expires_at", auth.expires_at)
         .u64("expires_in_ms", auth.expires_in_ms);
     let frame = match auth.place {
-        Some(place) => {
-            frame.str("epoch", place.epoch.as_str()).u64("seq", place.seq).bool("resumed", place.resumed)
-        }
+        Some(place) => frame
+            .str("epoch", place.epoch.as_str())
+            .u64("seq", place.seq)
+            .bool("resumed", place.resumed),
         None => frame.bool("renewal", true),
     };
     frame
@@ -85,20 +86,35 @@ pub fn auth_success(auth: AuthSuccess<'_>) -> String {
 
 /// `auth:failed`, of a connection or a renewal.
 pub fn auth_failed(code: AuthCode, message: &str, renewal: bool, timestamp: &str) -> String {
-    let frame = JsonWriter::object().str("type", "auth:failed").str("code", code.as_str()).str("error", message);
-    let frame = if renewal { frame.bool("renewal", true) } else { frame };
+    let frame = JsonWriter::object()
+        .str("type", "auth:failed")
+        .str("code", code.as_str())
+        .str("error", message);
+    let frame = if renewal {
+        frame.bool("renewal", true)
+    } else {
+        frame
+    };
     frame.str("timestamp", timestamp).end()
 }
 
 /// `pong`; `timestamp` is the ping's, JSON text. `seq` is for v1 only, the spread for when it has changed.
-pub fn pong(timestamp: Option<&str>, server_time_ms: u64, seq: Option<Seq>, reconnect_spread_ms: Option<u64>) -> String {
+pub fn pong(
+    timestamp: Option<&str>,
+    server_time_ms: u64,
+    seq: Option<Seq>,
+    reconnect_spread_ms: Option<u64>,
+) -> String {
     let payload = JsonWriter::object()
         .opt_raw("timestamp", timestamp)
         .u64("server_time", server_time_ms)
         .opt_u64("seq", seq)
         .opt_u64("reconnect_spread_ms", reconnect_spread_ms)
         .end();
-    JsonWriter::object().str("type", "pong").raw("payload", &payload).end()
+    JsonWriter::object()
+        .str("type", "pong")
+        .raw("payload", &payload)
+        .end()
 }
 
 /// `ack`: the command holds and is durable.
@@ -108,44 +124,83 @@ pub fn ack(id: &str, at: Option<(&Epoch, Seq)>, result: Option<&str>) -> String 
         .opt_u64("seq", at.map(|(_, seq)| seq))
         .opt_raw("result", result)
         .end();
-    JsonWriter::object().str("type", "ack").str("id", id).raw("payload", &payload).end()
+    JsonWriter::object()
+        .str("type", "ack")
+        .str("id", id)
+        .raw("payload", &payload)
+        .end()
 }
 
 /// `nack`: the command was refused.
-pub fn nack(id: &str, code: NackCode, message: &str, outcome: Outcome, retry_after_ms: Option<u64>) -> String {
+pub fn nack(
+    id: &str,
+    code: NackCode,
+    message: &str,
+    outcome: Outcome,
+    retry_after_ms: Option<u64>,
+) -> String {
     let error = JsonWriter::object()
         .str("code", code.as_str())
         .str("message", message)
         .str("outcome", outcome.as_str())
         .opt_u64("retry_after_ms", retry_after_ms)
         .end();
-    JsonWriter::object().str("type", "nack").str("id", id).raw("error", &error).end()
+    JsonWriter::object()
+        .str("type", "nack")
+        .str("id", id)
+        .raw("error", &error)
+        .end()
 }
 
 /// `error`: a frame without a usable `id` could not be used.
-pub fn error(code: NackCode, message: &str, retry_after_ms: Option<u64>, ref_type: Option<&str>) -> String {
+pub fn error(
+    code: NackCode,
+    message: &str,
+    retry_after_ms: Option<u64>,
+    ref_type: Option<&str>,
+) -> String {
     let error = JsonWriter::object()
         .str("code", code.as_str())
         .str("message", message)
         .opt_u64("retry_after_ms", retry_after_ms)
         .end();
-    JsonWriter::object().str("type", "error").raw("error", &error).opt_str("ref_type", ref_type).end()
+    JsonWriter::object()
+        .str("type", "error")
+        .raw("error", &error)
+        .opt_str("ref_type", ref_type)
+        .end()
 }
 
 /// `cursor`: of the events `from+1…to` all that are this connection's have been sent.
 pub fn cursor(epoch: &Epoch, from: Seq, to: Seq) -> String {
-    JsonWriter::object().str("type", "cursor").str("epoch", epoch.as_str()).u64("from", from).u64("seq", to).end()
+    JsonWriter::object()
+        .str("type", "cursor")
+        .str("epoch", epoch.as_str())
+        .u64("from", from)
+        .u64("seq", to)
+        .end()
 }
 
 /// `reset`: the log under this connection has another history now; a snapshot follows.
 pub fn reset(epoch: &Epoch, seq: Seq) -> String {
-    JsonWriter::object().str("type", "reset").str("epoch", epoch.as_str()).u64("seq", seq).end()
+    JsonWriter::object()
+        .str("type", "reset")
+        .str("epoch", epoch.as_str())
+        .u64("seq", seq)
+        .end()
 }
 
 /// `sync_complete` with status `resumed`: nothing is missing up to `seq`.
 pub fn sync_resumed(epoch: &Epoch, seq: Seq) -> String {
-    let payload = JsonWriter::object().str("status", "resumed").str("epoch", epoch.as_str()).u64("seq", seq).end();
-    JsonWriter::object().str("type", "sync_complete").raw("payload", &payload).end()
+    let payload = JsonWriter::object()
+        .str("status", "resumed")
+        .str("epoch", epoch.as_str())
+        .u64("seq", seq)
+        .end();
+    JsonWriter::object()
+        .str("type", "sync_complete")
+        .raw("payload", &payload)
+        .end()
 }
 
 /// The beginning of one part of a snapshot: the array of orders and [`SNAPSHOT_END`] complete it. In two pieces,
@@ -168,7 +223,11 @@ pub const SNAPSHOT_END: &str = "}}";
 
 /// `sync_aborted`: the log was reset while its snapshot was being sent.
 pub fn sync_aborted(sync_id: &str) -> String {
-    JsonWriter::object().str("type", "sync_aborted").str("sync_id", sync_id).str("reason", "epoch").end()
+    JsonWriter::object()
+        .str("type", "sync_aborted")
+        .str("sync_id", sync_id)
+        .str("reason", "epoch")
+        .end()
 }
 
 /// One event as v1 carries it.
@@ -229,7 +288,10 @@ pub fn plain_twin(kind: &str, v1: &str) -> Option<String> {
     }
     if !matches!(
         kind,
-        event::ORDER_DELETED | event::ORDER_STATUS_CHANGED | event::ORDER_ITEM_STATUS_CHANGED | event::ORDERS_ARCHIVED
+        event::ORDER_DELETED
+            | event::ORDER_STATUS_CHANGED
+            | event::ORDER_ITEM_STATUS_CHANGED
+            | event::ORDERS_ARCHIVED
     ) {
         return None;
     }

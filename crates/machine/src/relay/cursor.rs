@@ -1,8 +1,10 @@
 //! A connection's position in the log: no queue of events, only where it is (`docs/protocol.md` §1, Turns, Sync).
-use std::sync::Arc;
-use tautline_protocol::{Dialect, Epoch, Role, Seq};
-use super::log::Log;
+
+use super::log::{Log, Resume};
 use super::record::Event;
+use super::snapshot::Snapshot;
+use std::sync::Arc;
+use tautline_protocol::{Dialect, Epoch, Role, Seq, limits, server_frame};
 
 /// Bytes of an outgoing message.
 #[derive(Clone, Debug)]
@@ -18,7 +20,11 @@ pub enum Piece {
 impl Piece {
     /// Its text.
     pub fn as_str(&self) -> &str {
-        match self { Self::Static(s) => s, Self::Own(s) => s, Self::Shared(s) => s }
+        match self {
+            Self::Static(text) => text,
+            Self::Own(text) => text,
+            Self::Shared(text) => text,
+        }
     }
 }
 
@@ -31,10 +37,28 @@ pub struct Message {
     pub len: usize,
 }
 
+impl Message {
+    /// The whole text, copied together.
+    pub fn text(&self) -> String {
+        self.pieces.iter().map(Piece::as_str).collect()
+    }
+
+    fn push(&mut self, piece: Piece) {
+        self.len += piece.as_str().len();
+        self.pieces.push(piece);
+    }
+
+    fn own(text: String) -> Self {
+        let mut message = Self::default();
+        message.push(Piece::Own(text));
+        message
+    }
+}
+
 /// What a connection may be sent next.
 #[derive(Debug)]
 pub enum Taken {
-    /// These messages, in one write. `events` of the log are in it; `synced` when it ends a sync.
+    /// These messages, in one write.
     Turn {
         /// The messages.
         messages: Vec<Message>,
@@ -59,20 +83,296 @@ pub enum Taken {
 #[must_use]
 pub struct HistoryLost;
 
+/// A snapshot under way.
+#[derive(Debug)]
+struct Sending {
+    snapshot: Arc<Snapshot>,
+    /// The next part.
+    next: usize,
+    sync_id: String,
+    /// A connection that was at a position gets the events up to the snapshot first: they are not only about orders.
+    catch_up: bool,
+    /// Fresh ones before it that came too late.
+    stale: u32,
+}
+
 /// See the module.
 #[derive(Debug)]
-pub struct Cursor { _todo: () }
+pub struct Cursor {
+    dialect: Dialect,
+    epoch: Epoch,
+    at: Seq,
+    sending: Option<Box<Sending>>,
+    /// Where a sync that resumed is complete.
+    mark: Option<Seq>,
+    /// Events read from the store, shared with others at the same place.
+    chunk: Option<Arc<[Arc<Event>]>>,
+    /// The store had no more of what was asked for.
+    fell_off: bool,
+    /// Snapshots named by the relay.
+    named: u32,
+}
 
 impl Cursor {
+    /// Everything up to `at` is known to the client.
+    pub(super) fn at_position(dialect: Dialect, epoch: Epoch, at: Seq) -> Self {
+        Self {
+            dialect,
+            epoch,
+            at,
+            sending: None,
+            mark: None,
+            chunk: None,
+            fell_off: false,
+            named: 0,
+        }
+    }
+
+    /// The client knows nothing and gets a snapshot first.
+    pub(super) fn at_snapshot(dialect: Dialect, snapshot: Arc<Snapshot>) -> Self {
+        let mut cursor = Self::at_position(dialect, snapshot.epoch.clone(), snapshot.seq);
+        cursor.send(snapshot, None, false, 0);
+        cursor
+    }
+
     /// The next turn: at most 64 events or 128 KiB, at least one event if there is any.
-    pub fn take(&mut self, _log: &Log) -> Taken { todo!() }
+    pub fn take(&mut self, log: &Log) -> Taken {
+        if *log.epoch() != self.epoch {
+            return self.reset(log);
+        }
+        let mut most = log.head();
+        if let Some(sending) = &self.sending
+            && sending.snapshot.seq < log.oldest()
+        {
+            // It cannot fall off the tail while a snapshot is sent; but it cannot go on for ever either.
+            let stale = sending.stale + 1;
+            if stale > limits::SNAPSHOTS_IN_A_ROW {
+                return Taken::TooSlow;
+            }
+            // Parts of two snapshots are never under one id.
+            let sync_id = (sending.next == 0).then(|| sending.sync_id.clone());
+            self.send(log.snapshot(), sync_id, false, stale);
+        }
+        if let Some(sending) = &mut self.sending {
+            let reached =
+                self.fell_off || self.at >= sending.snapshot.seq || self.at < log.oldest();
+            if reached || !sending.catch_up {
+                return self.part();
+            }
+            most = sending.snapshot.seq;
+        }
+        if let Some(mark) = self.mark {
+            if self.at >= mark {
+                self.mark = None;
+                let frame = server_frame::sync_resumed(&self.epoch, mark);
+                return Taken::Turn {
+                    messages: vec![Message::own(frame)],
+                    events: 0,
+                    synced: true,
+                };
+            }
+            most = mark;
+        }
+        self.events(log, most)
+    }
+
     /// Events read from the store for [`Taken::Read`]: those right after the position, in order; shared with other
-    /// cursors at the same place. Empty when the store has them no more. Ignored when not (any longer) asked for.
-    pub fn supply(&mut self, _epoch: &Epoch, _events: Arc<[Arc<Event>]>) { todo!() }
+    /// cursors at the same place. Empty when the store has them no more. Ignored when no longer asked for.
+    pub fn supply(&mut self, epoch: &Epoch, events: Arc<[Arc<Event>]>) {
+        if *epoch != self.epoch {
+            return;
+        }
+        match events.first() {
+            None => self.fell_off = true,
+            Some(first) if first.seq == self.at + 1 => self.chunk = Some(events),
+            Some(_) => {}
+        }
+    }
+
     /// A client's `orders:sync`: from its position if the log still has what follows, else the whole set.
-    pub fn sync(&mut self, _log: &Log, _role: Role, _id: Option<String>, _position: Option<(&Epoch, Seq)>) -> Result<(), HistoryLost> { todo!() }
+    pub fn sync(
+        &mut self,
+        log: &Log,
+        role: Role,
+        id: Option<String>,
+        position: Option<(&Epoch, Seq)>,
+    ) -> Result<(), HistoryLost> {
+        match log.resumes(role, position) {
+            Resume::From(seq) if *log.epoch() == self.epoch => {
+                // Not beyond what was sent, whatever the client says it has.
+                self.at = self.at.min(seq);
+                self.sending = None;
+                self.chunk = None;
+                self.mark = Some(log.head());
+                Ok(())
+            }
+            Resume::From(_) | Resume::No => {
+                self.mark = None;
+                self.send(log.snapshot(), id, true, 0);
+                Ok(())
+            }
+            Resume::Lost => {
+                self.mark = None;
+                self.send(log.snapshot(), id, true, 0);
+                Err(HistoryLost)
+            }
+        }
+    }
+
     /// The position: everything up to it has been taken.
-    pub fn at(&self) -> Seq { todo!() }
+    pub fn at(&self) -> Seq {
+        self.at
+    }
+
     /// The dialect it writes.
-    pub fn dialect(&self) -> Dialect { todo!() }
+    pub fn dialect(&self) -> Dialect {
+        self.dialect
+    }
+
+    fn send(
+        &mut self,
+        snapshot: Arc<Snapshot>,
+        sync_id: Option<String>,
+        catch_up: bool,
+        stale: u32,
+    ) {
+        let sync_id = sync_id.unwrap_or_else(|| {
+            self.named += 1;
+            format!("relay.{}", self.named)
+        });
+        self.sending = Some(Box::new(Sending {
+            snapshot,
+            next: 0,
+            sync_id,
+            catch_up,
+            stale,
+        }));
+    }
+
+    /// The log has another history now: what was under way is void, and a snapshot of the new one follows.
+    fn reset(&mut self, log: &Log) -> Taken {
+        let mut messages = Vec::new();
+        if self.dialect == Dialect::V1 {
+            if let Some(sending) = self.sending.as_ref().filter(|sending| sending.next > 0) {
+                messages.push(Message::own(server_frame::sync_aborted(&sending.sync_id)));
+            }
+            messages.push(Message::own(server_frame::reset(log.epoch(), log.head())));
+        }
+        let asked = self.sending.take().map(|sending| sending.sync_id);
+        self.epoch = log.epoch().clone();
+        self.at = log.head();
+        self.mark = None;
+        self.chunk = None;
+        self.fell_off = false;
+        self.send(log.snapshot(), asked, false, 0);
+        if messages.is_empty() {
+            self.part()
+        } else {
+            Taken::Turn {
+                messages,
+                events: 0,
+                synced: false,
+            }
+        }
+    }
+
+    fn part(&mut self) -> Taken {
+        let Some(sending) = &mut self.sending else {
+            return Taken::Idle;
+        };
+        let snapshot = Arc::clone(&sending.snapshot);
+        let mut message = Message::default();
+        if let Some(orders) = snapshot.parts.get(sending.next) {
+            sending.next += 1;
+            let (seq, parts) = (snapshot.seq, snapshot.parts.len());
+            let begin = server_frame::snapshot_begin(
+                &sending.sync_id,
+                &snapshot.epoch,
+                seq,
+                sending.next,
+                parts,
+            );
+            message.push(Piece::Own(begin));
+            message.push(Piece::Shared(Arc::clone(orders)));
+            message.push(Piece::Static(server_frame::SNAPSHOT_END));
+        }
+        let synced = sending.next >= snapshot.parts.len();
+        if synced {
+            self.at = snapshot.seq;
+            self.chunk = None;
+            self.fell_off = false;
+            self.sending = None;
+        }
+        Taken::Turn {
+            messages: vec![message],
+            events: 0,
+            synced,
+        }
+    }
+
+    fn events(&mut self, log: &Log, most: Seq) -> Taken {
+        if self.fell_off || self.at < log.oldest() {
+            return Taken::TooSlow;
+        }
+        let mut turn = Vec::new();
+        let mut bytes = 0;
+        while self.at < most && turn.len() < limits::TURN_EVENTS {
+            let Some(event) = self.next(log) else { break };
+            let frame = Arc::clone(event.frame(self.dialect));
+            bytes += frame.len();
+            if !turn.is_empty() && bytes > limits::TURN_BYTES {
+                break;
+            }
+            self.at = event.seq;
+            turn.push(frame);
+        }
+        match turn.len() {
+            0 if self.at >= most => Taken::Idle,
+            0 => Taken::Read { after: self.at },
+            events => Taken::Turn {
+                messages: messages(self.dialect, turn),
+                events,
+                synced: false,
+            },
+        }
+    }
+
+    fn next(&mut self, log: &Log) -> Option<Arc<Event>> {
+        let seq = self.at + 1;
+        if let Some(event) = log.event(seq) {
+            self.chunk = None;
+            return Some(Arc::clone(event));
+        }
+        let chunk = self.chunk.as_ref()?;
+        let first = chunk.first()?.seq;
+        let event = chunk
+            .get(usize::try_from(seq.checked_sub(first)?).ok()?)
+            .cloned();
+        if event.is_none() {
+            self.chunk = None;
+        }
+        event
+    }
+}
+
+/// One array in v1, one frame each in plain.
+fn messages(dialect: Dialect, frames: Vec<Arc<str>>) -> Vec<Message> {
+    let single = |frame| {
+        let mut message = Message::default();
+        message.push(Piece::Shared(frame));
+        message
+    };
+    if dialect == Dialect::Plain || frames.len() == 1 {
+        return frames.into_iter().map(single).collect();
+    }
+    let mut message = Message {
+        pieces: Vec::with_capacity(frames.len() * 2 + 1),
+        len: 0,
+    };
+    for (n, frame) in frames.into_iter().enumerate() {
+        message.push(Piece::Static(if n == 0 { "[" } else { "," }));
+        message.push(Piece::Shared(frame));
+    }
+    message.push(Piece::Static("]"));
+    vec![message]
 }

@@ -1,12 +1,21 @@
-//! One restaurant's log: judged on speculative state, shown only when committed (`docs/protocol.md` §1).
+//! One restaurant's log: commands are judged in arrival order against committed plus pending state, and shown only
+//! when committed (`docs/protocol.md` §1; Storage, embedded).
 
-use std::sync::Arc;
-use tautline_protocol::request::Command;
-use tautline_protocol::{Dialect, Epoch, Role, Seq};
-use super::cursor::Cursor;
-use super::record::{Answer, Event, Record, Stored, Ticket};
-use super::snapshot::Snapshot;
 use super::Moment;
+use super::cursor::Cursor;
+use super::dedupe::{self, Memory};
+use super::fold::{self, Effect, Live, View};
+use super::record::{Ack, Answer, Dedupe, Event, Nack, OrderRow, Record, Stored, Ticket};
+use super::snapshot::Snapshot;
+use crate::Time;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, OnceLock};
+use tautline_protocol::order::Order;
+use tautline_protocol::request::{Command, Fact};
+use tautline_protocol::{Dialect, Epoch, NackCode, Role, Seq, limits, rfc3339, server_frame};
+
+/// Orders that one `orders:archived` takes out at most: its frame stays well under the frame limit.
+const ARCHIVE_AT_ONCE: usize = 1_000;
 
 /// A number the driver gave with a command, handed back with the answer; the log never reads it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -17,8 +26,6 @@ pub struct Waiter(pub u64);
 pub struct By<'a> {
     /// The token's `sub`.
     pub sub: &'a str,
-    /// The token's role.
-    pub role: Role,
     /// The command's id (or `Idempotency-Key`) and the hash of its type and payload, when it has an id.
     pub key: Option<(&'a str, u128)>,
     /// Gets the answer.
@@ -31,7 +38,7 @@ pub struct By<'a> {
 pub enum Judged {
     /// In the queue: the answer comes with [`Log::committed`] or [`Log::failed`].
     Queued,
-    /// Answered at once: a refusal or a remembered ack, with nothing pending before it.
+    /// Answered at once, because nothing is pending that the answer could rest on.
     Now(Answer),
 }
 
@@ -53,49 +60,585 @@ pub enum Place {
     HistoryLost,
 }
 
+#[derive(Debug)]
+struct Pending {
+    record: Arc<Record>,
+    answer: Answer,
+    waiters: Vec<Waiter>,
+    /// When its row of the duplicate memory may be forgotten.
+    remember_until: Time,
+}
+
 /// The committed part read by many, the pending part written by one; see the module.
 #[derive(Debug)]
-pub struct Log { _todo: () }
+pub struct Log {
+    restaurant_id: String,
+    // Committed: all that anyone is shown.
+    epoch: Epoch,
+    head: Seq,
+    /// Contiguous, ending at the head.
+    tail: VecDeque<Arc<Event>>,
+    tail_bytes: usize,
+    /// Frame sizes of what is kept for resume, in memory or store, ending at the head.
+    sizes: VecDeque<u32>,
+    kept_bytes: usize,
+    live: Live,
+    memory: Memory,
+    snapshot: OnceLock<Arc<Snapshot>>,
+    // Speculative: committed plus pending.
+    pending: VecDeque<Pending>,
+    in_flight: usize,
+    next_ticket: u64,
+    next_epoch: Epoch,
+    next_seq: Seq,
+    /// Orders that pending records change, by the last record that does.
+    overlay: BTreeMap<String, (Ticket, Option<Arc<Order>>)>,
+    /// Orders in the speculative live set.
+    count: usize,
+    pending_keys: BTreeMap<String, Ticket>,
+    archived: Option<Time>,
+}
 
 impl Log {
-    /// A log as the store has it. `stored.epoch` must be there (the driver makes and stores a first one).
-    pub fn load(_restaurant_id: &str, _epoch: Epoch, _stored: Stored, _at: Moment) -> Self { todo!() }
-    /// Judges a command against committed and pending state. `fresh_id` is the id of an order if one is made.
-    pub fn judge(&mut self, _command: &Command, _by: By<'_>, _fresh_id: &str, _at: Moment) -> Judged { todo!() }
-    /// Archives what has been final for long enough, at most once a minute; call it about as often.
-    /// Whether there is something new for [`Log::take_batch`].
-    pub fn tick(&mut self, _at: Moment) -> bool { todo!() }
+    /// A log as the store has it. For a restaurant never seen the driver makes an epoch and stores it first.
+    pub fn load(restaurant_id: &str, epoch: Epoch, stored: Stored, at: Moment) -> Self {
+        let mut log = Self {
+            restaurant_id: restaurant_id.to_owned(),
+            head: stored.head,
+            tail: VecDeque::new(),
+            tail_bytes: 0,
+            sizes: VecDeque::new(),
+            kept_bytes: 0,
+            live: Live::default(),
+            memory: Memory::default(),
+            snapshot: OnceLock::new(),
+            pending: VecDeque::new(),
+            in_flight: 0,
+            next_ticket: 1,
+            next_epoch: epoch.clone(),
+            next_seq: stored.head + 1,
+            overlay: BTreeMap::new(),
+            count: stored.orders.len(),
+            pending_keys: BTreeMap::new(),
+            archived: None,
+            epoch,
+        };
+        for size in stored.sizes {
+            log.keep(size);
+        }
+        for event in stored.tail {
+            log.tail_bytes += event.frame(Dialect::V1).len();
+            log.tail.push_back(Arc::new(event));
+        }
+        log.trim_memory();
+        for (order, changed_ms) in stored.orders {
+            log.live.put(Arc::new(order), changed_ms);
+        }
+        for row in stored.dedupe {
+            let age = at.wall_ms.saturating_sub(row.at_ms).min(limits::DEDUPE_MS);
+            log.memory
+                .remember(&row, at.now + (limits::DEDUPE_MS - age));
+        }
+        log
+    }
+
+    /// Judges a command against committed and pending state. `fresh_id` becomes the id of an order if one is made.
+    pub fn judge(&mut self, command: &Command, by: By<'_>, fresh_id: &str, at: Moment) -> Judged {
+        if self.pending.len() >= limits::APPEND_QUEUE {
+            let mut nack = Nack::new(NackCode::Overloaded, "the store is behind; try again");
+            nack.retry_after_ms = Some(1_000);
+            return Judged::Now(Answer::Nack(nack));
+        }
+        let key = by.key.map(|(id, _)| dedupe::key(by.sub, id));
+        if let Some((key, (_, hash))) = key.as_ref().zip(by.key) {
+            if let Some(ticket) = self.pending_keys.get(key).copied()
+                && let Some(first) = self.pending_at(ticket)
+            {
+                let same = first
+                    .record
+                    .dedupe
+                    .as_ref()
+                    .is_some_and(|row| row.hash == hash);
+                if same {
+                    first.waiters.push(by.waiter);
+                    return Judged::Queued;
+                }
+                return self.answer(id_reused(), by.waiter);
+            }
+            if let Some((remembered, ack)) = self.memory.recall(key) {
+                let answer = if remembered == hash {
+                    Answer::Ack(Arc::clone(ack))
+                } else {
+                    id_reused()
+                };
+                return self.answer(answer, by.waiter);
+            }
+        }
+        let timestamp = rfc3339(at.wall_ms);
+        let effect = self.make_room(command, at).and_then(|()| {
+            let find = |id: &str| self.speculative(id);
+            let view = View {
+                find: &find,
+                restaurant_id: &self.restaurant_id,
+                sub: by.sub,
+                fresh_id,
+                seq: self.next_seq,
+                at: &timestamp,
+            };
+            view.judge(command)
+        });
+        match effect {
+            Err(nack) => self.answer(Answer::Nack(nack), by.waiter),
+            Ok(effect) => {
+                self.push(effect, Some((by, key)), &timestamp, at);
+                Judged::Queued
+            }
+        }
+    }
+
+    /// Archives what has been final for long enough, at most once a minute; call it about as often. Whether there is
+    /// something new for [`Log::take_batch`].
+    pub fn tick(&mut self, at: Moment) -> bool {
+        let old = at.wall_ms.saturating_sub(limits::KEEP_FINAL_MS);
+        self.archive(at, |changed_ms| changed_ms <= old)
+    }
+
     /// Begins a new epoch: a record of its own, in force once committed.
-    pub fn begin_epoch(&mut self, _epoch: Epoch) { todo!() }
-    /// The next records for the store, in order, each handed out once: at most `records` of them and about `bytes`
-    /// (at least one if there is any).
-    pub fn take_batch(&mut self, _records: usize, _bytes: usize) -> Vec<Arc<Record>> { todo!() }
+    pub fn begin_epoch(&mut self, epoch: Epoch) {
+        self.next_epoch = epoch.clone();
+        let ticket = self.ticket();
+        let record = Record {
+            ticket,
+            event: None,
+            epoch: Some(epoch),
+            orders: Vec::new(),
+            dedupe: None,
+            forgotten: Vec::new(),
+            bytes: 64,
+        };
+        self.pending.push_back(Pending {
+            record: Arc::new(record),
+            answer: Answer::Ack(Arc::new(Ack {
+                at: None,
+                result: None,
+            })),
+            waiters: Vec::new(),
+            remember_until: Time::default(),
+        });
+    }
+
+    /// The next records for the store, in order: at most `records` of them and about `bytes` (at least one if there
+    /// is any). One batch is out at a time: until it is [`Log::committed`] or [`Log::failed`] there is no other.
+    pub fn take_batch(&mut self, records: usize, bytes: usize) -> Vec<Arc<Record>> {
+        if self.in_flight > 0 {
+            return Vec::new();
+        }
+        let mut sum = 0;
+        let batch: Vec<_> = self
+            .pending
+            .iter()
+            .take(records)
+            .take_while(|pending| {
+                let first = sum == 0;
+                sum += pending.record.bytes.max(1);
+                first || sum <= bytes
+            })
+            .map(|pending| Arc::clone(&pending.record))
+            .collect();
+        self.in_flight = batch.len();
+        batch
+    }
+
     /// Everything up to this ticket is durable: shows the events and gives the answers in the order of judging.
-    pub fn committed(&mut self, _upto: Ticket) -> Vec<(Waiter, Answer)> { todo!() }
-    /// The store refused: everything pending is nacked `unavailable` / `not_applied`, and judging starts again
-    /// from the committed state. Reports for older tickets may still arrive; they do nothing.
-    pub fn failed(&mut self) -> Vec<(Waiter, Answer)> { todo!() }
-    /// Whether records wait that [`Log::take_batch`] has not handed out.
-    pub fn has_batch(&self) -> bool { todo!() }
+    pub fn committed(&mut self, upto: Ticket, at: Moment) -> Vec<(Waiter, Answer)> {
+        let mut answers = Vec::new();
+        while let Some(pending) = self
+            .pending
+            .pop_front_if(|pending| pending.record.ticket <= upto)
+        {
+            self.in_flight = self.in_flight.saturating_sub(1);
+            self.show(&pending, at);
+            answers.extend(
+                pending
+                    .waiters
+                    .iter()
+                    .map(|&waiter| (waiter, pending.answer.clone())),
+            );
+        }
+        answers
+    }
+
+    /// The store refused the batch: everything pending is nacked `unavailable` / `not_applied`, and judging starts
+    /// again from the committed state.
+    pub fn failed(&mut self) -> Vec<(Waiter, Answer)> {
+        let nack = Answer::Nack(Nack::new(
+            NackCode::Unavailable,
+            "the store cannot take it now; try again",
+        ));
+        let waiters = self.pending.drain(..).flat_map(|pending| pending.waiters);
+        let answers = waiters.map(|waiter| (waiter, nack.clone())).collect();
+        self.in_flight = 0;
+        self.overlay.clear();
+        self.pending_keys.clear();
+        self.memory.stay();
+        self.next_epoch = self.epoch.clone();
+        self.next_seq = self.head + 1;
+        self.count = self.live.len();
+        answers
+    }
+
+    /// Whether [`Log::take_batch`] would give something.
+    pub fn has_batch(&self) -> bool {
+        self.in_flight == 0 && !self.pending.is_empty()
+    }
+
     /// Records judged and not yet committed.
-    pub fn pending(&self) -> usize { todo!() }
+    pub fn pending(&self) -> usize {
+        self.pending.len()
+    }
+
     /// The epoch in force.
-    pub fn epoch(&self) -> &Epoch { todo!() }
+    pub fn epoch(&self) -> &Epoch {
+        &self.epoch
+    }
+
     /// The last committed event's position.
-    pub fn head(&self) -> Seq { todo!() }
+    pub fn head(&self) -> Seq {
+        self.head
+    }
+
     /// The restaurant.
-    pub fn restaurant_id(&self) -> &str { todo!() }
-    /// Where a connection begins: resumed at `resume` when the log still has what follows, else with a snapshot if
+    pub fn restaurant_id(&self) -> &str {
+        &self.restaurant_id
+    }
+
+    /// Applied commands remembered.
+    pub fn remembered(&self) -> usize {
+        self.memory.len()
+    }
+
+    /// Where a connection begins: resumed at `resume` when what follows is still there, else with a snapshot if
     /// `sync`, else at the head.
-    pub fn place(&self, _dialect: Dialect, _role: Role, _resume: Option<(&Epoch, Seq)>, _sync: bool) -> Place { todo!() }
+    pub fn place(
+        &self,
+        dialect: Dialect,
+        role: Role,
+        resume: Option<(&Epoch, Seq)>,
+        sync: bool,
+    ) -> Place {
+        let epoch = self.epoch.clone();
+        let (cursor, resumed) = match self.resumes(role, resume) {
+            Resume::Lost => return Place::HistoryLost,
+            Resume::From(seq) => (Cursor::at_position(dialect, epoch.clone(), seq), true),
+            Resume::No if sync => (Cursor::at_snapshot(dialect, self.snapshot()), false),
+            Resume::No => (
+                Cursor::at_position(dialect, epoch.clone(), self.head),
+                false,
+            ),
+        };
+        Place::At {
+            cursor,
+            epoch,
+            seq: self.head,
+            resumed,
+        }
+    }
+
+    pub(super) fn resumes(&self, role: Role, position: Option<(&Epoch, Seq)>) -> Resume {
+        match position {
+            Some((epoch, seq)) if *epoch == self.epoch => match seq {
+                // Only staff is believed: a new epoch costs everyone a snapshot.
+                _ if seq > self.head && role.is_staff() => Resume::Lost,
+                _ if seq > self.head || seq < self.oldest() => Resume::No,
+                _ => Resume::From(seq),
+            },
+            _ => Resume::No,
+        }
+    }
+
     /// The committed live set at the head, made once and shared until the head moves.
-    pub fn snapshot(&self) -> Arc<Snapshot> { todo!() }
-    /// A committed order of the live set. Its phone number is for HTTP only.
-    pub fn order(&self, _id: &str) -> Option<&Arc<tautline_protocol::order::Order>> { todo!() }
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        Arc::clone(
+            self.snapshot
+                .get_or_init(|| Arc::new(self.live.snapshot(self.epoch.clone(), self.head))),
+        )
+    }
+
+    /// A committed order of the live set. Its phone number is for [`Order::stored`] alone.
+    pub fn order(&self, id: &str) -> Option<&Arc<Order>> {
+        self.live.get(id)
+    }
+
     /// The committed live set, by id.
-    pub fn orders(&self) -> impl Iterator<Item = &Arc<tautline_protocol::order::Order>> { std::iter::empty() }
-    /// The oldest position whose successors are still served (from memory or store).
-    pub fn oldest(&self) -> Seq { todo!() }
+    pub fn orders(&self) -> impl Iterator<Item = &Arc<Order>> {
+        self.live.iter()
+    }
+
+    /// The oldest position whose successors are still served, from memory or store.
+    pub fn oldest(&self) -> Seq {
+        self.head.saturating_sub(self.sizes.len() as u64)
+    }
+
     /// The event at a position, when it is in memory.
-    pub fn event(&self, _seq: Seq) -> Option<&Arc<Event>> { todo!() }
+    pub fn event(&self, seq: Seq) -> Option<&Arc<Event>> {
+        let first = self.tail.front()?.seq;
+        self.tail
+            .get(usize::try_from(seq.checked_sub(first)?).ok()?)
+    }
+
+    fn ticket(&mut self) -> Ticket {
+        let ticket = Ticket(self.next_ticket);
+        self.next_ticket += 1;
+        ticket
+    }
+
+    fn pending_at(&mut self, ticket: Ticket) -> Option<&mut Pending> {
+        let first = self.pending.front()?.record.ticket;
+        self.pending
+            .get_mut(usize::try_from(ticket.0.checked_sub(first.0)?).ok()?)
+    }
+
+    fn speculative(&self, id: &str) -> Option<Arc<Order>> {
+        match self.overlay.get(id) {
+            Some((_, order)) => order.clone(),
+            None => self.live.get(id).cloned(),
+        }
+    }
+
+    /// Answers in order of judging: an answer may rest on something pending, so it waits for that.
+    fn answer(&mut self, answer: Answer, waiter: Waiter) -> Judged {
+        if self.pending.is_empty() {
+            return Judged::Now(answer);
+        }
+        let ticket = self.ticket();
+        let record = Record {
+            ticket,
+            event: None,
+            epoch: None,
+            orders: Vec::new(),
+            dedupe: None,
+            forgotten: Vec::new(),
+            bytes: 1,
+        };
+        let waiters = vec![waiter];
+        self.pending.push_back(Pending {
+            record: Arc::new(record),
+            answer,
+            waiters,
+            remember_until: Time::default(),
+        });
+        Judged::Queued
+    }
+
+    /// At the bound of the live set the oldest final orders leave for a new one.
+    fn make_room(&mut self, command: &Command, at: Moment) -> Result<(), Nack> {
+        let makes = match command {
+            Command::Create(_) => true,
+            Command::Fact(fact) => match fact.as_ref() {
+                Fact::Created(order) | Fact::Updated(order) => {
+                    self.speculative(&order.id).is_none()
+                }
+                Fact::Deleted { .. } | Fact::Status { .. } | Fact::ItemStatus { .. } => false,
+            },
+            Command::Status { .. }
+            | Command::ItemStatus { .. }
+            | Command::Cancel { .. }
+            | Command::Delete { .. }
+            | Command::Publish { .. } => false,
+        };
+        if makes && self.count >= limits::LIVE_ORDERS && !self.archive(at, |_| true) {
+            let mut nack = Nack::new(
+                NackCode::Overloaded,
+                "too many open orders; complete or cancel some",
+            );
+            nack.retry_after_ms = Some(limits::ARCHIVE_EVERY_MS);
+            return Err(nack);
+        }
+        Ok(())
+    }
+
+    fn archive(&mut self, at: Moment, which: impl Fn(u64) -> bool) -> bool {
+        if self
+            .archived
+            .is_some_and(|last| at.now - last < limits::ARCHIVE_EVERY_MS)
+        {
+            return false;
+        }
+        let finals = self
+            .live
+            .finals()
+            .filter(|&(changed_ms, _)| which(changed_ms));
+        // Not those that something pending touches: its word is the newer one.
+        let mut old: Vec<_> = finals
+            .filter(|(_, order)| !self.overlay.contains_key(&order.id))
+            .map(|(changed_ms, order)| (changed_ms, order.id.clone()))
+            .collect();
+        if old.is_empty() {
+            return false;
+        }
+        old.sort();
+        old.truncate(ARCHIVE_AT_ONCE);
+        self.archived = Some(at.now);
+        let effect = fold::archived(old.into_iter().map(|(_, id)| id).collect());
+        self.push(effect, None, &rfc3339(at.wall_ms), at);
+        true
+    }
+
+    /// Gives an effect its place in the log: from here on it holds for everything judged after it.
+    fn push(
+        &mut self,
+        effect: Effect,
+        by: Option<(By<'_>, Option<String>)>,
+        timestamp: &str,
+        at: Moment,
+    ) {
+        let ticket = self.ticket();
+        let event = effect.event.map(|(kind, payload)| {
+            let seq = self.next_seq;
+            self.next_seq += 1;
+            let frame = server_frame::event(server_frame::Event {
+                kind: &kind,
+                seq,
+                epoch: &self.next_epoch,
+                restaurant_id: &self.restaurant_id,
+                timestamp,
+                command_id: by.as_ref().and_then(|(by, _)| by.key).map(|(id, _)| id),
+                payload: &payload,
+            });
+            Arc::new(Event::new(seq, kind, at.wall_ms, frame.into()))
+        });
+        let ack = Arc::new(Ack {
+            at: event
+                .as_ref()
+                .map(|event| (self.next_epoch.clone(), event.seq)),
+            result: effect.result,
+        });
+        let mut orders = Vec::with_capacity(effect.orders.len());
+        for (id, order) in effect.orders {
+            let was = self.speculative(&id).is_some();
+            match (was, order.is_some()) {
+                (false, true) => self.count += 1,
+                (true, false) => self.count -= 1,
+                (true, true) | (false, false) => {}
+            }
+            self.overlay.insert(id.clone(), (ticket, order.clone()));
+            orders.push(OrderRow {
+                id,
+                order,
+                changed_ms: at.wall_ms,
+            });
+        }
+        let (waiters, dedupe) = match by {
+            None => (Vec::new(), None),
+            Some((by, key)) => {
+                let row = key.zip(by.key).map(|(key, (id, hash))| {
+                    self.pending_keys.insert(key, ticket);
+                    Dedupe {
+                        sub: by.sub.to_owned(),
+                        id: id.to_owned(),
+                        hash,
+                        ack: Arc::clone(&ack),
+                        at_ms: at.wall_ms,
+                    }
+                });
+                (vec![by.waiter], row)
+            }
+        };
+        let forgotten = self.memory.leave(at.now);
+        let frame = event
+            .as_ref()
+            .map_or(0, |event| event.frame(Dialect::V1).len());
+        let record = Record {
+            ticket,
+            bytes: frame * if orders.is_empty() { 1 } else { 2 } + 128,
+            event,
+            epoch: None,
+            orders,
+            dedupe,
+            forgotten,
+        };
+        self.pending.push_back(Pending {
+            record: Arc::new(record),
+            answer: Answer::Ack(ack),
+            waiters,
+            remember_until: at.now + limits::DEDUPE_MS,
+        });
+    }
+
+    /// Makes a durable record part of what everyone sees.
+    fn show(&mut self, pending: &Pending, at: Moment) {
+        let record = &pending.record;
+        if let Some(epoch) = &record.epoch {
+            // Positions of the old history are void, so nothing before the head is served any more.
+            self.epoch = epoch.clone();
+            self.tail.clear();
+            self.tail_bytes = 0;
+            self.sizes.clear();
+            self.kept_bytes = 0;
+            self.snapshot = OnceLock::new();
+        }
+        if let Some(event) = &record.event {
+            self.head = event.seq;
+            let size = event.frame(Dialect::V1).len();
+            self.keep(u32::try_from(size).unwrap_or(u32::MAX));
+            self.tail_bytes += size;
+            self.tail.push_back(Arc::clone(event));
+            self.trim_memory();
+            self.snapshot = OnceLock::new();
+        }
+        for row in &record.orders {
+            match &row.order {
+                Some(order) => self.live.put(Arc::clone(order), row.changed_ms),
+                None => self.live.remove(&row.id),
+            }
+            if self
+                .overlay
+                .get(&row.id)
+                .is_some_and(|&(ticket, _)| ticket == record.ticket)
+            {
+                self.overlay.remove(&row.id);
+            }
+        }
+        if let Some(row) = &record.dedupe {
+            self.pending_keys.remove(&dedupe::key(&row.sub, &row.id));
+            self.memory
+                .remember(row, pending.remember_until.max(at.now));
+        }
+        self.memory.left(record.forgotten.len());
+    }
+
+    fn keep(&mut self, size: u32) {
+        self.sizes.push_back(size);
+        self.kept_bytes += size as usize;
+        while self.sizes.len() > limits::TAIL_EVENTS || self.kept_bytes > limits::TAIL_BYTES {
+            let Some(oldest) = self.sizes.pop_front() else {
+                break;
+            };
+            self.kept_bytes -= oldest as usize;
+        }
+    }
+
+    fn trim_memory(&mut self) {
+        while self.tail.len() > self.sizes.len() || self.tail_bytes > limits::TAIL_MEMORY_BYTES {
+            let Some(oldest) = self.tail.pop_front() else {
+                break;
+            };
+            self.tail_bytes -= oldest.frame(Dialect::V1).len();
+        }
+    }
+}
+
+/// Whether a client's position can be continued.
+#[derive(Debug)]
+pub(super) enum Resume {
+    From(Seq),
+    No,
+    Lost,
+}
+
+fn id_reused() -> Answer {
+    Answer::Nack(Nack::new(
+        NackCode::IdReused,
+        "this id was used for another command; make a new one",
+    ))
 }

@@ -7,15 +7,19 @@
 //! * [`Cursor::take`] gives a socket its next turn, as shared bytes.
 
 pub mod cursor;
+mod dedupe;
+mod fold;
 pub mod log;
+mod rate;
 pub mod record;
+mod replies;
 pub mod session;
 pub mod snapshot;
 
 pub use cursor::{Cursor, HistoryLost, Message, Piece, Taken};
 pub use log::{By, Judged, Log, Place, Waiter};
 pub use record::{Ack, Answer, Dedupe, Event, Nack, OrderRow, Record, Stored, Ticket};
-pub use session::{Claims, Config, Input, Output, Session, Timer};
+pub use session::{Claims, Config, Identity, Input, Output, Session, Timer};
 pub use snapshot::Snapshot;
 
 use crate::Time;

@@ -26,17 +26,25 @@ pub struct Event {
 impl Event {
     /// An event from its `tautline.v1` frame.
     pub fn new(seq: Seq, kind: String, at_ms: u64, v1: Arc<str>) -> Self {
-        Self { seq, kind, at_ms, v1, plain: OnceLock::new() }
+        Self {
+            seq,
+            kind,
+            at_ms,
+            v1,
+            plain: OnceLock::new(),
+        }
     }
 
     /// Its frame in a dialect; the plain twin is made on first need, at most once.
     pub fn frame(&self, dialect: Dialect) -> &Arc<str> {
         match dialect {
             Dialect::V1 => &self.v1,
-            Dialect::Plain => self.plain.get_or_init(|| match plain_twin(&self.kind, &self.v1) {
-                Some(twin) => twin.into(),
-                None => Arc::clone(&self.v1),
-            }),
+            Dialect::Plain => self
+                .plain
+                .get_or_init(|| match plain_twin(&self.kind, &self.v1) {
+                    Some(twin) => twin.into(),
+                    None => Arc::clone(&self.v1),
+                }),
         }
     }
 }
@@ -89,7 +97,11 @@ pub struct Record {
 impl Record {
     /// Whether there is nothing to write: it only waits for its turn to be answered.
     pub fn is_empty(&self) -> bool {
-        self.event.is_none() && self.epoch.is_none() && self.orders.is_empty() && self.dedupe.is_none() && self.forgotten.is_empty()
+        self.event.is_none()
+            && self.epoch.is_none()
+            && self.orders.is_empty()
+            && self.dedupe.is_none()
+            && self.forgotten.is_empty()
     }
 }
 
@@ -136,7 +148,12 @@ pub struct Nack {
 impl Nack {
     /// A refusal that changed nothing.
     pub fn new(code: NackCode, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), outcome: Outcome::NotApplied, retry_after_ms: None }
+        Self {
+            code,
+            message: message.into(),
+            outcome: Outcome::NotApplied,
+            retry_after_ms: None,
+        }
     }
 }
 

@@ -1,10 +1,27 @@
 //! The peer's protocol on one orders socket: what its frames mean and what is said back (`docs/protocol.md` §1, Life
 //! of a connection). It never reads the log; the driver carries its commands there and the answers back.
-use tautline_protocol::request::Command;
-use tautline_protocol::{AuthCode, CloseCode, Dialect, Epoch, Role, Seq};
-use super::record::Answer;
-use super::Moment;
-use crate::Time;
+
+use super::rate::Rate;
+use super::record::{Answer, Nack};
+use super::replies::Replies;
+use super::{Moment, Token};
+use crate::{Time, Timers};
+use std::collections::VecDeque;
+use std::sync::Arc;
+use tautline_protocol::limits::{self, Limits};
+use tautline_protocol::request::{self, AuthRequest, ClientInfo, Command, Key, Refused, Request};
+use tautline_protocol::server_frame::{self, AuthSuccess, Place};
+use tautline_protocol::{
+    AuthCode, CloseCode, Dialect, Epoch, NackCode, Role, Seq, is_restaurant_id, rfc3339,
+};
+
+/// Time for the peer's close frame after ours.
+const LINGER_MS: u64 = 5_000;
+/// WebSocket pings a peer may leave unanswered.
+const PINGS_UNANSWERED: u32 = 2;
+/// Refused commands in [`REFUSED_WINDOW_MS`] that end a connection.
+const REFUSED_MOST: u32 = 200;
+const REFUSED_WINDOW_MS: u64 = 10_000;
 
 /// What the relay announces and allows; one for all sessions.
 #[derive(Clone, Debug)]
@@ -12,11 +29,20 @@ pub struct Config {
     /// The heartbeat announced in `connected`, and the interval of WebSocket pings.
     pub heartbeat_ms: u64,
     /// The command rate and message size announced in `auth:success`.
-    pub limits: tautline_protocol::limits::Limits,
+    pub limits: Limits,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            heartbeat_ms: limits::HEARTBEAT_MS,
+            limits: Limits::default(),
+        }
+    }
 }
 
 /// What a token says, after its signature, issuer, audience and times were checked by the driver.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claims {
     /// Who.
     pub sub: String,
@@ -28,6 +54,19 @@ pub struct Claims {
     pub expires_at: String,
     /// How long it lives yet, leeway not counted; 0 when it is in the leeway.
     pub expires_in_ms: u64,
+}
+
+/// Who a session is, once authenticated.
+#[derive(Clone, Copy, Debug)]
+pub struct Identity<'a> {
+    /// The token's `sub`.
+    pub sub: &'a str,
+    /// The restaurant served.
+    pub restaurant_id: &'a str,
+    /// The role.
+    pub role: Role,
+    /// What the client calls itself.
+    pub client: Option<&'a ClientInfo>,
 }
 
 /// What happened.
@@ -44,7 +83,7 @@ pub enum Input<'a> {
     Binary,
     /// A message over the limit (the driver stopped reading it).
     TooBig,
-    /// A WebSocket pong (any frame counts as life, too).
+    /// A WebSocket pong (any message counts as life, too).
     Pong,
     /// The answer to [`Output::Verify`].
     Verified(Result<Claims, AuthCode>),
@@ -64,11 +103,11 @@ pub enum Input<'a> {
         /// The answer.
         answer: Answer,
     },
-    /// A sync is complete ([`super::Taken::Turn`]`::synced`).
+    /// A sync is complete ([`super::Taken::Turn`], `synced`).
     Synced,
-    /// Bytes were handed to the socket and wait to be written: from now on it must make progress.
+    /// Bytes were handed to the socket and it did not take all of them: from now on it must make progress.
     Blocked,
-    /// The socket took some bytes; `empty`: all of them.
+    /// The blocked socket took some bytes.
     Wrote {
         /// Nothing waits any more.
         empty: bool,
@@ -89,13 +128,14 @@ pub enum Input<'a> {
 /// What to do.
 #[derive(Debug, PartialEq)]
 pub enum Output {
-    /// Send this frame, before any events not yet written.
+    /// Send this frame, before any events not yet taken from the cursor.
     Send(String),
     /// Send a WebSocket ping.
     Ping,
     /// Check this token and answer [`Input::Verified`].
-    Verify(super::Token),
-    /// Place a cursor ([`super::Log::place`]) and answer [`Input::Attached`]; only once in a session.
+    Verify(Token),
+    /// Place a cursor ([`super::Log::place`]) and answer [`Input::Attached`]; once in a session. Take nothing from the
+    /// cursor before that: `auth:success` comes first.
     Attach {
         /// The restaurant.
         restaurant_id: String,
@@ -112,10 +152,12 @@ pub enum Output {
     Submit {
         /// Comes back with the answer.
         number: u64,
+        /// Its type on the wire.
+        kind: &'static str,
         /// The command.
         command: Box<Command>,
         /// Its id and hash.
-        key: Option<(String, u128)>,
+        key: Option<Key>,
     },
     /// [`super::Cursor::sync`]; answered by [`Input::Synced`] when complete.
     Sync {
@@ -124,9 +166,9 @@ pub enum Output {
         /// The client's position; `None` for the whole set.
         position: Option<(Epoch, Seq)>,
     },
-    /// Send this close frame after what was sent before; nothing follows but `Wait`.
+    /// Send this close frame after what was sent before; nothing follows but `Drop` and `Wait`.
     Close(CloseCode, String),
-    /// Cut the connection: the peer no longer answers.
+    /// Cut the connection: the peer does not answer.
     Drop,
     /// Nothing more to do; wake it then, and for this reason.
     Wait(Option<(Time, Timer)>),
@@ -147,20 +189,641 @@ pub enum Timer {
     Linger,
 }
 
+#[derive(Debug)]
+enum Phase {
+    Opening,
+    /// `connected` was sent.
+    Greeted,
+    /// The first token is being checked, or the cursor being placed. Older clients speak on without waiting for
+    /// `auth:success`; what they say is kept, as much as one message may hold.
+    Admitting {
+        auth: Box<AuthRequest>,
+        grant: Option<Box<Grant>>,
+        early: Vec<String>,
+        early_bytes: usize,
+    },
+    Live(Box<Live>),
+    Closing,
+    Closed,
+}
+
+/// Who a checked token says it is.
+#[derive(Debug)]
+struct Grant {
+    sub: String,
+    restaurant_id: String,
+    role: Role,
+    expires_at: String,
+    /// The token's end, leeway not counted.
+    expires: Time,
+}
+
+#[derive(Debug)]
+struct Live {
+    grant: Grant,
+    client: Option<ClientInfo>,
+    replies: Replies,
+    commands: Rate,
+    pings: Rate,
+    refused: u32,
+    refused_since: Time,
+    /// A renewal being checked, with the restaurant it names.
+    renewing: Option<Option<String>>,
+    renewed: Option<Time>,
+    syncing: bool,
+    synced: Option<Time>,
+    spread_told: u64,
+}
+
 /// See the module.
 #[derive(Debug)]
-pub struct Session { _todo: () }
+pub struct Session {
+    config: Arc<Config>,
+    dialect: Dialect,
+    phase: Phase,
+    timers: Timers<Timer, 5>,
+    out: VecDeque<Output>,
+    pings_unanswered: u32,
+    /// Frames that wait behind a blocked socket; `None` while it takes everything.
+    blocked: Option<usize>,
+}
 
 impl Session {
     /// A session for a socket just accepted.
-    pub fn new(_config: std::sync::Arc<Config>) -> Self { todo!() }
+    pub fn new(config: Arc<Config>) -> Self {
+        Self {
+            config,
+            dialect: Dialect::Plain,
+            phase: Phase::Opening,
+            timers: Timers::new([
+                Timer::Auth,
+                Timer::Ping,
+                Timer::Expiry,
+                Timer::Stall,
+                Timer::Linger,
+            ]),
+            out: VecDeque::new(),
+            pings_unanswered: 0,
+            blocked: None,
+        }
+    }
+
     /// Takes one input and decides; the caller then drains [`Session::poll_output`]. `head` is the log's head for
-    /// `pong` (0 before attached), `spread_ms` the reconnect spread in force.
-    pub fn handle(&mut self, _input: Input<'_>, _at: Moment, _head: Seq, _spread_ms: u64) { todo!() }
-    /// The next effect; `Wait` ends every drain.
-    pub fn poll_output(&mut self) -> Output { todo!() }
+    /// `pong` (anything before [`Input::Attached`]), `spread_ms` the reconnect spread in force.
+    pub fn handle(&mut self, input: Input<'_>, at: Moment, head: Seq, spread_ms: u64) {
+        match self.phase {
+            Phase::Closed => return,
+            // The peer may go on speaking until it has read our close frame.
+            Phase::Closing if !matches!(input, Input::Closed | Input::Tick) => return,
+            _ => {}
+        }
+        match input {
+            Input::Tick => {}
+            Input::Opened { v1 } => self.opened(v1, at),
+            Input::Frame(text) => {
+                self.pings_unanswered = 0;
+                self.frame(text, at, head, spread_ms);
+            }
+            Input::Pong => self.pings_unanswered = 0,
+            Input::Binary => self.close(CloseCode::UNSUPPORTED, "text frames only", at.now),
+            Input::TooBig => self.close(CloseCode::TOO_BIG, "message over the limit", at.now),
+            Input::Verified(claims) => self.verified(claims, at, spread_ms),
+            Input::Attached {
+                epoch,
+                seq,
+                resumed,
+            } => self.attached(&epoch, seq, resumed, at, head, spread_ms),
+            Input::Answered { number, answer } => {
+                if let Phase::Live(live) = &mut self.phase {
+                    live.replies.answered(number, answer);
+                    self.reply();
+                }
+            }
+            Input::Synced => {
+                if let Phase::Live(live) = &mut self.phase {
+                    live.syncing = false;
+                }
+            }
+            Input::Blocked => {
+                self.blocked.get_or_insert(0);
+                self.timers
+                    .set(Timer::Stall, at.now + limits::WRITE_STALL_MS);
+            }
+            Input::Wrote { empty: true } => {
+                self.blocked = None;
+                self.timers.clear(Timer::Stall);
+            }
+            Input::Wrote { empty: false } => self
+                .timers
+                .set(Timer::Stall, at.now + limits::WRITE_STALL_MS),
+            Input::Drain { reconnect_after_ms } => {
+                self.close(
+                    CloseCode::RESTART,
+                    &format!("restart; reconnect_after_ms={reconnect_after_ms}"),
+                    at.now,
+                );
+            }
+            Input::End(code, reason) => self.close(code, reason, at.now),
+            Input::Closed => {
+                self.phase = Phase::Closed;
+                self.timers.clear_all();
+                self.out.clear();
+            }
+        }
+        if self
+            .blocked
+            .is_some_and(|waiting| waiting > limits::CONTROL_QUEUE)
+        {
+            self.close(
+                CloseCode::SLOW_CONSUMER,
+                "answers are not being read",
+                at.now,
+            );
+        }
+        while let Some((_, timer)) = self.timers.take_due(at.now) {
+            self.fire(timer, at.now);
+        }
+    }
+
+    /// The next effect; `Wait` ends every drain and is computed, never queued.
+    pub fn poll_output(&mut self) -> Output {
+        self.out
+            .pop_front()
+            .unwrap_or_else(|| Output::Wait(self.timers.soonest()))
+    }
+
     /// Who it is, once authenticated.
-    pub fn identity(&self) -> Option<(&str, &str, Role)> { todo!() }
+    pub fn identity(&self) -> Option<Identity<'_>> {
+        let Phase::Live(live) = &self.phase else {
+            return None;
+        };
+        Some(Identity {
+            sub: &live.grant.sub,
+            restaurant_id: &live.grant.restaurant_id,
+            role: live.grant.role,
+            client: live.client.as_ref(),
+        })
+    }
+
     /// The dialect in force.
-    pub fn dialect(&self) -> Dialect { todo!() }
+    pub fn dialect(&self) -> Dialect {
+        self.dialect
+    }
+
+    /// Whether it sent a close frame or the socket is gone: nothing is to be taken from its cursor any more.
+    pub fn is_ending(&self) -> bool {
+        matches!(self.phase, Phase::Closing | Phase::Closed)
+    }
+
+    fn opened(&mut self, v1: bool, at: Moment) {
+        if v1 {
+            self.dialect = Dialect::V1;
+        }
+        let max = self.config.limits.max_message;
+        self.send(server_frame::connected(
+            self.config.heartbeat_ms,
+            max,
+            &rfc3339(at.wall_ms),
+        ));
+        self.timers.set(Timer::Auth, at.now + limits::AUTH_MS);
+        self.timers
+            .set(Timer::Ping, at.now + self.config.heartbeat_ms);
+        self.phase = Phase::Greeted;
+    }
+
+    fn fire(&mut self, timer: Timer, now: Time) {
+        match timer {
+            Timer::Auth => self.close(CloseCode::AUTH_TIMEOUT, "no auth in time", now),
+            Timer::Ping if self.pings_unanswered >= PINGS_UNANSWERED => self.cut(),
+            Timer::Ping => {
+                self.pings_unanswered += 1;
+                self.out.push_back(Output::Ping);
+                self.timers.set(Timer::Ping, now + self.config.heartbeat_ms);
+            }
+            Timer::Expiry => self.close(CloseCode::TOKEN_EXPIRED, "token expired", now),
+            Timer::Stall => self.close(CloseCode::SLOW_CONSUMER, "no write progress", now),
+            Timer::Linger => self.cut(),
+        }
+    }
+
+    fn frame(&mut self, text: &str, at: Moment, head: Seq, spread_ms: u64) {
+        match &mut self.phase {
+            Phase::Live(_) => match request::parse(text, self.dialect == Dialect::V1) {
+                Err(refused) => self.refuse(refused, at),
+                Ok(requests) => {
+                    for request in requests {
+                        match request {
+                            Ok(request) => self.request(request, at, head, spread_ms),
+                            Err(refused) => self.refuse(refused, at),
+                        }
+                    }
+                }
+            },
+            Phase::Greeted => self.first(text, at),
+            Phase::Admitting {
+                early, early_bytes, ..
+            } => {
+                *early_bytes += text.len();
+                if *early_bytes > limits::MAX_MESSAGE_BEFORE_AUTH {
+                    self.close(CloseCode::TOO_BIG, "wait for auth:success", at.now);
+                } else {
+                    early.push(text.to_owned());
+                }
+            }
+            Phase::Opening | Phase::Closing | Phase::Closed => {}
+        }
+    }
+
+    /// The first message must be `auth`.
+    fn first(&mut self, text: &str, at: Moment) {
+        if text.len() > limits::MAX_MESSAGE_BEFORE_AUTH {
+            return self.close(CloseCode::TOO_BIG, "message over the limit", at.now);
+        }
+        let first = request::parse(text, false).map(|mut requests| requests.pop());
+        let Ok(Some(Ok(Request::Auth(auth)))) = first else {
+            return self.close(CloseCode::POLICY, "the first message must be auth", at.now);
+        };
+        self.out
+            .push_back(Output::Verify(Token(auth.token.clone())));
+        self.phase = Phase::Admitting {
+            auth: Box::new(auth),
+            grant: None,
+            early: Vec::new(),
+            early_bytes: 0,
+        };
+    }
+
+    fn verified(&mut self, claims: Result<Claims, AuthCode>, at: Moment, spread_ms: u64) {
+        match &mut self.phase {
+            Phase::Admitting { auth, grant, .. } if grant.is_none() => {
+                match claims.and_then(|claims| admit(claims, auth.restaurant_id.as_deref(), at.now))
+                {
+                    Err(code) => self.auth_refused(code, at),
+                    Ok(granted) => {
+                        if auth.v1 {
+                            self.dialect = Dialect::V1;
+                        }
+                        let v1 = self.dialect == Dialect::V1;
+                        self.out.push_back(Output::Attach {
+                            restaurant_id: granted.restaurant_id.clone(),
+                            dialect: self.dialect,
+                            role: granted.role,
+                            // `resume` and `sync` belong to v1.
+                            resume: auth.resume.take().filter(|_| v1),
+                            sync: auth.sync && v1,
+                        });
+                        *grant = Some(Box::new(granted));
+                    }
+                }
+            }
+            Phase::Live(live) => {
+                let Some(restaurant_id) = live.renewing.take() else {
+                    return;
+                };
+                match renewal(claims, restaurant_id.as_deref(), &live.grant, at.now) {
+                    Ok(granted) => {
+                        live.grant = granted;
+                        live.spread_told = spread_ms;
+                        self.timers
+                            .set(Timer::Expiry, live.grant.expires + limits::TOKEN_LEEWAY_MS);
+                        let frame = self.success(None, at, spread_ms);
+                        self.send(frame);
+                    }
+                    // Never closes: the token in use is still good.
+                    Err(code) => self.send(server_frame::auth_failed(
+                        code,
+                        why(code),
+                        true,
+                        &rfc3339(at.wall_ms),
+                    )),
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn auth_refused(&mut self, code: AuthCode, at: Moment) {
+        self.send(server_frame::auth_failed(
+            code,
+            why(code),
+            false,
+            &rfc3339(at.wall_ms),
+        ));
+        let close = match code {
+            AuthCode::TokenInvalid | AuthCode::TokenExpired => CloseCode::POLICY,
+            AuthCode::RestaurantForbidden
+            | AuthCode::RestaurantRequired
+            | AuthCode::RoleUnknown
+            | AuthCode::IdentityChanged => CloseCode::FORBIDDEN,
+        };
+        self.close(close, code.as_str(), at.now);
+    }
+
+    fn attached(
+        &mut self,
+        epoch: &Epoch,
+        seq: Seq,
+        resumed: bool,
+        at: Moment,
+        head: Seq,
+        spread_ms: u64,
+    ) {
+        let Phase::Admitting { grant, .. } = &self.phase else {
+            return;
+        };
+        if grant.is_none() {
+            return;
+        }
+        let Phase::Admitting {
+            auth,
+            grant: Some(grant),
+            early,
+            ..
+        } = std::mem::replace(&mut self.phase, Phase::Opening)
+        else {
+            return;
+        };
+        self.timers.clear(Timer::Auth);
+        self.timers
+            .set(Timer::Expiry, grant.expires + limits::TOKEN_LEEWAY_MS);
+        let rate = self.config.limits;
+        self.phase = Phase::Live(Box::new(Live {
+            grant: *grant,
+            client: auth.client,
+            replies: Replies::default(),
+            commands: Rate::new(rate.rate_per_s, rate.burst),
+            pings: Rate::new(limits::PINGS_PER_S, limits::PINGS_PER_S * 2),
+            refused: 0,
+            refused_since: at.now,
+            renewing: None,
+            renewed: None,
+            syncing: self.dialect == Dialect::V1 && auth.sync && !resumed,
+            synced: None,
+            spread_told: spread_ms,
+        }));
+        let frame = self.success(
+            Some(Place {
+                epoch,
+                seq,
+                resumed,
+            }),
+            at,
+            spread_ms,
+        );
+        self.send(frame);
+        for text in early {
+            self.frame(&text, at, head, spread_ms);
+        }
+    }
+
+    fn success(&self, place: Option<Place<'_>>, at: Moment, spread_ms: u64) -> String {
+        let Phase::Live(live) = &self.phase else {
+            return String::new();
+        };
+        server_frame::auth_success(AuthSuccess {
+            v1: self.dialect == Dialect::V1,
+            restaurant_id: &live.grant.restaurant_id,
+            user_id: &live.grant.sub,
+            role: live.grant.role,
+            expires_at: &live.grant.expires_at,
+            expires_in_ms: live.grant.expires - at.now,
+            place,
+            limits: self.config.limits,
+            reconnect_spread_ms: spread_ms,
+            timestamp: &rfc3339(at.wall_ms),
+        })
+    }
+
+    fn request(&mut self, request: Request, at: Moment, head: Seq, spread_ms: u64) {
+        let v1 = self.dialect == Dialect::V1;
+        let Phase::Live(live) = &mut self.phase else {
+            return;
+        };
+        match request {
+            Request::Ping { timestamp } => {
+                if live.pings.take(at.now).is_ok() {
+                    let changed = std::mem::replace(&mut live.spread_told, spread_ms) != spread_ms;
+                    let (seq, spread) = (v1.then_some(head), changed.then_some(spread_ms));
+                    self.send(server_frame::pong(
+                        timestamp.as_deref(),
+                        at.wall_ms,
+                        seq,
+                        spread,
+                    ));
+                }
+            }
+            Request::Auth(auth) => {
+                let wait = live.renewed.map_or(0, |last| {
+                    limits::RENEWAL_EVERY_MS.saturating_sub(at.now - last)
+                });
+                if wait > 0 || live.renewing.is_some() {
+                    return self.too_soon(
+                        None,
+                        "auth",
+                        "a token is renewed at most every 10 s",
+                        wait.max(1_000),
+                        at.now,
+                    );
+                }
+                live.renewed = Some(at.now);
+                live.renewing = Some(auth.restaurant_id);
+                self.out.push_back(Output::Verify(Token(auth.token)));
+            }
+            Request::Sync { id, position } => {
+                let wait = live.synced.map_or(0, |last| {
+                    limits::SYNC_EVERY_MS.saturating_sub(at.now - last)
+                });
+                if wait > 0 || live.syncing {
+                    let (id, message) = (
+                        id.filter(|_| v1),
+                        "one sync at a time, and at most every 5 s",
+                    );
+                    return self.too_soon(id, "orders:sync", message, wait.max(1_000), at.now);
+                }
+                live.syncing = true;
+                live.synced = Some(at.now);
+                if let Some(id) = id.as_deref().filter(|_| v1) {
+                    self.send(server_frame::ack(id, None, None));
+                }
+                self.out.push_back(Output::Sync { id, position });
+            }
+            Request::Command { kind, key, command } => {
+                let id = key.as_ref().map(|key| key.id.clone()).filter(|_| v1);
+                if live.grant.role != Role::Service
+                    && let Err(wait) = live.commands.take(at.now)
+                {
+                    return self.over_rate(id, kind, wait, at.now);
+                }
+                if live.replies.len() >= limits::CONTROL_QUEUE {
+                    let mut nack = Nack::new(
+                        NackCode::Overloaded,
+                        "too many commands wait for their answer",
+                    );
+                    nack.retry_after_ms = Some(1_000);
+                    let frame = super::replies::nack(id.as_deref(), Some(kind), &nack);
+                    return self.send(frame);
+                }
+                let number = live.replies.expect(id, kind);
+                self.out.push_back(Output::Submit {
+                    number,
+                    kind,
+                    command: Box::new(command),
+                    key,
+                });
+            }
+            Request::Subscribe { id } => {
+                let message =
+                    "filters are not served by this relay; everything the role sees is sent";
+                live.replies.refused(
+                    id.filter(|_| v1),
+                    "subscribe",
+                    Nack::new(NackCode::Invalid, message),
+                );
+                self.reply();
+            }
+            Request::Unsubscribe { id } => {
+                // Everything the role sees is in force already.
+                if let Some(id) = id.filter(|_| v1) {
+                    self.send(server_frame::ack(&id, None, Some("null")));
+                }
+            }
+        }
+    }
+
+    /// A frame that cannot be used counts against the command rate like one that can.
+    fn refuse(&mut self, refused: Refused, at: Moment) {
+        let v1 = self.dialect == Dialect::V1;
+        let Phase::Live(live) = &mut self.phase else {
+            return;
+        };
+        let id = refused.id.filter(|_| v1);
+        let kind = refused.ref_type.unwrap_or_default();
+        if let Err(wait) = live.commands.take(at.now) {
+            return self.over_rate(id, &kind, wait, at.now);
+        }
+        live.replies
+            .refused(id, &kind, Nack::new(refused.code, refused.message));
+        self.reply();
+    }
+
+    /// Refused by a rate of its own, and counted against the command rate: a refusal costs as much as a command.
+    fn too_soon(&mut self, id: Option<String>, kind: &str, message: &str, wait: u64, now: Time) {
+        let Phase::Live(live) = &mut self.phase else {
+            return;
+        };
+        if let Err(wait) = live.commands.take(now) {
+            return self.over_rate(id, kind, wait, now);
+        }
+        let mut nack = Nack::new(NackCode::RateLimited, message);
+        nack.retry_after_ms = Some(wait);
+        live.replies.refused(id, kind, nack);
+        self.reply();
+    }
+
+    fn over_rate(&mut self, id: Option<String>, kind: &str, wait: u64, now: Time) {
+        let Phase::Live(live) = &mut self.phase else {
+            return;
+        };
+        if now - live.refused_since > REFUSED_WINDOW_MS {
+            live.refused_since = now;
+            live.refused = 0;
+        }
+        live.refused += 1;
+        if live.refused >= REFUSED_MOST {
+            return self.close(CloseCode::RATE_LIMIT, "over the rate for too long", now);
+        }
+        let mut nack = Nack::new(NackCode::RateLimited, "over the rate in limits");
+        nack.retry_after_ms = Some(wait);
+        live.replies.refused(id, kind, nack);
+        self.reply();
+    }
+
+    /// Sends what is answered, in the order it was asked.
+    fn reply(&mut self) {
+        while let Phase::Live(live) = &mut self.phase {
+            match live.replies.next(self.dialect) {
+                None => break,
+                Some(Some(frame)) => self.send(frame),
+                Some(None) => {}
+            }
+        }
+    }
+
+    fn send(&mut self, frame: String) {
+        if let Some(waiting) = &mut self.blocked {
+            *waiting += 1;
+        }
+        self.out.push_back(Output::Send(frame));
+    }
+
+    fn close(&mut self, code: CloseCode, reason: &str, now: Time) {
+        if self.is_ending() {
+            return;
+        }
+        self.out.push_back(Output::Close(code, reason.to_owned()));
+        self.phase = Phase::Closing;
+        self.blocked = None;
+        self.timers.clear_all();
+        self.timers.set(Timer::Linger, now + LINGER_MS);
+    }
+
+    fn cut(&mut self) {
+        self.out.push_back(Output::Drop);
+        self.phase = Phase::Closed;
+        self.timers.clear_all();
+    }
+}
+
+/// Whether a checked token may have this restaurant.
+fn admit(claims: Claims, wanted: Option<&str>, now: Time) -> Result<Grant, AuthCode> {
+    let role = Role::parse(&claims.role).ok_or(AuthCode::RoleUnknown)?;
+    let restaurant_id = match (wanted, &claims.restaurants) {
+        (Some(wanted), Some(named)) if !named.iter().any(|id| id == wanted) => {
+            return Err(AuthCode::RestaurantForbidden);
+        }
+        (Some(wanted), _) if is_restaurant_id(wanted) => wanted.to_owned(),
+        (Some(_), _) => return Err(AuthCode::RestaurantForbidden),
+        (None, Some(named)) => match named.as_slice() {
+            [one] => one.clone(),
+            _ => return Err(AuthCode::RestaurantRequired),
+        },
+        (None, None) => return Err(AuthCode::RestaurantRequired),
+    };
+    Ok(Grant {
+        sub: claims.sub,
+        restaurant_id,
+        role,
+        expires_at: claims.expires_at,
+        expires: now + claims.expires_in_ms,
+    })
+}
+
+/// A renewal is by the same `sub` for the same restaurant.
+fn renewal(
+    claims: Result<Claims, AuthCode>,
+    wanted: Option<&str>,
+    old: &Grant,
+    now: Time,
+) -> Result<Grant, AuthCode> {
+    let claims = claims?;
+    if claims.sub != old.sub || wanted.is_some_and(|wanted| wanted != old.restaurant_id) {
+        return Err(AuthCode::IdentityChanged);
+    }
+    admit(claims, Some(&old.restaurant_id), now).map_err(|code| match code {
+        AuthCode::RestaurantForbidden => AuthCode::IdentityChanged,
+        code => code,
+    })
+}
+
+fn why(code: AuthCode) -> &'static str {
+    match code {
+        AuthCode::TokenInvalid => "this is not a token that the relay takes",
+        AuthCode::TokenExpired => "the token has run out",
+        AuthCode::RestaurantForbidden => "the token is not for this restaurant",
+        AuthCode::RestaurantRequired => {
+            "the token is not for exactly one restaurant; send restaurant_id"
+        }
+        AuthCode::RoleUnknown => "the token's role is not one of the relay's",
+        AuthCode::IdentityChanged => "a renewal must be by the same sub, for the same restaurant",
+    }
 }

@@ -1,4 +1,5 @@
 //! The live set at one position (`docs/protocol.md` §1, Sync).
+
 use std::sync::Arc;
 use tautline_protocol::{Epoch, Seq};
 
@@ -9,6 +10,6 @@ pub struct Snapshot {
     pub epoch: Epoch,
     /// The position it is the state at.
     pub seq: Seq,
-    /// `[Order,…]` each, at most 128 KiB; at least one part.
+    /// `[Order,…]` each, so that a frame is at most 128 KiB; at least one part.
     pub parts: Vec<Arc<str>>,
 }

@@ -1,0 +1,33 @@
+use crate::Time;
+
+/// A rate with a burst, in one number (the generic cell rate algorithm): when the bucket would be full again.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rate {
+    interval_us: u64,
+    burst: u64,
+    full_at_us: u64,
+}
+
+impl Rate {
+    pub(super) fn new(per_s: u32, burst: u32) -> Self {
+        Self {
+            interval_us: 1_000_000 / u64::from(per_s.max(1)),
+            burst: u64::from(burst.max(1)),
+            full_at_us: 0,
+        }
+    }
+
+    /// Takes one, or says how many milliseconds until there is one.
+    pub(super) fn take(&mut self, now: Time) -> Result<(), u64> {
+        let now = now.as_ms() * 1000;
+        let full_at = self.full_at_us.max(now);
+        let most = self.interval_us * (self.burst - 1);
+        match (full_at - now).checked_sub(most) {
+            Some(over) if over > 0 => Err(over.div_ceil(1000)),
+            _ => {
+                self.full_at_us = full_at + self.interval_us;
+                Ok(())
+            }
+        }
+    }
+}
