@@ -117,8 +117,8 @@ export interface SendHandle {
 export interface Entry {
   readonly id: string;
   readonly type: string;
-  /** Not written yet; written and unanswered; answered, and `orders()` does not show it yet. */
-  readonly status: 'queued' | 'sent' | 'acked';
+  /** Not written yet, or written and not settled. */
+  readonly status: 'queued' | 'sent';
   /** How long ago it was handed over, ms. */
   readonly ageMs: number;
 }
