@@ -10,10 +10,10 @@ const STATUSES: readonly OrderStatus[] = ['new', 'pending', 'confirmed', 'prepar
 const ITEM_STATUSES: readonly ItemStatus[] = ['pending', 'preparing', 'ready', 'served', 'cancelled'];
 const NONE: readonly Order[] = [];
 
-/** Options of `updateOrderStatus`. */
-export interface StatusOptions {
-  /** Refuse (`nack`, `conflict`) if the order has another status by then. Default: whatever it has. */
-  expectedStatus?: OrderStatus | undefined;
+/** Options of `updateOrderStatus` and `updateItemStatus`. */
+export interface StatusOptions<S extends OrderStatus | ItemStatus = OrderStatus> {
+  /** Refuse (`nack`, `conflict`) if it has another status by then. Default: whatever it has. */
+  expectedStatus?: S | undefined;
   /** Show the change at once, and take it back if it fails. Default false. */
   optimistic?: boolean | undefined;
 }
@@ -73,21 +73,19 @@ export class OrderUpdates {
 
   /** Moves an order; resolves when the server has it and `orders()` shows it. */
   async updateOrderStatus(orderId: string, status: OrderStatus, options?: StatusOptions): Promise<void> {
-    const given = optionsOf('updateOrderStatus()', options);
     text('updateOrderStatus(orderId)', orderId);
     oneOf('updateOrderStatus(orderId, status)', STATUSES, status);
-    const expected = given.expectedStatus;
-    if (expected !== undefined) oneOf('updateOrderStatus({expectedStatus})', STATUSES, expected);
-    const optimistic = optionalBoolean('updateOrderStatus({optimistic})', given.optimistic) ?? false;
+    const { expected, optimistic } = statusOptions('updateOrderStatus', STATUSES, options);
     await this.#handle.later((glue) => glue.updateOrderStatus(orderId, status, expected, optimistic));
   }
 
   /** Moves one item of an order; resolves when the server has it and `orders()` shows it. */
-  async updateItemStatus(orderId: string, itemId: string, status: ItemStatus): Promise<void> {
+  async updateItemStatus(orderId: string, itemId: string, status: ItemStatus, options?: StatusOptions<ItemStatus>): Promise<void> {
     text('updateItemStatus(orderId)', orderId);
     text('updateItemStatus(orderId, itemId)', itemId);
     oneOf('updateItemStatus(orderId, itemId, status)', ITEM_STATUSES, status);
-    await this.#handle.later((glue) => glue.updateItemStatus(orderId, itemId, status));
+    const { expected, optimistic } = statusOptions('updateItemStatus', ITEM_STATUSES, options);
+    await this.#handle.later((glue) => glue.updateItemStatus(orderId, itemId, status, expected, optimistic));
   }
 
   /** Makes an order; resolves with it when the server has it and `orders()` shows it. */
@@ -135,6 +133,12 @@ export class OrderUpdates {
   #undo(id: number): () => void {
     return () => this.#handle.clean((glue) => glue.unsubscribe(id));
   }
+}
+
+function statusOptions<S extends OrderStatus | ItemStatus>(method: string, statuses: readonly S[], options: StatusOptions<S> | undefined) {
+  const { expectedStatus, optimistic } = optionsOf(`${method}()`, options);
+  const expected = expectedStatus === undefined ? undefined : oneOf(`${method}({expectedStatus})`, statuses, expectedStatus);
+  return { expected, optimistic: optionalBoolean(`${method}({optimistic})`, optimistic) ?? false };
 }
 
 function queryString(query: OrdersQuery): string {
