@@ -610,3 +610,210 @@ fn opt_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>
     }
     deserializer.deserialize_option(Opt)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
+    const MADE: Made<'_> = Made {
+        id: "o1",
+        restaurant_id: "grow",
+        created_by: "ann",
+        at: "2026-11-23T17:00:00.000Z",
+        number: 7,
+    };
+
+    fn soup() -> Value {
+        json!({"type":"dine-in","items":[{"menu_item_id":"m1","name":"Soup","quantity":2,"price":5.5,
+            "modifiers":[{"id":"x","name":"Bread","price":1}]}],"table_number":12,"customer_phone":"+41 79","tip":1.05})
+    }
+
+    fn with(path: &str, value: Value) -> String {
+        let mut order = soup();
+        *order.pointer_mut(path).unwrap() = value;
+        order.to_string()
+    }
+
+    #[test]
+    fn the_relay_adds_ids_sums_and_times() {
+        let order = NewOrder::parse(&soup().to_string())
+            .unwrap()
+            .into_order(MADE);
+        let wire: Value = serde_json::from_str(&order.wire()).unwrap();
+        assert_eq!(
+            wire,
+            json!({"id":"o1","restaurant_id":"grow","order_number":"007","type":"dine-in","status":"new",
+                "items":[{"id":"o1.1","menu_item_id":"m1","name":"Soup","quantity":2,"price":5.5,"subtotal":13.0,
+                    "modifiers":[{"id":"x","name":"Bread","price":1.0}],"status":"pending"}],
+                "subtotal":13.0,"tip":1.05,"total":14.05,"payment_status":"pending","price_verified":false,
+                "table_number":"12","created_by":"ann","created_at":MADE.at,"updated_at":MADE.at})
+        );
+        assert!(
+            order.wire().contains("\"total\":14.05") && order.wire().contains("\"subtotal\":13.00")
+        );
+    }
+
+    #[test]
+    fn the_phone_number_is_kept_and_never_on_the_wire() {
+        let order = NewOrder::parse(&soup().to_string())
+            .unwrap()
+            .into_order(MADE);
+        assert!(!order.wire().contains("phone"));
+        assert_eq!(Order::from_stored(&order.stored()).unwrap(), order);
+        assert_eq!(order.customer_phone.as_deref(), Some("+41 79"));
+    }
+
+    #[test]
+    fn a_wire_order_round_trips_to_the_byte() {
+        let mut order = NewOrder::parse(&soup().to_string())
+            .unwrap()
+            .into_order(MADE);
+        order.metadata = Some(serde_json::from_str(r#"{"b": [1.50, "x"],  "a":1e3}"#).unwrap());
+        let wire = order.wire();
+        assert_eq!(Order::from_stored(&wire).unwrap().wire(), wire);
+    }
+
+    #[test]
+    fn refusals_name_the_field_and_what_to_do() {
+        let long = "x".repeat(201);
+        for (text, part) in [
+            (
+                with("/items", json!([])),
+                "order.items: 1 to 200 items, got 0",
+            ),
+            (
+                with("/items/0/quantity", json!(0)),
+                "order.items[0].quantity: required, 1 to 999",
+            ),
+            (
+                with("/items/0/quantity", json!(1000)),
+                "order.items[0].quantity",
+            ),
+            (with("/items/0/quantity", json!(1.5)), "order: "),
+            (with("/items/0/price", json!(-1)), "at most two decimals"),
+            (with("/items/0/price", json!(0.001)), "at most two decimals"),
+            (
+                with("/items/0/name", json!(long)),
+                "order.items[0].name: at most 200 characters",
+            ),
+            (
+                with("/items/0/name", Value::Null),
+                "order.items[0].name: required",
+            ),
+            (
+                with("/items/0/modifiers/0/price", Value::Null),
+                "order.items[0].modifiers[0].price: required",
+            ),
+            (with("/type", json!("")), "order.type: must not be empty"),
+            (with("/tip", json!("1")), "at most two decimals"),
+            (r#"{"type":"x"}"#.into(), "order.items: 1 to 200"),
+            ("{".into(), "order: "),
+        ] {
+            let message = NewOrder::parse(&text).unwrap_err();
+            assert!(message.contains(part), "{text}: {message}");
+        }
+    }
+
+    #[test]
+    fn a_given_sum_must_be_the_computed_one() {
+        let mut order = soup();
+        order["total"] = json!(14.05);
+        order["subtotal"] = json!(13);
+        assert!(NewOrder::parse(&order.to_string()).is_ok());
+        order["total"] = json!(14);
+        let message = NewOrder::parse(&order.to_string()).unwrap_err();
+        assert_eq!(
+            message,
+            "order.total: 14.00 was given but the items come to 14.05; leave it out or correct it"
+        );
+    }
+
+    #[test]
+    fn metadata_is_a_small_object() {
+        let mut order = soup();
+        order["metadata"] = json!([]);
+        assert!(
+            NewOrder::parse(&order.to_string())
+                .unwrap_err()
+                .contains("must be a JSON object")
+        );
+        order["metadata"] = json!({"x": "y".repeat(limits::ORDER_METADATA - 8)});
+        assert!(NewOrder::parse(&order.to_string()).is_ok());
+        order["metadata"] = json!({"x": "y".repeat(limits::ORDER_METADATA - 7)});
+        assert!(
+            NewOrder::parse(&order.to_string())
+                .unwrap_err()
+                .contains("at most 4096 bytes")
+        );
+    }
+
+    #[test]
+    fn a_fact_keeps_what_it_leaves_out_absent() {
+        let order =
+            Order::from_fact(r#"{"id":5,"status":"ready","items":[{"id":1}]}"#, "grow").unwrap();
+        assert_eq!(
+            order.wire(),
+            r#"{"id":"5","status":"ready","items":[{"id":"1"}]}"#
+        );
+        for (fact, part) in [
+            (r#"{"id":"","status":"ready"}"#, "must not be empty"),
+            (r#"{"status":"ready"}"#, "id"),
+            (r#"{"id":"1","status":"burnt"}"#, "burnt"),
+            (
+                r#"{"id":"1","status":"new","restaurant_id":"other"}"#,
+                "another restaurant",
+            ),
+            (
+                r#"{"id":"1","status":"new","items":[{"id":"a"},{"id":"a"}]}"#,
+                "is there twice",
+            ),
+            (
+                r#"{"id":"1","status":"new","created_at":"now"}"#,
+                "RFC 3339",
+            ),
+        ] {
+            let message = Order::from_fact(fact, "grow").unwrap_err();
+            assert!(message.contains(part), "{fact}: {message}");
+        }
+    }
+
+    #[test]
+    fn a_status_change_is_the_fold_of_the_paper() {
+        let order = NewOrder::parse(&soup().to_string())
+            .unwrap()
+            .into_order(MADE);
+        let done = order.with_status(OrderStatus::Completed, "later");
+        assert_eq!(
+            (done.updated_at.as_deref(), done.completed_at.as_deref()),
+            (Some("later"), Some("later"))
+        );
+        let off = order.with_status(OrderStatus::Cancelled, "later");
+        assert_eq!(
+            (off.updated_at.as_deref(), off.completed_at.as_deref()),
+            (Some("later"), None)
+        );
+        let item = order.with_item_status("o1.1", ItemStatus::Ready, "later");
+        assert_eq!(item.item("o1.1").unwrap().status, Some(ItemStatus::Ready));
+        assert_eq!(
+            (item.status, item.updated_at.as_deref()),
+            (OrderStatus::New, Some("later"))
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn sums_are_exact(lines in proptest::collection::vec((1u32..=999, 0u64..=100_000, 0u64..=1_000), 1..20)) {
+            let items: Vec<String> = lines.iter().map(|(quantity, price, extra)| format!(
+                r#"{{"menu_item_id":"m","name":"n","quantity":{quantity},"price":{},"modifiers":[{{"id":"e","name":"e","price":{}}}]}}"#,
+                Cents::new(*price).unwrap().to_decimal(), Cents::new(*extra).unwrap().to_decimal())).collect();
+            let sum: u64 = lines.iter().map(|(quantity, price, extra)| u64::from(*quantity) * (price + extra)).sum();
+            let parsed = NewOrder::parse(&format!(r#"{{"type":"x","items":[{}]}}"#, items.join(",")));
+            match Cents::new(sum) {
+                Some(total) => prop_assert_eq!(parsed.unwrap().into_order(MADE).total, Some(total)),
+                None => prop_assert!(parsed.unwrap_err().contains("the sum is over")),
+            }
+        }
+    }
+}

@@ -676,3 +676,263 @@ pub fn hash(kind: &str, payload: &[&str]) -> u128 {
     }
     hash
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn parsed(text: &str) -> Result<Request, Refused> {
+        parse(text, true).unwrap().pop().unwrap()
+    }
+
+    fn command(text: &str) -> Command {
+        match parsed(text) {
+            Ok(Request::Command { command, .. }) => command,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn what_our_client_writes_is_read_back() {
+        use crate::client_frame::{self, Auth};
+        let epoch = Epoch::new("e");
+        let auth = client_frame::auth(Auth {
+            token: "t",
+            restaurant_id: Some("grow"),
+            resume: Some((&epoch, 41)),
+            sync: true,
+            subscribe: None,
+            client: Some(r#"{"name":"kds","version":"1"}"#),
+        });
+        let Ok(Request::Auth(auth)) = parsed(&auth) else {
+            panic!()
+        };
+        assert_eq!(
+            (
+                auth.token.as_str(),
+                auth.restaurant_id.as_deref(),
+                auth.v1,
+                auth.sync
+            ),
+            ("t", Some("grow"), true, true)
+        );
+        assert_eq!(auth.resume, Some((epoch.clone(), 41)));
+        assert_eq!(auth.client.unwrap().name.as_deref(), Some("kds"));
+        let Ok(Request::Ping { timestamp }) = parsed(&client_frame::ping(17)) else {
+            panic!()
+        };
+        assert_eq!(timestamp.as_deref(), Some("17"));
+        let Ok(Request::Sync { id, position }) =
+            parsed(&client_frame::sync(Some("s"), Some((&epoch, 3))))
+        else {
+            panic!()
+        };
+        assert_eq!((id.as_deref(), position), (Some("s"), Some((epoch, 3))));
+        let Ok(Request::Sync { position: None, .. }) = parsed(&client_frame::sync(None, None))
+        else {
+            panic!()
+        };
+    }
+
+    #[test]
+    fn older_spellings_are_taken() {
+        let Ok(Request::Sync { position: None, .. }) =
+            parsed(r#"{"type":"orders:sync","payload":{"requestFullSync":true}}"#)
+        else {
+            panic!()
+        };
+        let Ok(Request::Sync { position: None, .. }) = parsed(r#"{"type":"orders:sync"}"#) else {
+            panic!()
+        };
+        let expected = Command::Status {
+            order_id: "o".into(),
+            status: OrderStatus::Ready,
+            expected: None,
+        };
+        assert_eq!(
+            command(r#"{"type":"order:update_status","payload":{"orderId":"o","status":"ready"}}"#),
+            expected
+        );
+        let expected = Command::ItemStatus {
+            order_id: "o".into(),
+            item_id: "i".into(),
+            status: ItemStatus::Ready,
+            expected: Some(ItemStatus::Pending),
+        };
+        let text = r#"{"type":"order:update_item_status","payload":{"orderId":"o","itemId":"i","status":"ready","expectedStatus":"pending"}}"#;
+        assert_eq!(command(text), expected);
+    }
+
+    #[test]
+    fn a_refusal_carries_type_and_id() {
+        let refused = parsed(r#"{"type":"order:cancel","id":"c1","payload":{}}"#).unwrap_err();
+        assert_eq!(
+            (
+                refused.code,
+                refused.id.as_deref(),
+                refused.ref_type.as_deref()
+            ),
+            (NackCode::Invalid, Some("c1"), Some("order:cancel"))
+        );
+        assert_eq!(refused.message, "order_id: required");
+        let refused = parsed(r#"{"type":"dance","id":"c1"}"#).unwrap_err();
+        assert_eq!(
+            (refused.message.as_str(), refused.id.as_deref()),
+            ("unknown type", Some("c1"))
+        );
+        let refused = parsed(r#"{"type":"order:cancel","id":"no good"}"#).unwrap_err();
+        assert_eq!(
+            (refused.id, refused.ref_type.as_deref()),
+            (None, Some("order:cancel"))
+        );
+        for text in ["", "{", "null", "7", r#"{"type":7}"#, r#"{"id":"x"}"#] {
+            let refused = parsed(text).unwrap_err();
+            assert_eq!(
+                (refused.code, refused.id, refused.ref_type),
+                (NackCode::Invalid, None, None),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn one_bad_frame_of_a_batch_does_not_spoil_the_others() {
+        let batch = r#"[{"type":"ping"},{"type":"x","id":"a"},{"type":"order:cancel","payload":{"order_id":"o"}}]"#;
+        let requests = parse(batch, true).unwrap();
+        assert!(matches!(
+            &requests[..],
+            [
+                Ok(Request::Ping { .. }),
+                Err(_),
+                Ok(Request::Command { .. })
+            ]
+        ));
+        assert!(parse(batch, false).is_err());
+        assert!(parse(&format!("[{}]", vec!["{}"; 101].join(",")), true).is_err());
+        assert_eq!(
+            parse(&format!("[{}]", vec!["{}"; 100].join(",")), true)
+                .unwrap()
+                .len(),
+            100
+        );
+    }
+
+    #[test]
+    fn nesting_is_bounded() {
+        let deep = |n: usize| {
+            format!(
+                r#"{{"type":"ping","payload":{}{}}}"#,
+                "[".repeat(n),
+                "]".repeat(n)
+            )
+        };
+        assert!(parse(&deep(limits::MAX_DEPTH - 1), true).is_ok());
+        assert!(parse(&deep(limits::MAX_DEPTH), true).is_err());
+        assert!(
+            parse(
+                &format!(r#"{{"type":"ping","x":"{}"}}"#, "[".repeat(99)),
+                true
+            )
+            .is_ok(),
+            "brackets in a string nest nothing"
+        );
+    }
+
+    #[test]
+    fn the_hash_tells_contents_apart_and_never_changes() {
+        assert_eq!(hash("", &[]), hash("", &[""]));
+        assert_ne!(hash("a", &["b"]), hash("ab", &[""]));
+        assert_ne!(hash("a", &["b"]), hash("a", &["c"]));
+        assert_eq!(
+            hash("order:create", &["{}"]),
+            0xa7d8_69e5_086a_7273_8f07_3bb6_1064_c04d,
+            "stored: it may not change"
+        );
+        let socket = r#"{"type":"order:create","id":"k","payload":{"order":{"type":"x","items":[{"menu_item_id":"m","name":"n","quantity":1,"price":1}]}}}"#;
+        let body =
+            r#"{"type":"x","items":[{"menu_item_id":"m","name":"n","quantity":1,"price":1}]}"#;
+        let Ok(Request::Command { key: Some(key), .. }) = parsed(socket) else {
+            panic!()
+        };
+        assert_eq!(
+            http::create(body).unwrap().1,
+            key.hash,
+            "the same order by either way"
+        );
+    }
+
+    #[test]
+    fn facts_are_checked_by_shape_and_wire_types_are_not_to_be_had() {
+        let body =
+            |kind: &str, payload: &str| format!(r#"{{"type":"{kind}","payload":{payload}}}"#);
+        let publish = |kind: &str, payload: &str| {
+            http::publish("grow", &body(kind, payload)).map(|(command, _)| command)
+        };
+        assert_eq!(
+            publish("kds:update", r#"{"a": 1}"#),
+            Ok(Command::Publish {
+                kind: "kds:update".into(),
+                payload: r#"{"a": 1}"#.into()
+            })
+        );
+        for reserved in [
+            "ack",
+            "auth:success",
+            "orders:archived",
+            "sync_complete",
+            "connected",
+        ] {
+            assert!(
+                publish(reserved, "{}")
+                    .unwrap_err()
+                    .contains("the wire's own"),
+                "{reserved}"
+            );
+        }
+        assert!(publish("No", "{}").is_err());
+        let fact = publish(
+            "order:status_changed",
+            r#"{"orderId":"o","status":"ready","updatedBy":"pos"}"#,
+        )
+        .unwrap();
+        let Command::Fact(fact) = fact else { panic!() };
+        assert!(matches!(
+            *fact,
+            Fact::Status {
+                status: OrderStatus::Ready,
+                previous: None,
+                ..
+            }
+        ));
+        assert!(
+            publish("order:created", r#"{"order":{"id":"o"}}"#)
+                .unwrap_err()
+                .contains("status")
+        );
+        assert!(
+            publish("order:deleted", "{}")
+                .unwrap_err()
+                .contains("order_id")
+        );
+    }
+
+    #[test]
+    fn a_token_is_never_printed() {
+        let printed = format!(
+            "{:?}",
+            parsed(r#"{"type":"auth","token":"sesame"}"#).unwrap()
+        );
+        assert!(!printed.contains("sesame"), "{printed}");
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_breaks_the_parser(text in any::<String>(), inner in any::<String>()) {
+            let _ = parse(&text, true);
+            let quoted = serde_json::to_string(&inner).unwrap();
+            let _ = parse(&format!(r#"{{"type":{quoted},"id":{quoted},"payload":{quoted}}}"#), true);
+            let _ = parse(&format!(r#"[{{"type":"order:create","payload":{{"order":{quoted}}}}}]"#), true);
+        }
+    }
+}

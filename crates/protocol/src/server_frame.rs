@@ -322,3 +322,138 @@ pub fn plain_twin(kind: &str, v1: &str) -> Option<String> {
         payload: &payload,
     }))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn parsed(text: &str) -> Value {
+        serde_json::from_str(text).unwrap()
+    }
+
+    #[test]
+    fn frames_are_the_papers() {
+        let (epoch, limits) = (Epoch::new("e1"), Limits::default());
+        assert_eq!(
+            parsed(&connected(15_000, 65_536, "T")),
+            json!({"type":"connected","auth_required":true,"heartbeat_ms":15000,"max_message":65536,"timestamp":"T"})
+        );
+        let success = AuthSuccess {
+            v1: true,
+            restaurant_id: "grow",
+            user_id: "ann",
+            role: Role::Kitchen,
+            expires_at: "X",
+            expires_in_ms: 5,
+            place: Some(Place {
+                epoch: &epoch,
+                seq: 57,
+                resumed: true,
+            }),
+            limits,
+            reconnect_spread_ms: 500,
+            timestamp: "T",
+        };
+        assert_eq!(
+            parsed(&auth_success(success)),
+            json!({"type":"auth:success","protocol":"tautline.v1","restaurant_id":"grow","user_id":"ann","role":"kitchen",
+                "expires_at":"X","expires_in_ms":5,"epoch":"e1","seq":57,"resumed":true,"dedupe_ms":86_400_000,
+                "limits":{"rate_per_s":20,"burst":100,"max_message":65536},"reconnect_spread_ms":500,"timestamp":"T"})
+        );
+        let renewed = parsed(&auth_success(AuthSuccess {
+            place: None,
+            v1: false,
+            ..success
+        }));
+        assert_eq!(renewed["renewal"], true);
+        assert!(
+            ["epoch", "seq", "resumed", "protocol"]
+                .iter()
+                .all(|&name| renewed.get(name).is_none())
+        );
+        assert_eq!(
+            parsed(&auth_failed(AuthCode::TokenExpired, "m", false, "T")),
+            json!({"type":"auth:failed","code":"token_expired","error":"m","timestamp":"T"})
+        );
+        assert_eq!(
+            parsed(&pong(Some("1.5"), 9, Some(3), None)),
+            json!({"type":"pong","payload":{"timestamp":1.5,"server_time":9,"seq":3}})
+        );
+        assert_eq!(
+            parsed(&ack("c", Some((&epoch, 4)), Some("{}"))),
+            json!({"type":"ack","id":"c","payload":{"epoch":"e1","seq":4,"result":{}}})
+        );
+        assert_eq!(
+            parsed(&ack("c", None, None)),
+            json!({"type":"ack","id":"c","payload":{}})
+        );
+        assert_eq!(
+            parsed(&nack(
+                "c",
+                NackCode::RateLimited,
+                "m",
+                Outcome::NotApplied,
+                Some(7)
+            )),
+            json!({"type":"nack","id":"c","error":{"code":"rate_limited","message":"m","outcome":"not_applied","retry_after_ms":7}})
+        );
+        assert_eq!(
+            parsed(&error(NackCode::Invalid, "m", None, Some("x"))),
+            json!({"type":"error","error":{"code":"invalid","message":"m"},"ref_type":"x"})
+        );
+        assert_eq!(
+            parsed(&cursor(&epoch, 1, 5)),
+            json!({"type":"cursor","epoch":"e1","from":1,"seq":5})
+        );
+        assert_eq!(
+            parsed(&reset(&epoch, 5)),
+            json!({"type":"reset","epoch":"e1","seq":5})
+        );
+        assert_eq!(
+            parsed(&sync_resumed(&epoch, 5)),
+            json!({"type":"sync_complete","payload":{"status":"resumed","epoch":"e1","seq":5}})
+        );
+        assert_eq!(
+            parsed(&format!(
+                "{}[]{SNAPSHOT_END}",
+                snapshot_begin("s", &epoch, 5, 1, 2)
+            )),
+            json!({"type":"sync_complete","payload":{"status":"snapshot","sync_id":"s","epoch":"e1","seq":5,"part":1,"parts":2,"orders":[]}})
+        );
+        assert_eq!(
+            parsed(&sync_aborted("s")),
+            json!({"type":"sync_aborted","sync_id":"s","reason":"epoch"})
+        );
+    }
+
+    #[test]
+    fn the_plain_twin_adds_the_camel_case_names() {
+        let epoch = Epoch::new("e1");
+        let base = Event {
+            kind: event::ORDER_ITEM_STATUS_CHANGED,
+            seq: 3,
+            epoch: &epoch,
+            restaurant_id: "grow",
+            timestamp: "T",
+            command_id: Some("c"),
+            payload: r#"{"order_id":"o","item_id":"i","status":"ready","previous_status":"pending","updated_by":"a\"b"}"#,
+        };
+        let v1 = event(base);
+        assert!(v1.starts_with(r#"{"type":"order:item_status_changed","seq":3,"epoch":"e1","restaurant_id":"grow","timestamp":"T","command_id":"c","payload":{"#));
+        let twin = parsed(&plain_twin(base.kind, &v1).unwrap());
+        assert_eq!(
+            twin["payload"],
+            json!({"order_id":"o","orderId":"o","item_id":"i","itemId":"i","status":"ready","previous_status":"pending",
+                "previousStatus":"pending","updated_by":"a\"b","updatedBy":"a\"b"})
+        );
+        let mut without = twin;
+        without["payload"] = parsed(base.payload);
+        assert_eq!(without, parsed(&v1), "all else is the same");
+        assert_eq!(
+            plain_twin("kds:update", "{}"),
+            None,
+            "the same bytes serve both dialects"
+        );
+    }
+}
