@@ -54,7 +54,8 @@ impl Cents {
 #[cfg(feature = "json")]
 impl serde::Serialize for Cents {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let raw = serde_json::value::RawValue::from_string(self.to_decimal()).map_err(serde::ser::Error::custom)?;
+        let raw = serde_json::value::RawValue::from_string(self.to_decimal())
+            .map_err(serde::ser::Error::custom)?;
         raw.serialize(serializer)
     }
 }
@@ -65,7 +66,9 @@ impl<'de> serde::Deserialize<'de> for Cents {
         // The raw text: a float would have rounded it already.
         let raw = Box::<serde_json::value::RawValue>::deserialize(deserializer)?;
         Self::from_decimal(raw.get()).ok_or_else(|| {
-            serde::de::Error::custom("an amount must be a plain decimal number, not negative, with at most two decimals")
+            serde::de::Error::custom(
+                "an amount must be a plain decimal number, not negative, with at most two decimals",
+            )
         })
     }
 }
@@ -77,7 +80,21 @@ mod tests {
 
     #[test]
     fn refuses_what_is_not_money() {
-        for text in ["", ".", "1.", ".5", "-1", "+1", "1e2", "0.123", "1 ", "10000000.01", "99999999999999999999", "NaN", "1,5"] {
+        for text in [
+            "",
+            ".",
+            "1.",
+            ".5",
+            "-1",
+            "+1",
+            "1e2",
+            "0.123",
+            "1 ",
+            "10000000.01",
+            "99999999999999999999",
+            "NaN",
+            "1,5",
+        ] {
             assert_eq!(Cents::from_decimal(text), None, "{text}");
         }
         assert_eq!(Cents::from_decimal("10000000"), Some(Cents::MAX));

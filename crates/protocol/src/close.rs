@@ -55,8 +55,14 @@ impl CloseCode {
             Self::RESTART => CloseAction::Restart,
             Self::TRY_LATER => CloseAction::Backoff { at_least_ms: 5_000 },
             Self::SLOW_CONSUMER => CloseAction::SlowConsumer,
-            Self::RATE_LIMIT => CloseAction::Backoff { at_least_ms: 10_000 },
-            Self::TOO_BIG | Self::PROTOCOL | Self::UNSUPPORTED | Self::INVALID_DATA | Self(1010) => CloseAction::Report,
+            Self::RATE_LIMIT => CloseAction::Backoff {
+                at_least_ms: 10_000,
+            },
+            Self::TOO_BIG
+            | Self::PROTOCOL
+            | Self::UNSUPPORTED
+            | Self::INVALID_DATA
+            | Self(1010) => CloseAction::Report,
             _ => CloseAction::Backoff { at_least_ms: 0 },
         }
     }
@@ -104,8 +110,14 @@ mod tests {
 
     #[test]
     fn restart_reason_carries_a_bounded_wait() {
-        assert_eq!(CloseCode::reconnect_after_ms("restart; reconnect_after_ms=1500"), Some(1500));
-        assert_eq!(CloseCode::reconnect_after_ms("reconnect_after_ms=99999999, bye"), Some(60_000));
+        assert_eq!(
+            CloseCode::reconnect_after_ms("restart; reconnect_after_ms=1500"),
+            Some(1500)
+        );
+        assert_eq!(
+            CloseCode::reconnect_after_ms("reconnect_after_ms=99999999, bye"),
+            Some(60_000)
+        );
         assert_eq!(CloseCode::reconnect_after_ms("bye"), None);
         assert_eq!(CloseCode::reconnect_after_ms("reconnect_after_ms=x"), None);
     }

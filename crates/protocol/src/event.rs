@@ -43,7 +43,9 @@ impl OrderEvent {
 
     /// The kind of a type's name.
     pub fn parse(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find_map(|(kind, n)| (n == name).then_some(kind))
+        Self::ALL
+            .into_iter()
+            .find_map(|(kind, n)| (n == name).then_some(kind))
     }
 
     /// The type's name.

@@ -3,7 +3,11 @@ pub type Seq = u64;
 
 /// The name of one history of a restaurant's log; another name means positions of the old one are void.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[cfg_attr(feature = "json", derive(serde::Serialize, serde::Deserialize), serde(transparent))]
+#[cfg_attr(
+    feature = "json",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(transparent)
+)]
 pub struct Epoch(std::sync::Arc<str>);
 
 impl Epoch {
@@ -20,7 +24,10 @@ impl Epoch {
 
 /// 1–64 of `[A-Za-z0-9._~-]`: the ids a client makes for its commands.
 pub fn is_command_id(id: &str) -> bool {
-    matches!(id.len(), 1..=64) && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"._~-".contains(&b))
+    matches!(id.len(), 1..=64)
+        && id
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"._~-".contains(&b))
 }
 
 /// A restaurant's id: the same letters as a command id.
@@ -47,8 +54,21 @@ pub fn is_event_type(name: &str) -> bool {
 
 /// Types the wire itself uses, which nobody may publish.
 pub fn is_reserved_type(name: &str) -> bool {
-    matches!(name, "connected" | "auth" | "ack" | "nack" | "error" | "ping" | "pong" | "cursor" | "degraded" | "reset" | "subscribe" | "unsubscribe")
-        || name.starts_with("auth:")
+    matches!(
+        name,
+        "connected"
+            | "auth"
+            | "ack"
+            | "nack"
+            | "error"
+            | "ping"
+            | "pong"
+            | "cursor"
+            | "degraded"
+            | "reset"
+            | "subscribe"
+            | "unsubscribe"
+    ) || name.starts_with("auth:")
         || name.starts_with("sync_")
         || name.starts_with("orders:")
 }
@@ -59,18 +79,42 @@ mod tests {
 
     #[test]
     fn event_types() {
-        for good in ["notification", "order:created", "kds:update", "a:b:c:d", "table_1:x.y"] {
+        for good in [
+            "notification",
+            "order:created",
+            "kds:update",
+            "a:b:c:d",
+            "table_1:x.y",
+        ] {
             assert!(is_event_type(good), "{good}");
         }
-        for bad in ["", "1x", "A", "a:", "a:b:c:d:e", "a b", "a:B", &"a".repeat(65)] {
+        for bad in [
+            "",
+            "1x",
+            "A",
+            "a:",
+            "a:b:c:d:e",
+            "a b",
+            "a:B",
+            &"a".repeat(65),
+        ] {
             assert!(!is_event_type(bad), "{bad}");
         }
-        assert!(is_reserved_type("auth:failed") && is_reserved_type("orders:archived") && !is_reserved_type("order:created"));
+        assert!(
+            is_reserved_type("auth:failed")
+                && is_reserved_type("orders:archived")
+                && !is_reserved_type("order:created")
+        );
     }
 
     #[test]
     fn command_ids() {
         assert!(is_command_id("a-B.9_~") && is_command_id(&"x".repeat(64)));
-        assert!(!is_command_id("") && !is_command_id("a b") && !is_command_id(&"x".repeat(65)) && !is_command_id("é"));
+        assert!(
+            !is_command_id("")
+                && !is_command_id("a b")
+                && !is_command_id(&"x".repeat(65))
+                && !is_command_id("é")
+        );
     }
 }

@@ -11,7 +11,10 @@ pub struct JsonWriter {
 impl JsonWriter {
     /// Begins an object.
     pub fn object() -> Self {
-        Self { out: String::from("{"), first: true }
+        Self {
+            out: String::from("{"),
+            first: true,
+        }
     }
 
     fn key(&mut self, key: &str) {

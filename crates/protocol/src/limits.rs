@@ -13,7 +13,11 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { rate_per_s: RATE_PER_S, burst: RATE_BURST, max_message: MAX_MESSAGE }
+        Self {
+            rate_per_s: RATE_PER_S,
+            burst: RATE_BURST,
+            max_message: MAX_MESSAGE,
+        }
     }
 }
 

@@ -1,6 +1,10 @@
 /// Who a token speaks for (`docs/protocol.md`, Who may do what).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[cfg_attr(feature = "json", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "lowercase"))]
+#[cfg_attr(
+    feature = "json",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "lowercase")
+)]
 pub enum Role {
     /// A guest with a phone.
     Customer,
@@ -18,8 +22,14 @@ pub enum Role {
 
 impl Role {
     /// Every role, in the order of the permission table.
-    pub const ALL: [Self; 6] =
-        [Self::Customer, Self::Kiosk, Self::Server, Self::Kitchen, Self::Manager, Self::Service];
+    pub const ALL: [Self; 6] = [
+        Self::Customer,
+        Self::Kiosk,
+        Self::Server,
+        Self::Kitchen,
+        Self::Manager,
+        Self::Service,
+    ];
 
     /// Its name in tokens and on the wire.
     pub fn as_str(self) -> &'static str {

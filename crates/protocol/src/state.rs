@@ -1,6 +1,10 @@
 /// An order's state (`docs/protocol.md` §1, Order, items, states).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[cfg_attr(feature = "json", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "kebab-case"))]
+#[cfg_attr(
+    feature = "json",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "kebab-case")
+)]
 pub enum OrderStatus {
     /// Just made.
     New,
@@ -23,8 +27,14 @@ pub enum OrderStatus {
 impl OrderStatus {
     /// Every state: the forward path in order, then `cancelled`.
     pub const ALL: [Self; 8] = [
-        Self::New, Self::Pending, Self::Confirmed, Self::Preparing,
-        Self::Ready, Self::PickedUp, Self::Completed, Self::Cancelled,
+        Self::New,
+        Self::Pending,
+        Self::Confirmed,
+        Self::Preparing,
+        Self::Ready,
+        Self::PickedUp,
+        Self::Completed,
+        Self::Cancelled,
     ];
 
     /// Its name on the wire.
@@ -80,7 +90,11 @@ impl OrderStatus {
 
 /// An item's state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-#[cfg_attr(feature = "json", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "lowercase"))]
+#[cfg_attr(
+    feature = "json",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "lowercase")
+)]
 pub enum ItemStatus {
     /// Not begun.
     #[default]
@@ -97,7 +111,13 @@ pub enum ItemStatus {
 
 impl ItemStatus {
     /// Every state: the forward path in order, then `cancelled`.
-    pub const ALL: [Self; 5] = [Self::Pending, Self::Preparing, Self::Ready, Self::Served, Self::Cancelled];
+    pub const ALL: [Self; 5] = [
+        Self::Pending,
+        Self::Preparing,
+        Self::Ready,
+        Self::Served,
+        Self::Cancelled,
+    ];
 
     /// Its name on the wire.
     pub fn as_str(self) -> &'static str {
@@ -152,7 +172,8 @@ mod tests {
                 } else if path(to) > path(from) {
                     true
                 } else {
-                    path(from) == path(to) + 1 && matches!(from, Confirmed | Preparing | Ready | PickedUp)
+                    path(from) == path(to) + 1
+                        && matches!(from, Confirmed | Preparing | Ready | PickedUp)
                 };
                 assert_eq!(from.may_become(to), expected, "{from:?} -> {to:?}");
             }
