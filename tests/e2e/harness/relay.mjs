@@ -150,6 +150,13 @@ export async function startRelay(options = {}) {
       } while (cursor !== undefined);
       return all;
     },
+    /** Who is connected, as an operator sees it. */
+    async sessions({ restaurant } = {}) {
+      const token = await relay.token({ restaurant });
+      const answer = await call('/api/v1/sessions', { headers: { authorization: `Bearer ${token}` } });
+      if (answer.status !== 200) throw new Error(`GET sessions answered ${answer.status}: ${await answer.text()}`);
+      return (await answer.json()).sessions;
+    },
     /** `/dev/trouble`: `cut`, `stall`, `expire`, `restart`. After a `restart` the same relay comes back. */
     async trouble(kind, fields = {}) {
       const before = child;
