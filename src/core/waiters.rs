@@ -1,0 +1,335 @@
+//! Who waits for the connection: calls of `connect()`, and the holders of leases.
+
+use super::{Core, now};
+use crate::error::Error;
+use crate::guard::{Listener, Settle, Timer};
+use crate::ledger::{Entry, Kind};
+use crate::js;
+use js_sys::Promise;
+use std::cell::{Cell, RefCell};
+use tautline_machine::client::{Failure, Input, LeaseId, LeaseInput, LeaseOutput, Leases, WaiterId};
+use tautline_protocol::ErrorCode;
+use wasm_bindgen::prelude::*;
+use web_sys::AbortSignal;
+
+/// A caller's wish to be able to give up.
+#[derive(Clone)]
+pub(crate) struct Signal(AbortSignal);
+
+impl Signal {
+    pub(crate) fn new(signal: AbortSignal) -> Self {
+        Self(signal)
+    }
+
+    /// What to reject with, if it was aborted already.
+    pub(crate) fn aborted(&self) -> Option<JsValue> {
+        self.0.aborted().then(|| self.reason())
+    }
+
+    /// The signal's own reason.
+    pub(crate) fn reason(&self) -> JsValue {
+        let reason = self.0.reason();
+        if reason.is_undefined() { Error::new(ErrorCode::Aborted, "given up by the caller").make() } else { reason }
+    }
+
+    /// Calls `then` when it is aborted; ends with the guard.
+    pub(super) fn listen(&self, then: impl Fn() + 'static) -> Option<Listener> {
+        Listener::new(&self.0, "abort", move |_| then()).ok()
+    }
+}
+
+/// What ends a wait before its time; let go of when the wait is settled.
+#[derive(Default)]
+struct Limits {
+    signal: Option<Signal>,
+    _abort: Option<Listener>,
+    _timer: Option<Timer>,
+}
+
+enum Who {
+    Caller(Settle, Limits),
+    /// The leases of this service, all together.
+    Leases,
+}
+
+/// Waiters by number.
+#[derive(Default)]
+pub(super) struct Waiters {
+    list: RefCell<Vec<(WaiterId, Who)>>,
+    last: Cell<u32>,
+}
+
+impl Waiters {
+    fn add(&self, who: Who) -> WaiterId {
+        self.last.set(self.last.get() + 1);
+        let id = WaiterId(self.last.get());
+        self.list.borrow_mut().push((id, who));
+        id
+    }
+
+    fn take(&self, id: WaiterId) -> Option<Who> {
+        let mut list = self.list.borrow_mut();
+        let at = list.iter().position(|(waiter, _)| *waiter == id)?;
+        Some(list.swap_remove(at).1)
+    }
+
+    fn limit(&self, id: WaiterId, limits: Limits) {
+        let mut list = self.list.borrow_mut();
+        let found = list.iter_mut().find(|(waiter, _)| *waiter == id);
+        if let Some((_, Who::Caller(_, slot))) = found {
+            *slot = limits;
+        }
+    }
+
+    /// The leases' wait, and whether anybody else waits too.
+    fn leases(&self) -> (Option<WaiterId>, bool) {
+        let list = self.list.borrow();
+        let leases = list.iter().find(|(_, who)| matches!(who, Who::Leases)).map(|(id, _)| *id);
+        (leases, list.len() > usize::from(leases.is_some()))
+    }
+}
+
+impl Core {
+    /// `connect()`: each call has its own promise on the one attempt.
+    pub(crate) fn connect(&self, signal: Option<Signal>, timeout_ms: Option<u64>) -> Promise {
+        let (promise, settle) = Settle::promise();
+        if let Some(reason) = signal.as_ref().and_then(Signal::aborted) {
+            settle.settle(Err(reason));
+            return promise;
+        }
+        let id = self.waiters.add(Who::Caller(settle, Limits::default()));
+        let (aborted, late) = (self.me.clone(), self.me.clone());
+        let abort = signal.as_ref().and_then(|signal| {
+            signal.listen(move || {
+                if let Some(core) = aborted.upgrade() {
+                    core.give_up(id, None);
+                }
+            })
+        });
+        let timer = timeout_ms.and_then(|ms| {
+            let then = move || {
+                if let Some(core) = late.upgrade() {
+                    core.give_up(id, Some(ms));
+                }
+            };
+            Timer::new("connect", ms, then).ok()
+        });
+        self.waiters.limit(id, Limits { signal, _abort: abort, _timer: timer });
+        self.input(Input::Connect(id));
+        promise
+    }
+
+    /// The caller gave up: by its signal, or because its time is over.
+    fn give_up(&self, id: WaiterId, timeout_ms: Option<u64>) {
+        let Some(Who::Caller(settle, limits)) = self.waiters.take(id) else { return };
+        let error = match (timeout_ms, &limits.signal) {
+            (None, Some(signal)) => signal.reason(),
+            _ => Error::new(ErrorCode::ConnectTimeout, "not connected within timeoutMs; the service goes on trying unless nobody waits")
+                .timeout_ms(timeout_ms)
+                .make(),
+        };
+        drop(limits);
+        settle.settle(Err(error));
+        self.input(Input::Abandon(id));
+    }
+
+    pub(super) fn settle(&self, id: WaiterId, result: Result<(), Failure>) {
+        match self.waiters.take(id) {
+            None => {}
+            Some(Who::Caller(settle, limits)) => {
+                drop(limits);
+                let result = result.map(|()| JsValue::UNDEFINED);
+                settle.settle(result.map_err(|failure| self.failure(&failure)));
+            }
+            Some(Who::Leases) => {
+                let input = match result {
+                    Ok(()) => LeaseInput::Connected,
+                    Err(failure) => {
+                        let error = self.failure(&failure);
+                        self.leases.refusal.replace(error);
+                        LeaseInput::Failed
+                    }
+                };
+                self.lease(input);
+            }
+        }
+    }
+}
+
+/// The holders of this service's connection, however many managers share it.
+#[derive(Default)]
+pub(super) struct LeaseBook {
+    machine: RefCell<Leases>,
+    holders: RefCell<Vec<Holder>>,
+    linger: RefCell<Option<Timer>>,
+    /// Why the connection could not be had, for those who are told next.
+    refusal: RefCell<JsValue>,
+}
+
+struct Holder {
+    id: LeaseId,
+    /// Until it is granted.
+    wait: Option<(Settle, Option<Signal>, Option<Listener>)>,
+    _entry: Entry,
+}
+
+impl LeaseBook {
+    fn take(&self, id: LeaseId) -> Option<Holder> {
+        let mut holders = self.holders.borrow_mut();
+        let at = holders.iter().position(|holder| holder.id == id)?;
+        Some(holders.swap_remove(at))
+    }
+}
+
+impl Core {
+    /// A place among the holders; the promise resolves with its number once connected.
+    pub(crate) fn acquire(&self, signal: Option<Signal>) -> (LeaseId, Promise) {
+        let (promise, settle) = Settle::promise();
+        let id = self.leases.machine.borrow_mut().next_id();
+        let refused = match signal.as_ref().and_then(Signal::aborted) {
+            Some(reason) => Some(reason),
+            None if self.is_disposed() => Some(Error::disposed().make()),
+            None => None,
+        };
+        if let Some(error) = refused {
+            settle.settle(Err(error));
+            return (id, promise);
+        }
+        let weak = self.me.clone();
+        let abort = signal.as_ref().and_then(|signal| {
+            signal.listen(move || {
+                if let Some(core) = weak.upgrade() {
+                    core.abort_lease(id);
+                }
+            })
+        });
+        // Let go of without wasm it does nothing: its socket has a place of its own on the ledger.
+        let _entry = Entry::new(Kind::Lease, "lease", &js::nothing());
+        self.leases.holders.borrow_mut().push(Holder { id, wait: Some((settle, signal, abort)), _entry });
+        self.lease(LeaseInput::Acquire(id));
+        (id, promise)
+    }
+
+    fn abort_lease(&self, id: LeaseId) {
+        let Some(Holder { wait: Some((settle, Some(signal), abort)), _entry, .. }) = self.leases.take(id) else { return };
+        drop((abort, _entry));
+        settle.settle(Err(signal.reason()));
+        self.lease(LeaseInput::Abort(id));
+    }
+
+    /// Lets go of a place; of an unknown or earlier one nothing.
+    pub(crate) fn release(&self, id: LeaseId, linger_ms: u64) {
+        match self.leases.take(id) {
+            Some(Holder { wait: Some((settle, ..)), .. }) => {
+                settle.settle(Err(Error::new(ErrorCode::Aborted, "released before it was granted").make()));
+                self.lease(LeaseInput::Abort(id));
+            }
+            Some(_) => self.lease(LeaseInput::Release(id, linger_ms)),
+            None => {}
+        }
+    }
+
+    /// The holder's manager is disposed: its wait is rejected so, its share let go of without a linger.
+    pub(crate) fn end_lease(&self, id: LeaseId) {
+        match self.leases.take(id) {
+            Some(Holder { wait: Some((settle, ..)), .. }) => {
+                settle.settle(Err(Error::disposed().make()));
+                self.lease(LeaseInput::Abort(id));
+            }
+            Some(_) => self.lease(LeaseInput::Release(id, 0)),
+            None => {}
+        }
+    }
+
+    /// Ends this generation of holders.
+    pub(crate) fn force_disconnect(&self) {
+        self.lease(LeaseInput::Force);
+        let gone = self.leases.holders.take();
+        drop(gone);
+    }
+
+    /// How many hold or wait.
+    pub(crate) fn holders(&self) -> usize {
+        self.leases.machine.borrow().count()
+    }
+
+    fn lease(&self, input: LeaseInput) {
+        self.leases.machine.borrow_mut().handle(input, now());
+        loop {
+            let output = self.leases.machine.borrow_mut().poll_output();
+            match output {
+                LeaseOutput::Connect => {
+                    let waiter = self.waiters.add(Who::Leases);
+                    self.input(Input::Connect(waiter));
+                }
+                LeaseOutput::Disconnect => self.nobody_holds(),
+                LeaseOutput::Grant(id) => self.granted(id),
+                LeaseOutput::Refuse(id) => {
+                    let error = self.leases.refusal.borrow().clone();
+                    self.refuse_lease(id, error);
+                }
+                LeaseOutput::Cancel(id) => {
+                    self.refuse_lease(id, Error::new(ErrorCode::Aborted, "forceDisconnect() was called").make());
+                }
+                LeaseOutput::Wait(at) => {
+                    let weak = self.me.clone();
+                    let timer = at.and_then(|at| {
+                        let then = move || {
+                            if let Some(core) = weak.upgrade() {
+                                let done = core.leases.linger.take();
+                                core.lease(LeaseInput::Tick);
+                                drop(done);
+                            }
+                        };
+                        Timer::new("linger", at - now(), then).ok()
+                    });
+                    let before = self.leases.linger.replace(timer);
+                    return drop(before);
+                }
+            }
+        }
+    }
+
+    /// The last holder is gone. Those who called `connect()` themselves and still wait keep the attempt.
+    fn nobody_holds(&self) {
+        match self.waiters.leases() {
+            (leases, true) => {
+                if let Some(id) = leases {
+                    let gone = self.waiters.take(id);
+                    drop(gone);
+                    self.input(Input::Abandon(id));
+                }
+            }
+            _ => self.input(Input::Disconnect),
+        }
+    }
+
+    fn granted(&self, id: LeaseId) {
+        let wait = {
+            let mut holders = self.leases.holders.borrow_mut();
+            holders.iter_mut().find(|holder| holder.id == id).and_then(|holder| holder.wait.take())
+        };
+        if let Some((settle, _, abort)) = wait {
+            drop(abort);
+            settle.settle(Ok(id.0.into()));
+        }
+    }
+
+    fn refuse_lease(&self, id: LeaseId, error: JsValue) {
+        if let Some(Holder { wait: Some((settle, ..)), .. }) = self.leases.take(id) {
+            settle.settle(Err(error));
+        }
+    }
+
+    /// `dispose()`: nobody holds anything any more.
+    pub(super) fn end_leases(&self) {
+        let holders = self.leases.holders.take();
+        let linger = self.leases.linger.take();
+        for holder in holders {
+            if let Some((settle, ..)) = holder.wait {
+                settle.settle(Err(Error::disposed().make()));
+            }
+        }
+        drop(linger);
+    }
+}

@@ -1,0 +1,14 @@
+//! Guards: the only way a browser resource exists here. Each is on the ledger from birth and lets go in `Drop`:
+//! closures detached before they are freed, timers cleared, sockets closed, fetches aborted.
+
+mod fetch;
+mod listener;
+mod promise;
+mod socket;
+mod timer;
+
+pub(crate) use fetch::Fetch;
+pub(crate) use listener::Listener;
+pub(crate) use promise::{Awaited, Settle};
+pub(crate) use socket::{Socket, SocketEvent};
+pub(crate) use timer::Timer;

@@ -1,0 +1,69 @@
+//! The ledger: every browser resource this module takes is on it until it is let go.
+
+use crate::host;
+use js_sys::Function;
+use wasm_bindgen::prelude::*;
+
+/// What a resource is (`pkg/README.md`, resources).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// An open or opening WebSocket.
+    Socket,
+    /// A WebSocket let go of, whose `close` event has not come yet.
+    SocketClosing,
+    /// A `setTimeout`.
+    Timer,
+    /// An event listener.
+    Listener,
+    /// A promise of the page's that is waited for.
+    Closure,
+    /// An HTTP request under way.
+    Fetch,
+    /// A holder of a connection.
+    Lease,
+}
+
+impl Kind {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Socket => "socket",
+            Self::SocketClosing => "socket_closing",
+            Self::Timer => "timer",
+            Self::Listener => "listener",
+            Self::Closure => "closure",
+            Self::Fetch => "fetch",
+            Self::Lease => "lease",
+        }
+    }
+}
+
+/// A place on the ledger; leaves it when dropped. In a guard it is the last field, so that the ledger lets go when
+/// everything else has.
+#[derive(Debug)]
+#[must_use = "the resource leaves the ledger when this is dropped"]
+pub(crate) struct Entry(Option<f64>);
+
+impl Entry {
+    /// Enters a resource. `release` lets go of it without this module, should it trap.
+    pub(crate) fn new(kind: Kind, owner: &str, release: &Function) -> Self {
+        Self(host::enter(kind.as_str(), owner, release))
+    }
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        if let Some(id) = self.0.take() {
+            host::leave(id);
+        }
+    }
+}
+
+/// `method.bind(this, …arguments)`: a release function made of the browser's own, which needs no wasm to run.
+pub(crate) fn bound(method: &JsValue, this: &JsValue, first: Option<&JsValue>, second: Option<&JsValue>) -> Function {
+    let method: &Function = method.unchecked_ref();
+    match (first, second) {
+        (Some(first), Some(second)) => method.bind2(this, first, second).unchecked_into(),
+        (Some(first), None) => method.bind1(this, first).unchecked_into(),
+        _ => method.bind0(this),
+    }
+}
