@@ -32,8 +32,14 @@ impl Backoff {
         self.failures = self.failures.saturating_add(1);
     }
 
-    /// The wait after another failure; `spread_ms` takes the place of the first step after an abnormal close.
-    pub(super) fn next_ms(&mut self, spread_ms: Option<u64>, rng: &mut Rng) -> u64 {
+    /// The wait after another failure, never less than the close code asks for; `spread_ms` takes the place of the
+    /// first step after an abnormal close.
+    pub(super) fn next_ms(
+        &mut self,
+        at_least_ms: u64,
+        spread_ms: Option<u64>,
+        rng: &mut Rng,
+    ) -> u64 {
         self.count();
         let step = match spread_ms {
             Some(spread) if self.failures == 1 => spread,
@@ -41,7 +47,13 @@ impl Backoff {
                 .step_ms
                 .saturating_mul(1 << (self.failures - 1).min(20)),
         };
-        rng.between(FLOOR_MS, step.min(self.cap_ms).max(FLOOR_MS))
+        let low = at_least_ms.max(FLOOR_MS);
+        // A least wait is spread too: a relay that sheds load closes many connections in one instant.
+        let high = step
+            .min(self.cap_ms)
+            .max(at_least_ms + at_least_ms / 4)
+            .max(low);
+        rng.between(low, high)
     }
 
     pub(super) fn reset(&mut self) {
@@ -59,15 +71,21 @@ mod tests {
         fn a_wait_is_between_the_floor_and_the_capped_step(seed: u64, step in 100u64..10_000, cap in 100u64..60_000, n in 1u32..40) {
             let (mut backoff, mut rng) = (Backoff::new(step, cap), Rng::new(seed));
             for i in 1..=n {
-                let wait = backoff.next_ms(None, &mut rng);
+                let wait = backoff.next_ms(0, None, &mut rng);
                 let bound = step.saturating_mul(1u64 << (i - 1).min(20)).min(cap);
                 prop_assert!((FLOOR_MS..=bound.max(FLOOR_MS)).contains(&wait), "{wait} of {bound}");
             }
         }
 
         #[test]
+        fn a_least_wait_is_kept_and_spread(seed: u64, at_least in 1_000u64..70_000) {
+            let wait = Backoff::new(2_000, 30_000).next_ms(at_least, None, &mut Rng::new(seed));
+            prop_assert!((at_least..=(at_least + at_least / 4).max(2_000)).contains(&wait));
+        }
+
+        #[test]
         fn an_abnormal_close_spreads_the_first_return(seed: u64, spread in 500u64..20_000) {
-            let wait = Backoff::new(2_000, 30_000).next_ms(Some(spread), &mut Rng::new(seed));
+            let wait = Backoff::new(2_000, 30_000).next_ms(0, Some(spread), &mut Rng::new(seed));
             prop_assert!((FLOOR_MS..=spread).contains(&wait));
         }
     }

@@ -14,6 +14,9 @@ use std::collections::VecDeque;
 use tautline_protocol::limits::MAX_MESSAGE;
 use tautline_protocol::{AuthCode, CloseCode, Dialect, Epoch, ErrorCode, Seq, Stage};
 
+/// No wait is longer; longer ones are re-armed.
+const LONGEST_WAIT_MS: u64 = 3_600_000;
+
 /// A live connection's decisions. Feed it with [`Client::handle`], then drain [`Client::poll_output`] until it says
 /// [`Output::Wait`].
 #[derive(Debug)]
@@ -32,6 +35,8 @@ pub struct Client {
     pub(super) outbox: Outbox,
     pub(super) feed: Feed,
     pub(super) filter: Option<String>,
+    /// Whether the filter changed since the last `auth` or `subscribe` left.
+    pub(super) filter_due: bool,
     /// Whether a connection has held since it was last wanted.
     pub(super) was_connected: bool,
     pub(super) offline: bool,
@@ -43,6 +48,8 @@ pub struct Client {
     pub(super) renewal: Renewal,
     pub(super) counters: Counters,
     pub(super) ids: Ids,
+    /// When the machine was last handed the time.
+    now: Time,
 }
 
 #[derive(Debug)]
@@ -62,8 +69,10 @@ pub(super) enum Phase {
     },
     /// The attempts are used up.
     Failed,
-    /// The page is in the back/forward cache.
-    Suspended,
+    /// The page is in the back/forward cache; a close code's wait goes on.
+    Suspended {
+        not_before: Time,
+    },
     Disposed,
 }
 
@@ -105,8 +114,8 @@ impl DialStage {
 pub(super) struct Live {
     pub(super) attempt: AttemptId,
     pub(super) dialect: Dialect,
-    /// The ping in flight was sent because the page woke: its deadline is short and its loss redials at once.
-    pub(super) probing: bool,
+    /// When a ping left because the page woke: its deadline is short and its loss redials at once.
+    pub(super) probing: Option<Time>,
 }
 
 /// Tokens: the one in use, one given ahead, and the refused ones, kept as hashes.
@@ -117,6 +126,8 @@ pub(super) struct Tokens {
     refused: VecDeque<u64>,
     /// Whether `getToken({reason: 'rejected'})` was tried since the last `auth:success`.
     pub(super) asked_after_rejection: bool,
+    /// Whether the last one ran out (4001) and none has been taken since.
+    pub(super) expired: bool,
 }
 
 impl Tokens {
@@ -129,6 +140,23 @@ impl Tokens {
 
     pub(super) fn is_refused(&self, token: &Token) -> bool {
         self.refused.contains(&hash(token))
+    }
+
+    /// The token given ahead, unless the server has refused it meanwhile. `keep` where no `getToken` can give another.
+    pub(super) fn given(&mut self, keep: bool) -> Option<Token> {
+        let given = if keep {
+            self.preset.clone()
+        } else {
+            self.preset.take()
+        };
+        given.filter(|token| !self.is_refused(token))
+    }
+
+    /// Whether one was given ahead that is neither the one in use nor refused.
+    pub(super) fn has_another(&self) -> bool {
+        self.preset
+            .as_ref()
+            .is_some_and(|token| !self.is_refused(token) && self.in_use.as_ref() != Some(token))
     }
 }
 
@@ -150,12 +178,16 @@ pub(super) struct Server {
 
 #[derive(Debug, Default)]
 pub(super) struct Renewal {
-    pub(super) at: Option<Time>,
+    /// When the token in use runs out.
+    pub(super) ends: Option<Time>,
+    /// When the last one was sent.
     pub(super) last: Option<Time>,
     /// `getToken` was asked.
     pub(super) fetching: bool,
     /// Sent, not answered.
     pub(super) pending: Option<Token>,
+    /// To be sent as soon as the last one is long enough ago.
+    pub(super) next: Option<Token>,
     pub(super) rejected: bool,
 }
 
@@ -291,6 +323,7 @@ impl Client {
             },
             feed: Feed::new(),
             filter: None,
+            filter_due: false,
             was_connected: false,
             offline: false,
             stale: false,
@@ -299,11 +332,13 @@ impl Client {
             slow_repeats: 0,
             renewal: Renewal::default(),
             counters: Counters::default(),
+            now,
         }
     }
 
     /// Takes one input and decides; the caller then drains [`Client::poll_output`].
     pub fn handle(&mut self, input: Input, now: Time) {
+        self.now = now;
         if matches!(self.phase, Phase::Disposed) {
             if let Input::Connect(waiter) = input {
                 self.out.push_back(Output::Settle(
@@ -353,18 +388,22 @@ impl Client {
         }
     }
 
-    /// The next effect; [`Output::Wait`] ends every drain and is computed, never queued.
+    /// The next effect; [`Output::Wait`] ends every drain and is computed, never queued. It never names a moment more
+    /// than an hour away: a browser's timers overflow, and the `Tick` that comes early asks again.
     pub fn poll_output(&mut self) -> Output {
-        self.out
-            .pop_front()
-            .unwrap_or_else(|| Output::Wait(self.timers.soonest()))
+        let longest = self.now + LONGEST_WAIT_MS;
+        self.out.pop_front().unwrap_or_else(|| {
+            let soonest = self.timers.soonest();
+            Output::Wait(soonest.map(|(at, timer)| (at.min(longest), timer)))
+        })
     }
 
     /// Takes a message into the outbox and gives its id; drain the outputs afterwards.
     ///
     /// # Errors
-    /// `outbox_full`, `message_too_large`, `invalid_argument` (the id is in use), `disposed`.
+    /// `outbox_full`, `message_too_large`, `invalid_argument` (the id is in use, or is no id), `disposed`.
     pub fn send(&mut self, command: Command, now: Time) -> Result<String, Failure> {
+        self.now = now;
         if matches!(self.phase, Phase::Disposed) {
             return Err(failure(
                 ErrorCode::Disposed,
@@ -386,6 +425,7 @@ impl Client {
 
     /// Withdraws a message; `false` if it was answered already. Drain the outputs afterwards.
     pub fn cancel(&mut self, id: &str, now: Time) -> bool {
+        self.now = now;
         let there = self.outbox.cancel(id, &mut self.out);
         if there {
             self.flush(now);
@@ -516,14 +556,18 @@ impl Client {
 
     /// `disconnect()`: final until the next `connect`; one close frame, no timer left.
     fn rest(&mut self) {
+        let before = self.outbox.len();
         self.hang_up(CloseCode::NORMAL, "Client disconnect");
         self.timers.clear_all();
         self.phase = Phase::Idle;
         self.backoff.reset();
         self.was_connected = false;
+        self.tokens.expired = false;
         self.unopened = 0;
-        self.outbox.disconnected();
         self.outbox.rest(&mut self.out);
+        if self.outbox.len() != before {
+            self.tell(Notice::Outbox);
+        }
         self.set_state(ConnectionState::Disconnected);
         self.settle_waiters(&Err(failure(
             ErrorCode::Aborted,
@@ -559,13 +603,21 @@ impl Client {
                     reason: reason.to_owned(),
                     was_clean: true,
                 };
-                let will_reconnect = code != CloseCode::NORMAL;
+                let will_reconnect = match code {
+                    CloseCode::NORMAL => false,
+                    CloseCode::PAGE_HIDDEN => true,
+                    _ => !self.attempts_used_up(),
+                };
                 self.connection_over();
                 self.tell(Notice::Disconnected {
                     closed,
                     will_reconnect,
                 });
             }
+            Phase::Refused {
+                probing: Some(attempt),
+                ..
+            } => self.out.push_back(Output::Drop(*attempt)),
             _ => {}
         }
     }
@@ -607,25 +659,27 @@ impl Client {
             }
             PageEvent::Visible | PageEvent::Resumed => self.wake(now),
             PageEvent::Suspended => self.suspend(),
-            PageEvent::Shown if matches!(self.phase, Phase::Suspended) => {
-                self.dial(super::TokenReason::Connect, None, now)
-            }
-            PageEvent::Shown => self.wake(now),
+            PageEvent::Shown => match self.phase {
+                Phase::Suspended { not_before } if now < not_before => {
+                    self.wait(not_before - now, not_before - now, now)
+                }
+                Phase::Suspended { .. } => self.dial(super::TokenReason::Connect, None, now),
+                _ => self.wake(now),
+            },
         }
     }
 
     /// Into the back/forward cache: sockets would keep the page out of it. Position, outbox and subscriptions stay.
     fn suspend(&mut self) {
-        if !matches!(
-            self.phase,
-            Phase::Dialling(_) | Phase::Live(_) | Phase::Waiting { .. }
-        ) {
-            return;
-        }
+        let not_before = match self.phase {
+            Phase::Dialling(_) | Phase::Live(_) => Time::default(),
+            Phase::Waiting { not_before } => not_before,
+            _ => return,
+        };
         self.hang_up(CloseCode::PAGE_HIDDEN, "page hidden");
         self.connection_over();
         self.timers.clear(Timer::Backoff);
-        self.phase = Phase::Suspended;
+        self.phase = Phase::Suspended { not_before };
         self.set_state(ConnectionState::Reconnecting);
     }
 }

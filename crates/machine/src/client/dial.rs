@@ -17,15 +17,13 @@ const GREETING_MS: u64 = 2_000;
 const CUT_EVERY_MS: u64 = 5_000;
 /// A dial older than this is begun anew when the page wakes: what it waits for may have slept too.
 const STALE_DIAL_MS: u64 = 3_000;
-/// No timer is longer; longer waits are re-armed.
-pub(super) const LONGEST_TIMER_MS: u64 = 3_600_000;
 
 impl Client {
     /// `connect()`.
     pub(super) fn wanted(&mut self, waiter: WaiterId, now: Time) {
         match &self.phase {
             Phase::Live(_) => self.out.push_back(Output::Settle(waiter, Ok(()))),
-            Phase::Dialling(_) | Phase::Waiting { .. } | Phase::Suspended => {
+            Phase::Dialling(_) | Phase::Waiting { .. } | Phase::Suspended { .. } => {
                 self.waiters.push(waiter)
             }
             Phase::Idle | Phase::Failed => {
@@ -43,8 +41,13 @@ impl Client {
 
     /// Begins an attempt: url, token (unless given), socket, auth.
     pub(super) fn dial(&mut self, reason: TokenReason, token: Option<Token>, now: Time) {
-        self.timers.clear(Timer::Backoff);
-        self.timers.clear(Timer::AuthProbe);
+        for timer in [Timer::Backoff, Timer::AuthProbe, Timer::Token] {
+            self.timers.clear(timer);
+        }
+        let reason = match reason {
+            TokenReason::Connect if self.tokens.expired => TokenReason::Expired,
+            reason => reason,
+        };
         self.attempts += 1;
         let attempt = AttemptId(self.attempts);
         self.phase = Phase::Dialling(Dial {
@@ -84,7 +87,7 @@ impl Client {
             );
         }
         if dial.token.is_none() {
-            dial.token = self.tokens.preset.take();
+            dial.token = self.tokens.given(!self.config.has_token);
         }
         if dial.token.is_some() || !self.config.has_token {
             dial.stage = DialStage::Socket;
@@ -149,9 +152,18 @@ impl Client {
         if self.tokens.is_refused(&token) {
             return;
         }
+        if !self.config.has_token {
+            // Nobody else will give one: it serves for the next connections too.
+            self.tokens.preset = Some(token.clone());
+        }
         match &self.phase {
             Phase::Live(live) if live.dialect == Dialect::V1 => self.send_renewal(token, now),
-            Phase::Refused { .. } => self.dial(TokenReason::Connect, Some(token), now),
+            Phase::Refused { probing, .. } => {
+                if let Some(attempt) = probing {
+                    self.out.push_back(Output::Drop(*attempt));
+                }
+                self.dial(TokenReason::Connect, Some(token), now);
+            }
             _ => self.tokens.preset = Some(token),
         }
     }
@@ -184,20 +196,12 @@ impl Client {
             return self.connected_plain(attempt, now);
         }
         let Some(token) = &dial.token else {
-            self.out.push_back(Output::Close(
-                attempt,
-                CloseCode::NORMAL,
-                "Client disconnect",
-            ));
-            return self.refused(
-                ErrorCode::AuthFailed,
-                "the server asks for a token; give a getToken option",
-                None,
-                now,
-            );
+            self.hang_up(CloseCode::NORMAL, "Client disconnect");
+            return self.token_missing(now);
         };
         dial.stage = DialStage::Auth;
         let (resume, sync) = self.feed.for_auth();
+        self.filter_due = false;
         let frame = client_frame::auth(Auth {
             token: token.text(),
             restaurant_id: self.config.restaurant_id.as_deref(),
@@ -207,6 +211,15 @@ impl Client {
             client: self.config.client.as_deref(),
         });
         self.out.push_back(Output::Send(attempt, frame));
+    }
+
+    pub(super) fn token_missing(&mut self, now: Time) {
+        self.refused(
+            ErrorCode::AuthFailed,
+            "the server asks for a token; give a getToken option",
+            None,
+            now,
+        );
     }
 
     pub(super) fn greeting_late(&mut self, now: Time) {
@@ -224,10 +237,14 @@ impl Client {
             Phase::Dialling(dial) => self.dial_closed(dial, closed, now),
             Phase::Live(_) => {
                 self.connection_over();
-                let forbidden = closed.code.action() == CloseAction::Forbidden;
+                let barred = match closed.code.action() {
+                    CloseAction::Forbidden => true,
+                    CloseAction::TokenExpired => !self.may_have_another_token(),
+                    _ => false,
+                };
                 self.tell(Notice::Disconnected {
                     closed: closed.clone(),
-                    will_reconnect: !forbidden,
+                    will_reconnect: !barred && !self.attempts_used_up(),
                 });
                 self.lost(closed, true, now);
             }
@@ -274,7 +291,7 @@ impl Client {
                 if dial.stage == DialStage::Socket {
                     self.count_unopened(dial.attempt);
                 }
-                if dial.stage == DialStage::Auth && closed.code.action() == CloseAction::Forbidden {
+                if closed.code.action() == CloseAction::Forbidden {
                     return self.forbid(
                         &dial,
                         closed,
@@ -354,14 +371,28 @@ impl Client {
                 );
             }
             CloseAction::TokenExpired => {
+                if !self.may_have_another_token() {
+                    if let Some(token) = self.tokens.in_use.take() {
+                        self.tokens.refuse(&token);
+                    }
+                    return self.refused(
+                        ErrorCode::AuthExpired,
+                        "the token ran out; give a new one with setToken(), or a getToken option",
+                        Some(closed),
+                        now,
+                    );
+                }
+                self.tokens.expired = true;
                 if self.backoff.failures() == 0 {
-                    self.backoff.count();
-                    return self.dial(TokenReason::Expired, None, now);
+                    return self.redial(now);
                 }
                 self.retry(0, None, now);
             }
             CloseAction::Restart => match CloseCode::reconnect_after_ms(&closed.reason) {
                 Some(after) => {
+                    if self.given_up() {
+                        return;
+                    }
                     self.backoff.count();
                     let delay = after + self.rng.between(0, after / 4);
                     self.wait(delay, after, now);
@@ -376,30 +407,51 @@ impl Client {
         }
     }
 
-    /// Another attempt after the backoff, or the end of attempts.
-    pub(super) fn retry(&mut self, at_least_ms: u64, spread_ms: Option<u64>, now: Time) {
-        if self
-            .config
+    /// Whether a token may be had that is not the one that ran out.
+    fn may_have_another_token(&self) -> bool {
+        self.config.has_token || self.tokens.has_another()
+    }
+
+    pub(super) fn attempts_used_up(&self) -> bool {
+        self.config
             .max_reconnect_attempts
             .is_some_and(|max| self.backoff.failures() >= max)
-        {
-            self.phase = Phase::Failed;
-            self.timers.clear(Timer::Backoff);
-            self.set_state(ConnectionState::Error);
-            self.tell(Notice::MaxReconnectAttemptsReached);
-            return self.settle_waiters(&Err(failure(
-                ErrorCode::ConnectFailed,
-                "all attempts to connect failed; call connect() to start anew",
-            )));
+    }
+
+    /// The end of attempts, if they are used up.
+    fn given_up(&mut self) -> bool {
+        if !self.attempts_used_up() {
+            return false;
         }
-        let delay = self
-            .backoff
-            .next_ms(spread_ms, &mut self.rng)
-            .max(at_least_ms);
+        self.phase = Phase::Failed;
+        self.timers.clear(Timer::Backoff);
+        self.set_state(ConnectionState::Error);
+        self.tell(Notice::MaxReconnectAttemptsReached);
+        self.settle_waiters(&Err(failure(
+            ErrorCode::ConnectFailed,
+            "all attempts to connect failed; call connect() to start anew",
+        )));
+        true
+    }
+
+    /// Another attempt without a wait.
+    pub(super) fn redial(&mut self, now: Time) {
+        if !self.given_up() {
+            self.backoff.count();
+            self.dial(TokenReason::Connect, None, now);
+        }
+    }
+
+    /// Another attempt after the backoff, or the end of attempts.
+    pub(super) fn retry(&mut self, at_least_ms: u64, spread_ms: Option<u64>, now: Time) {
+        if self.given_up() {
+            return;
+        }
+        let delay = self.backoff.next_ms(at_least_ms, spread_ms, &mut self.rng);
         self.wait(delay, at_least_ms, now);
     }
 
-    fn wait(&mut self, delay_ms: u64, at_least_ms: u64, now: Time) {
+    pub(super) fn wait(&mut self, delay_ms: u64, at_least_ms: u64, now: Time) {
         self.phase = Phase::Waiting {
             not_before: now + at_least_ms,
         };
@@ -469,8 +521,7 @@ impl Client {
     fn arm_auth_probe(&mut self, now: Time) {
         let interval = self.config.auth_probe_interval_ms;
         if interval > 0 && self.config.has_token {
-            self.timers
-                .set(Timer::AuthProbe, now + interval.min(LONGEST_TIMER_MS));
+            self.timers.set(Timer::AuthProbe, now + interval);
         }
     }
 
@@ -521,7 +572,12 @@ impl Client {
     /// `getToken` took too long: the same as if it had failed.
     pub(super) fn token_late(&mut self, now: Time) {
         match &self.phase {
-            Phase::Refused { .. } => self.probed(TokenAnswer::Failed, now),
+            Phase::Refused { probing, .. } => {
+                if let Some(attempt) = probing {
+                    self.out.push_back(Output::Drop(*attempt));
+                }
+                self.probed(TokenAnswer::Failed, now);
+            }
             Phase::Live(_) => self.renewal_token(TokenAnswer::Failed, now),
             _ => self.attempt_failed(
                 ErrorCode::ConnectTimeout,
@@ -557,7 +613,7 @@ impl Client {
             Phase::Idle
             | Phase::Dialling(_)
             | Phase::Failed
-            | Phase::Suspended
+            | Phase::Suspended { .. }
             | Phase::Disposed => {}
         }
     }
@@ -572,7 +628,7 @@ impl Client {
             Phase::Waiting { .. } | Phase::Failed => self.dial(TokenReason::Connect, None, now),
             Phase::Refused { .. } => self.probe_token(now),
             Phase::Live(_) => self.probe(now),
-            Phase::Idle | Phase::Dialling(_) | Phase::Suspended | Phase::Disposed => {}
+            Phase::Idle | Phase::Dialling(_) | Phase::Suspended { .. } | Phase::Disposed => {}
         }
     }
 
@@ -594,7 +650,7 @@ impl Client {
                 self.slow_repeats = 0;
             }
             Timer::Renew => self.renew(now),
-            Timer::Stale => self.gone_stale(now),
+            Timer::Stale => self.gone_stale(),
             Timer::Sync => self.sync_if_due(now),
             Timer::SnapshotPart => {
                 self.out.push_back(Output::DiscardSnapshot);

@@ -3,7 +3,7 @@
 
 use super::io::EpochRef;
 use crate::Time;
-use tautline_protocol::{Epoch, Seq};
+use tautline_protocol::{Epoch, NackCode, Seq};
 
 /// What an event is to this page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,6 +64,8 @@ pub(super) struct Feed {
     pub(super) want_set: bool,
     have_set: bool,
     auth_asked_sync: bool,
+    /// The snapshot under way is of an earlier filter: another is wanted after it.
+    outdated: bool,
     sync: Sync,
     sync_not_before: Time,
     syncs: u32,
@@ -81,6 +83,7 @@ impl Feed {
             want_set: false,
             have_set: false,
             auth_asked_sync: false,
+            outdated: false,
             sync: Sync::None,
             sync_not_before: Time::default(),
             syncs: 0,
@@ -97,9 +100,9 @@ impl Feed {
         self.position
     }
 
-    /// The position with the history it belongs to.
-    pub(super) fn place(&self) -> Option<(u32, Seq)> {
-        self.position.map(|seq| (self.history, seq))
+    /// The history in force, counted, and the position in it.
+    pub(super) fn place(&self) -> (u32, Option<Seq>) {
+        (self.history, self.position)
     }
 
     pub(super) fn has_set(&self) -> bool {
@@ -114,6 +117,16 @@ impl Feed {
     pub(super) fn for_auth(&mut self) -> (Option<(&Epoch, Seq)>, bool) {
         self.auth_asked_sync = self.want_set;
         (self.epoch.as_ref().zip(self.position), self.want_set)
+    }
+
+    /// A connection in the plain dialect: its events have no numbers, so that a position would be worth nothing
+    /// after it.
+    pub(super) fn plain(&mut self, now: Time) {
+        self.epoch = None;
+        self.history += 1;
+        self.position = None;
+        self.target = None;
+        self.confirmed_at = Some(now);
     }
 
     /// `auth:success` in v1. Gives the position that was void, if there was one.
@@ -230,6 +243,23 @@ impl Feed {
         matches!(self.sync, Sync::Asked { .. } | Sync::Collecting { .. })
     }
 
+    /// The set is wanted. Parts that came while it was not are lost, so what is left of them is no snapshot.
+    pub(super) fn want(&mut self) {
+        self.want_set = true;
+        if matches!(self.sync, Sync::Collecting { .. }) {
+            self.sync = Sync::Wanted { full: true };
+        }
+    }
+
+    /// The filter changed: the set on screen is of the earlier one, and so is a snapshot under way.
+    pub(super) fn filter_changed(&mut self) {
+        self.have_set = false;
+        if self.want_set {
+            self.need_sync(true);
+            self.outdated = self.is_syncing();
+        }
+    }
+
     /// A sync is needed; one that is under way serves as well, unless it is only a resume and a snapshot is wanted.
     pub(super) fn need_sync(&mut self, full: bool) {
         match &self.sync {
@@ -259,6 +289,7 @@ impl Feed {
             return None;
         };
         self.syncs += 1;
+        self.outdated = false;
         let id = sync_id(self.syncs);
         let place = if full {
             None
@@ -274,17 +305,20 @@ impl Feed {
     }
 
     /// A plain server was asked.
-    pub(super) fn asked_plain(&mut self) {
+    pub(super) fn asked_plain(&mut self, now: Time) {
         self.sync = Sync::Asked {
             id: None,
             full: true,
         };
+        self.outdated = false;
+        self.sync_not_before = now + SYNC_PAUSE_MS;
     }
 
-    /// The answer to a sync is a refusal: it is wanted again after the pause. `true` if the id was a sync's.
+    /// The answer to a sync is a refusal: it is wanted again after a pause. `true` if the id was a sync's.
     pub(super) fn sync_refused(
         &mut self,
         id: Option<&str>,
+        code: NackCode,
         retry_after_ms: Option<u64>,
         now: Time,
     ) -> bool {
@@ -295,7 +329,13 @@ impl Feed {
             return false;
         }
         self.sync = Sync::Wanted { full: *full };
-        self.sync_not_before = now + retry_after_ms.unwrap_or(SYNC_PAUSE_MS).clamp(100, 60_000);
+        let pause = if code.retryable() {
+            SYNC_PAUSE_MS
+        } else {
+            SYNC_LONG_PAUSE_MS
+        };
+        self.sync_not_before =
+            now + retry_after_ms.map_or(pause, |ms| ms.clamp(100, SYNC_LONG_PAUSE_MS));
         true
     }
 
@@ -304,9 +344,15 @@ impl Feed {
         if self.epoch.as_ref() != Some(epoch) {
             return self.need_sync(true);
         }
-        self.sync = Sync::None;
+        if !matches!(self.sync, Sync::Wanted { full: true }) {
+            self.sync = Sync::None;
+        }
         self.target = Some(seq);
         self.check_target(now);
+        if self.target.is_some() {
+            // It did not bring all it says.
+            self.need_sync(true);
+        }
         self.need_set();
     }
 
@@ -321,16 +367,13 @@ impl Feed {
         now: Time,
     ) -> PartVerdict {
         let first = part == 1;
-        if parts == 0 || part == 0 || part > parts {
+        // A snapshot behind the position would bring events a second time.
+        let behind = self.epoch.as_ref() == Some(epoch)
+            && self.position.is_some_and(|position| seq < position);
+        if part == 0 || part > parts || behind {
             return self.broken();
         }
         if first {
-            // A snapshot behind the position would bring events a second time.
-            if self.epoch.as_ref() == Some(epoch)
-                && self.position.is_some_and(|position| seq < position)
-            {
-                return self.broken();
-            }
             self.sync = Sync::Collecting {
                 sync_id: sync_id.to_owned(),
                 epoch: epoch.clone(),
@@ -363,15 +406,21 @@ impl Feed {
             self.epoch = Some(epoch.clone());
             self.history += 1;
         }
-        self.sync = Sync::None;
         self.position = Some(seq);
-        self.have_set = self.want_set;
         self.confirmed_at = Some(now);
         self.check_target(now);
+        self.synced();
         PartVerdict::Install {
             first,
             skipped_from,
         }
+    }
+
+    /// A sync is complete: the set is there, unless the filter changed meanwhile.
+    fn synced(&mut self) {
+        self.sync = Sync::None;
+        self.have_set = self.want_set && !std::mem::take(&mut self.outdated);
+        self.need_set();
     }
 
     fn broken(&mut self) -> PartVerdict {
@@ -395,9 +444,8 @@ impl Feed {
 
     /// A plain server answered the sync.
     pub(super) fn plain_synced(&mut self, now: Time) {
-        self.sync = Sync::None;
-        self.have_set = self.want_set;
         self.confirmed_at = Some(now);
+        self.synced();
     }
 
     /// The log under this connection has another history; the relay sends its snapshot unasked.
@@ -422,11 +470,15 @@ impl Feed {
         if self.position.is_some() {
             self.sync = Sync::None;
         }
+        self.outdated = false;
     }
 
     /// The connection is gone, and with it every part that was on its way.
     pub(super) fn disconnected(&mut self) {
         self.sync = Sync::None;
+        // The relay counts syncs by connection, and the next `auth` carries the filter in force.
+        self.sync_not_before = Time::default();
+        self.outdated = false;
         self.target = None;
     }
 }
@@ -442,6 +494,9 @@ pub(super) enum Authenticated {
 
 /// Between two syncs of a connection: the relay's bound and a little for clocks that differ.
 const SYNC_PAUSE_MS: u64 = tautline_protocol::limits::SYNC_EVERY_MS + 250;
+
+/// After a refusal that will hardly pass.
+const SYNC_LONG_PAUSE_MS: u64 = 60_000;
 
 fn sync_id(n: u32) -> String {
     let mut id = String::from("sync-");

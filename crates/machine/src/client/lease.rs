@@ -31,7 +31,8 @@ pub enum LeaseInput {
 pub enum LeaseOutput {
     /// Connect the service; answer with `Connected` or `Failed`.
     Connect,
-    /// Disconnect the service.
+    /// Disconnect the service. A `Connect` before it is not to be answered any more: its answer would be taken for
+    /// the next one's.
     Disconnect,
     /// This holder has its lease.
     Grant(LeaseId),
@@ -54,6 +55,8 @@ enum Holder {
 pub struct Leases {
     holders: BTreeMap<LeaseId, Holder>,
     next: u32,
+    /// Until when the connection stays without a holder; only a grant takes it back, so that a wait given up meanwhile
+    /// changes nothing.
     linger_until: Option<Time>,
     connected: bool,
     asked: bool,
@@ -91,18 +94,27 @@ impl Leases {
             LeaseInput::Abort(id) => {
                 if self.holders.get(&id) == Some(&Holder::Waiting) {
                     self.holders.remove(&id);
-                    // Nobody held it yet: there is nothing to linger for.
-                    self.left(0, now);
+                    // It held nothing: there is nothing new to linger for.
+                    if self.holders.is_empty() && self.linger_until.is_none() {
+                        self.close();
+                    }
                 }
             }
             LeaseInput::Release(id, linger_ms) => {
-                if self.holders.remove(&id).is_some() {
-                    self.left(linger_ms, now);
+                if self.holders.remove(&id).is_some() && self.holders.is_empty() {
+                    if self.connected && linger_ms > 0 {
+                        self.linger_until = Some(now + linger_ms);
+                    } else {
+                        self.close();
+                    }
                 }
             }
             LeaseInput::Connected => {
                 self.connected = true;
                 self.asked = false;
+                if !self.holders.is_empty() {
+                    self.linger_until = None;
+                }
                 for (&id, holder) in &mut self.holders {
                     if std::mem::replace(holder, Holder::Held) == Holder::Waiting {
                         self.out.push_back(LeaseOutput::Grant(id));
@@ -121,6 +133,9 @@ impl Leases {
                     self.holders.remove(&id);
                     self.out.push_back(LeaseOutput::Refuse(id));
                 }
+                if self.holders.is_empty() {
+                    self.close();
+                }
             }
             LeaseInput::Force => {
                 for (id, holder) in std::mem::take(&mut self.holders) {
@@ -132,7 +147,7 @@ impl Leases {
             }
             LeaseInput::Tick => {}
         }
-        if self.linger_until.is_some_and(|at| at <= now) {
+        if self.closes_at().is_some_and(|at| at <= now) {
             self.close();
         }
     }
@@ -141,26 +156,18 @@ impl Leases {
     pub fn poll_output(&mut self) -> LeaseOutput {
         self.out
             .pop_front()
-            .unwrap_or(LeaseOutput::Wait(self.linger_until))
+            .unwrap_or(LeaseOutput::Wait(self.closes_at()))
+    }
+
+    fn closes_at(&self) -> Option<Time> {
+        self.linger_until.filter(|_| self.holders.is_empty())
     }
 
     fn acquire(&mut self, id: LeaseId) {
-        self.linger_until = None;
         self.holders.insert(id, Holder::Waiting);
         // The service joins concurrent connects and answers at once when it is connected already.
         if !std::mem::replace(&mut self.asked, true) {
             self.out.push_back(LeaseOutput::Connect);
-        }
-    }
-
-    fn left(&mut self, linger_ms: u64, now: Time) {
-        if !self.holders.is_empty() {
-            return;
-        }
-        if self.connected && linger_ms > 0 {
-            self.linger_until = Some(now + linger_ms);
-        } else {
-            self.close();
         }
     }
 

@@ -2,7 +2,6 @@
 //! (`docs/protocol.md` §1, Life of a connection).
 
 use super::core::{Client, DialStage, Live, Phase, Renewal, failure};
-use super::dial::LONGEST_TIMER_MS;
 use super::feed::{Authenticated, PartVerdict, Verdict};
 use super::io::{
     AttemptId, ConnectionState, EpochRef, Failure, Head, Notice, Output, Timer, Token, TokenAnswer,
@@ -11,7 +10,7 @@ use super::io::{
 use crate::Time;
 use tautline_protocol::client_frame::{self, Auth};
 use tautline_protocol::limits::RENEWAL_EVERY_MS;
-use tautline_protocol::{CloseCode, Dialect, Epoch, ErrorCode, Seq, Stage};
+use tautline_protocol::{CloseCode, Dialect, Epoch, ErrorCode, NackCode, Seq, Stage};
 
 /// How long a connection must hold for the backoff to start over.
 const SETTLED_MS: u64 = 10_000;
@@ -30,9 +29,14 @@ impl Client {
         }
         match &mut self.phase {
             Phase::Live(live) => {
-                live.probing = false;
                 let v1 = live.dialect == Dialect::V1;
-                self.timers.clear(Timer::Pong);
+                if live.probing.is_some_and(|sent| !answers(&head, sent)) {
+                    // What the page slept through is handed over first, even by a socket that died meanwhile.
+                    self.timers.set(Timer::Pong, now + PROBE_MS);
+                } else {
+                    live.probing = None;
+                    self.timers.clear(Timer::Pong);
+                }
                 self.live_frame(head, v1, now);
                 self.after_frame(now);
             }
@@ -63,6 +67,9 @@ impl Client {
                 reconnect_spread_ms,
                 ..
             } => {
+                if !matches!(&self.phase, Phase::Dialling(dial) if dial.stage == DialStage::Auth) {
+                    return;
+                }
                 if let Some(limits) = limits {
                     self.server.max_message = limits.max_message;
                     self.outbox.pace().limits(limits);
@@ -92,7 +99,8 @@ impl Client {
 
     pub(super) fn connected_plain(&mut self, attempt: AttemptId, now: Time) {
         self.live(attempt, Dialect::Plain);
-        self.feed.pong(None, now);
+        self.feed.plain(now);
+        self.outbox.stop_waiting(&mut self.out);
         self.now_connected(now);
         if self.feed.want_set {
             self.feed.need_sync(true);
@@ -133,7 +141,12 @@ impl Client {
                 }
             }
         }
+        if self.filter_due {
+            self.feed.filter_changed();
+        }
+        self.filter_if_due(attempt);
         self.sync_if_due(now);
+        self.arm_sync_deadline(now);
         self.reached();
         self.start_flush(Dialect::V1, now);
     }
@@ -144,7 +157,7 @@ impl Client {
             Phase::Live(Live {
                 attempt,
                 dialect,
-                probing: false,
+                probing: None,
             }),
         );
         if let Phase::Dialling(dial) = previous {
@@ -159,6 +172,7 @@ impl Client {
         self.timers.set(Timer::Settled, now + SETTLED_MS);
         self.timers.set(Timer::Heartbeat, now + self.heartbeat_ms());
         self.tokens.asked_after_rejection = false;
+        self.tokens.expired = false;
         self.renewal = Renewal {
             last: self.renewal.last,
             ..Renewal::default()
@@ -170,11 +184,15 @@ impl Client {
         self.tell(Notice::Connected);
         self.settle_waiters(&Ok(()));
         self.confirmed(now);
+        if !self.stale && self.timers.get(Timer::Stale).is_none() {
+            self.timers.set(Timer::Stale, now + self.stale_after_ms());
+        }
     }
 
     fn start_flush(&mut self, dialect: Dialect, now: Time) {
         let before = self.outbox.len();
-        self.outbox.connected(dialect, now, &mut self.out);
+        self.outbox
+            .connected(dialect, self.server.max_message, now, &mut self.out);
         if self.outbox.len() != before {
             self.tell(Notice::Outbox);
         }
@@ -212,10 +230,8 @@ impl Client {
             }
             Head::Ack { id, seq, epoch } => {
                 // An ack of another history than the position's says nothing about when it is shown.
-                let place = self
-                    .feed
-                    .place()
-                    .filter(|_| self.feed.has_set() && !matches!(epoch, EpochRef::Other(_)));
+                let shows = self.feed.want_set && !matches!(epoch, EpochRef::Other(_));
+                let place = shows.then(|| self.feed.place());
                 self.outbox.acked(&id, seq, place, &mut self.out);
                 self.outbox_moved(now);
             }
@@ -225,7 +241,9 @@ impl Client {
                 outcome,
                 retry_after_ms,
             } => {
-                if !self.feed.sync_refused(Some(&id), retry_after_ms, now) {
+                if self.feed.sync_refused(Some(&id), code, retry_after_ms, now) {
+                    self.sync_refused(code);
+                } else {
                     self.outbox
                         .nacked(&id, code, outcome, retry_after_ms, now, &mut self.out);
                     self.outbox_moved(now);
@@ -242,6 +260,7 @@ impl Client {
                 parts,
             } => {
                 let verdict = self.feed.part(&sync_id, &epoch, seq, part, parts, now);
+                self.timers.clear(Timer::SnapshotPart);
                 self.part(verdict, seq);
             }
             Head::PlainSync { has_orders } => {
@@ -255,6 +274,7 @@ impl Client {
             Head::SyncAborted => {
                 self.out.push_back(Output::DiscardSnapshot);
                 self.feed.sync_aborted();
+                self.timers.clear(Timer::SnapshotPart);
             }
             Head::Reset { epoch, seq } => {
                 if let Some(from) = self.feed.position() {
@@ -264,6 +284,7 @@ impl Client {
                 self.out.push_back(Output::DiscardSnapshot);
                 self.out.push_back(Output::OrdersStale);
                 self.feed.reset(epoch, seq);
+                self.timers.clear(Timer::SnapshotPart);
             }
             Head::Refused {
                 code,
@@ -271,8 +292,10 @@ impl Client {
                 ref_type,
             } => {
                 let sync = ref_type.as_deref() == Some("orders:sync")
-                    && self.feed.sync_refused(None, retry_after_ms, now);
-                if !sync && code != tautline_protocol::NackCode::RateLimited {
+                    && self.feed.sync_refused(None, code, retry_after_ms, now);
+                if sync {
+                    self.sync_refused(code);
+                } else if code != NackCode::RateLimited {
                     self.tell(Notice::Error(failure(
                         ErrorCode::Protocol,
                         "the server could not use a message of ours",
@@ -294,6 +317,14 @@ impl Client {
                 }
             }
             Head::AuthFailed { renewal: true, .. } => self.renewal_refused(now),
+            // It was taken for a server that asks for nothing, because its greeting came so late.
+            Head::Connected {
+                auth_required: true,
+                ..
+            } if self.tokens.in_use.is_none() => {
+                self.hang_up(CloseCode::NORMAL, "Client disconnect");
+                self.token_missing(now);
+            }
             Head::Connected { .. } | Head::AuthSuccess { .. } | Head::AuthFailed { .. } => {}
         }
     }
@@ -356,7 +387,7 @@ impl Client {
 
     fn reached(&mut self) {
         if self.outbox.is_waiting()
-            && let Some((history, seq)) = self.feed.place()
+            && let (history, Some(seq)) = self.feed.place()
         {
             let before = self.outbox.len();
             self.outbox.reached(history, seq, &mut self.out);
@@ -368,38 +399,35 @@ impl Client {
 
     /// What every frame may have moved: freshness, the sync wanted, the part expected.
     fn after_frame(&mut self, now: Time) {
-        if self.feed.confirmed_at() == Some(now) {
-            self.confirmed(now);
+        if !self.is_live() {
+            return;
         }
+        self.confirmed(now);
         self.sync_if_due(now);
-        if self.feed.is_syncing() {
-            self.timers.set(Timer::SnapshotPart, now + SNAPSHOT_PART_MS);
-        } else {
+        self.arm_sync_deadline(now);
+    }
+
+    /// A sync under way has a deadline, which only its own parts put off.
+    fn arm_sync_deadline(&mut self, now: Time) {
+        if !self.feed.is_syncing() {
             self.timers.clear(Timer::SnapshotPart);
+        } else if self.timers.get(Timer::SnapshotPart).is_none() {
+            self.timers.set(Timer::SnapshotPart, now + SNAPSHOT_PART_MS);
         }
     }
 
+    /// Begins the wait for `stale` anew if everything was confirmed just now.
     fn confirmed(&mut self, now: Time) {
-        if self.feed.confirmed_at().is_none() {
+        if self.feed.confirmed_at() != Some(now) {
             return;
         }
-        self.timers.set(
-            Timer::Stale,
-            now + self.stale_after_ms().min(LONGEST_TIMER_MS),
-        );
+        self.timers.set(Timer::Stale, now + self.stale_after_ms());
         if std::mem::take(&mut self.stale) {
             self.tell(Notice::Fresh);
         }
     }
 
-    pub(super) fn gone_stale(&mut self, now: Time) {
-        let Some(at) = self.feed.confirmed_at() else {
-            return;
-        };
-        let due = at + self.stale_after_ms();
-        if now < due {
-            return self.timers.set(Timer::Stale, due);
-        }
+    pub(super) fn gone_stale(&mut self) {
         if !std::mem::replace(&mut self.stale, true) {
             self.tell(Notice::Stale);
         }
@@ -407,13 +435,10 @@ impl Client {
 
     pub(super) fn malformed(&mut self, attempt: AttemptId) {
         if self.is_current(attempt) {
-            self.tell(Notice::Error(Failure {
-                stage: None,
-                ..failure(
-                    ErrorCode::Protocol,
-                    "the server sent a frame that is no JSON object with a type",
-                )
-            }));
+            self.tell(Notice::Error(failure(
+                ErrorCode::Protocol,
+                "the server sent a frame that is no JSON object with a type",
+            )));
         }
     }
 
@@ -437,9 +462,10 @@ impl Client {
         let Phase::Live(live) = &mut self.phase else {
             return;
         };
-        if std::mem::replace(&mut live.probing, true) {
+        if live.probing.is_some() {
             return;
         }
+        live.probing = Some(now);
         self.timers.set(Timer::Pong, now + PROBE_MS);
         self.ping(now);
     }
@@ -448,7 +474,7 @@ impl Client {
         let Phase::Live(live) = &self.phase else {
             return;
         };
-        let probing = live.probing;
+        let probing = live.probing.is_some();
         if late_ms > SLEPT_MS {
             // The page did not run; what the socket had to say may still be waiting behind this timer.
             if probing {
@@ -458,8 +484,7 @@ impl Client {
         }
         self.hang_up(CloseCode::HEARTBEAT_LOST, "heartbeat lost");
         if probing {
-            self.backoff.count();
-            return self.dial(TokenReason::Connect, None, now);
+            return self.redial(now);
         }
         self.retry(0, self.server.spread_ms, now);
     }
@@ -467,22 +492,28 @@ impl Client {
     // Renewal
 
     fn arm_renewal(&mut self, life_ms: u64, now: Time) {
+        self.renewal.ends = Some(now + life_ms);
         let lead = if life_ms < 60_000 {
             life_ms / 2
         } else {
             (life_ms / 10).max(30_000)
         };
-        let mut at = now + (life_ms - lead);
-        if let Some(last) = self.renewal.last {
-            at = at.max(last + RENEWAL_EVERY_MS);
-        }
-        self.renew_at(at, now);
+        let at = now + (life_ms - lead);
+        self.timers
+            .set(Timer::Renew, at.max(self.renewal_not_before()));
     }
 
-    fn renew_at(&mut self, at: Time, now: Time) {
-        self.renewal.at = Some(at);
+    fn renewal_not_before(&self) -> Time {
+        self.renewal
+            .last
+            .map_or(Time::default(), |last| last + RENEWAL_EVERY_MS)
+    }
+
+    /// Another try, more often as the end comes nearer; after it, close 4001 ends the connection.
+    fn renew_again(&mut self, now: Time) {
+        let left = self.renewal.ends.map_or(0, |ends| ends - now);
         self.timers
-            .set(Timer::Renew, at.min(now + LONGEST_TIMER_MS));
+            .set(Timer::Renew, now + RENEWAL_EVERY_MS.max(left / 10));
     }
 
     pub(super) fn renew(&mut self, now: Time) {
@@ -490,10 +521,8 @@ impl Client {
             return;
         };
         let attempt = live.attempt;
-        match self.renewal.at {
-            Some(at) if now < at => return self.renew_at(at, now),
-            None => return,
-            Some(_) => {}
+        if let Some(token) = self.renewal.next.take() {
+            return self.send_renewal(token, now);
         }
         if self.config.has_token && live.dialect == Dialect::V1 && !self.renewal.fetching {
             self.renewal.fetching = true;
@@ -515,8 +544,7 @@ impl Client {
             TokenAnswer::Token(token) if !self.tokens.is_refused(&token) => {
                 self.send_renewal(token, now)
             }
-            // Close 4001 comes when the old one runs out; until then another try now and again.
-            _ => self.renew_at(now + RENEWAL_EVERY_MS, now),
+            _ => self.renew_again(now),
         }
     }
 
@@ -524,6 +552,11 @@ impl Client {
         let Phase::Live(live) = &self.phase else {
             return;
         };
+        let at = self.renewal_not_before();
+        if now < at {
+            self.renewal.next = Some(token);
+            return self.timers.set(Timer::Renew, at);
+        }
         let frame = client_frame::auth(Auth {
             token: token.text(),
             restaurant_id: self.config.restaurant_id.as_deref(),
@@ -546,7 +579,7 @@ impl Client {
             )
         }));
         if !std::mem::replace(&mut self.renewal.rejected, true) {
-            self.renew_at(now + RENEWAL_EVERY_MS, now);
+            self.renew_again(now);
         }
     }
 
@@ -561,7 +594,7 @@ impl Client {
             self.outbox.stop_waiting(&mut self.out);
             return;
         }
-        self.feed.want_set = true;
+        self.feed.want();
         if self.is_live() {
             self.feed.need_set();
             self.sync_if_due(now);
@@ -582,7 +615,7 @@ impl Client {
         }
         let frame = match dialect {
             Dialect::Plain => {
-                self.feed.asked_plain();
+                self.feed.asked_plain(now);
                 client_frame::sync(None, None)
             }
             Dialect::V1 => {
@@ -596,25 +629,46 @@ impl Client {
         self.timers.set(Timer::SnapshotPart, now + SNAPSHOT_PART_MS);
     }
 
+    /// A refusal that may pass is only waited out; another is the page's business.
+    fn sync_refused(&mut self, code: NackCode) {
+        if !code.retryable() {
+            self.tell(Notice::Error(failure(
+                ErrorCode::Protocol,
+                "the server refused to send the orders",
+            )));
+        }
+    }
+
     pub(super) fn set_filter(&mut self, filter: Option<String>, now: Time) {
         if self.filter == filter {
             return;
         }
-        let frame = match &filter {
-            Some(filter) => client_frame::command("subscribe", Some(&self.ids.next()), filter),
-            None => client_frame::command("unsubscribe", Some(&self.ids.next()), "{}"),
-        };
         self.filter = filter;
+        self.filter_due = true;
+        if self.feed.has_set() {
+            self.out.push_back(Output::OrdersStale);
+        }
+        self.feed.filter_changed();
         if let Phase::Live(live) = &self.phase
             && live.dialect == Dialect::V1
         {
             // Both are taken up in order: the snapshot that follows is of the new filter.
-            self.out.push_back(Output::Send(live.attempt, frame));
-            if self.feed.want_set {
-                self.feed.need_sync(true);
-                self.sync_if_due(now);
-            }
+            self.filter_if_due(live.attempt);
+            self.sync_if_due(now);
         }
+    }
+
+    /// Tells the relay of a filter that the connection's `auth` did not carry.
+    fn filter_if_due(&mut self, attempt: AttemptId) {
+        if !std::mem::take(&mut self.filter_due) {
+            return;
+        }
+        let id = self.ids.next();
+        let frame = match &self.filter {
+            Some(filter) => client_frame::command("subscribe", Some(&id), filter),
+            None => client_frame::command("unsubscribe", Some(&id), "{}"),
+        };
+        self.out.push_back(Output::Send(attempt, frame));
     }
 
     fn outbox_moved(&mut self, now: Time) {
@@ -628,13 +682,7 @@ impl Client {
             return;
         };
         let (attempt, dialect) = (live.attempt, live.dialect);
-        let mut frames = Vec::new();
-        let more_at = self
-            .outbox
-            .flush(dialect, now, |frame| frames.push(frame), &mut self.out);
-        self.out
-            .extend(frames.into_iter().map(|frame| Output::Send(attempt, frame)));
-        match more_at {
+        match self.outbox.flush(attempt, dialect, now, &mut self.out) {
             Some(at) => self.timers.set(Timer::Pace, at),
             None => self.timers.clear(Timer::Pace),
         }
@@ -646,4 +694,9 @@ impl Client {
             None => self.timers.clear(Timer::Outbox),
         }
     }
+}
+
+/// Whether a frame answers the ping sent then, or a later one.
+fn answers(head: &Head, sent: Time) -> bool {
+    matches!(head, Head::Pong { timestamp, .. } if timestamp.is_none_or(|at| at >= sent.as_ms()))
 }

@@ -121,6 +121,10 @@ struct Entry<H> {
 }
 
 impl<H> Entry<H> {
+    fn new(base: H) -> Self {
+        Self { base, shown: None }
+    }
+
     fn view(&self) -> &H {
         self.shown.as_ref().unwrap_or(&self.base)
     }
@@ -272,7 +276,7 @@ impl<H: OrderView> Orders<H> {
         {
             Some(entry) => Some(std::mem::replace(&mut entry.base, order)),
             None => {
-                self.add(id.clone(), order);
+                self.add(id.clone(), Entry::new(order));
                 None
             }
         };
@@ -291,10 +295,9 @@ impl<H: OrderView> Orders<H> {
         })
     }
 
-    fn add(&mut self, id: String, base: H) {
+    fn add(&mut self, id: String, entry: Entry<H>) {
         self.ranks.insert(id, self.next_rank);
-        self.entries
-            .insert(self.next_rank, Entry { base, shown: None });
+        self.entries.insert(self.next_rank, entry);
         self.next_rank += 1;
     }
 
@@ -322,17 +325,17 @@ impl<H: OrderView> Orders<H> {
 
     /// Makes the collected orders the set and gives the difference. An unchanged order keeps its object.
     pub fn install(&mut self) -> Vec<Update<H>> {
-        let source = Source::Snapshot {
-            initial: !std::mem::replace(&mut self.installed, true),
-        };
+        let initial = !std::mem::replace(&mut self.installed, true);
+        let source = Source::Snapshot { initial };
         self.stale = false;
-        let mut before: BTreeMap<String, H> = BTreeMap::new();
+        let mut before: BTreeMap<String, (u64, Entry<H>)> = BTreeMap::new();
         let mut old = std::mem::take(&mut self.entries);
         for (id, rank) in std::mem::take(&mut self.ranks) {
             if let Some(entry) = old.remove(&rank) {
-                before.insert(id, entry.base);
+                before.insert(id, (rank, entry));
             }
         }
+        let (mut last_rank, mut moved) = (0, false);
         let mut updates = Vec::new();
         for order in std::mem::take(&mut self.collected) {
             let Some(id) = order.id() else { continue };
@@ -340,47 +343,42 @@ impl<H: OrderView> Orders<H> {
                 continue;
             }
             match before.remove(&id) {
-                Some(kept) if kept.same_version(&order) => self.add(id, kept),
+                Some((rank, kept)) if kept.base.same_version(&order) => {
+                    moved |= rank < last_rank;
+                    last_rank = rank;
+                    self.add(id, kept);
+                }
                 previous => {
+                    let previous = previous.map(|(_, entry)| entry.base);
                     let action = if previous.is_some() {
                         UpdateAction::Updated
                     } else {
                         UpdateAction::Created
                     };
-                    self.add(id.clone(), order.clone());
+                    self.add(id.clone(), Entry::new(order.clone()));
+                    self.show(&id);
                     updates.push(Update {
                         action,
+                        order: self.get(&id).cloned(),
                         id,
-                        order: Some(order),
                         previous,
                         source,
                     });
                 }
             }
         }
-        for (id, previous) in before {
+        for (id, (_, previous)) in before {
             updates.push(Update {
                 action: UpdateAction::Deleted,
                 id,
                 order: None,
-                previous: Some(previous),
+                previous: Some(previous.base),
                 source,
             });
         }
-        let overlaid: Vec<String> = self
-            .overlays
-            .iter()
-            .map(|overlay| overlay.order.clone())
-            .collect();
-        for id in &overlaid {
-            self.show(id);
+        if initial || moved || !updates.is_empty() {
+            self.version += 1;
         }
-        for update in &mut updates {
-            if update.order.is_some() && overlaid.contains(&update.id) {
-                update.order = self.get(&update.id).cloned();
-            }
-        }
-        self.version += 1;
         updates
     }
 

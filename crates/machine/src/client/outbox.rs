@@ -2,15 +2,17 @@
 //!
 //! In v1 an entry stays until its ack and is resent under the same id; in the plain dialect it is written once.
 
-use super::io::{Answer, Command, Failure, Output};
+use super::io::{Answer, AttemptId, Command, Failure, Output};
 use super::pace::Pace;
 use crate::Time;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use tautline_protocol::limits::DEDUPE_MS;
-use tautline_protocol::{Dialect, ErrorCode, NackCode, Outcome, Seq, client_frame};
+use tautline_protocol::{Dialect, ErrorCode, NackCode, Outcome, Seq, client_frame, is_command_id};
 
 /// Commands without an answer on the wire at once: half of what the relay queues of answers for one connection.
 const WINDOW: usize = 128;
+/// More than the frame around type, id and payload takes.
+const FRAME_BYTES: usize = 40;
 
 /// Where an entry is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +60,27 @@ impl Entry {
         self.kind.len() + self.id.len() + self.payload.len()
     }
 
+    fn fits(&self, max_message: u32) -> bool {
+        self.bytes() + FRAME_BYTES <= max_message as usize
+    }
+
+    /// Whether the server may have forgotten it: sent again, it could be applied twice.
+    fn is_forgotten(&self, dedupe_ms: u64, now: Time) -> bool {
+        self.first_sent.is_some_and(|at| now - at > dedupe_ms)
+    }
+
+    /// The answer of one that is given up: what is known of it, else why and what may have become of it.
+    fn given_up(&self, code: ErrorCode) -> Answer {
+        match (self.waits_for, self.seen) {
+            (Some((_, seq)), _) => Answer::Acked { seq: Some(seq) },
+            (None, Some(seq)) => Answer::Confirmed { seq },
+            (None, None) => Answer::Failed {
+                code,
+                outcome: self.outcome(),
+            },
+        }
+    }
+
     fn outcome(&self) -> Outcome {
         if self.first_sent.is_some() {
             Outcome::Unknown
@@ -73,7 +96,8 @@ pub(super) struct Outbox {
     by_id: BTreeMap<String, u64>,
     queued: BTreeSet<u64>,
     deadlines: BTreeSet<(Time, u64)>,
-    waiting: BTreeSet<u64>,
+    /// Acked and not shown yet: history, event, entry.
+    waiting: BTreeSet<(u32, Seq, u64)>,
     in_flight: usize,
     bytes: usize,
     next: u64,
@@ -162,6 +186,12 @@ impl Outbox {
                 close: None,
             })
         };
+        if !is_command_id(&id) {
+            return refuse(
+                ErrorCode::InvalidArgument,
+                "an id has 1 to 64 of the letters A-Z a-z 0-9 . _ ~ -",
+            );
+        }
         if self.by_id.contains_key(&id) {
             return refuse(
                 ErrorCode::InvalidArgument,
@@ -181,8 +211,7 @@ impl Outbox {
             seen: None,
             waits_for: None,
         };
-        // The frame around the payload is under 40 bytes.
-        if entry.bytes() + 40 > max_message as usize {
+        if !entry.fits(max_message) {
             return refuse(
                 ErrorCode::MessageTooLarge,
                 "the message is larger than the server takes; send less at once",
@@ -211,7 +240,9 @@ impl Outbox {
         self.bytes -= entry.bytes();
         self.by_id.remove(&entry.id);
         self.queued.remove(&key);
-        self.waiting.remove(&key);
+        if let Some((history, seq)) = entry.waits_for {
+            self.waiting.remove(&(history, seq, key));
+        }
         if entry.state == EntryState::Sent {
             self.in_flight -= 1;
         }
@@ -227,32 +258,42 @@ impl Outbox {
         }
     }
 
-    /// A connection is there: gives up what waited too long, and lines up the rest to leave in call order, what was
-    /// sent before and never answered first of all.
-    pub(super) fn connected(&mut self, dialect: Dialect, now: Time, out: &mut VecDeque<Output>) {
+    fn give_up(&mut self, key: u64, code: ErrorCode, out: &mut VecDeque<Output>) {
+        if let Some(entry) = self.remove(key) {
+            let answer = entry.given_up(code);
+            out.push_back(Output::Settled(entry.id, answer));
+        }
+    }
+
+    /// A connection is there: gives up what waited too long or is more than this server takes, and leaves the rest
+    /// lined up in call order, what was sent before and never answered first of all.
+    pub(super) fn connected(
+        &mut self,
+        dialect: Dialect,
+        max_message: u32,
+        now: Time,
+        out: &mut VecDeque<Output>,
+    ) {
         self.writable = true;
-        let keys: Vec<u64> = self.entries.keys().copied().collect();
-        for key in keys {
-            let Some(entry) = self.entries.get(&key) else {
-                continue;
-            };
-            if entry.state == EntryState::Acked {
-                continue;
-            }
-            let too_late = now - entry.queued_at > entry.ttl_ms
-                || entry
-                    .first_sent
-                    .is_some_and(|at| now - at > self.dedupe_ms || dialect == Dialect::Plain);
-            if too_late {
-                let answer = match entry.seen {
-                    Some(seq) => Answer::Confirmed { seq },
-                    None => Answer::Failed {
-                        code: ErrorCode::OutboxExpired,
-                        outcome: entry.outcome(),
-                    },
-                };
-                self.settle(key, answer, out);
-            }
+        let hopeless: Vec<(u64, ErrorCode)> = self
+            .queued
+            .iter()
+            .filter_map(|&key| {
+                let entry = self.entries.get(&key)?;
+                let too_late = now - entry.queued_at > entry.ttl_ms
+                    || entry.is_forgotten(self.dedupe_ms, now)
+                    || (entry.first_sent.is_some() && dialect == Dialect::Plain);
+                if too_late {
+                    Some((key, ErrorCode::OutboxExpired))
+                } else if !entry.fits(max_message) {
+                    Some((key, ErrorCode::MessageTooLarge))
+                } else {
+                    None
+                }
+            })
+            .collect();
+        for (key, code) in hopeless {
+            self.give_up(key, code, out);
         }
     }
 
@@ -270,25 +311,25 @@ impl Outbox {
     /// Writes what may leave now; says when more may, if the pace is what holds it.
     pub(super) fn flush(
         &mut self,
+        attempt: AttemptId,
         dialect: Dialect,
         now: Time,
-        mut write: impl FnMut(String),
         out: &mut VecDeque<Output>,
     ) -> Option<Time> {
         while self.writable && (self.in_flight < WINDOW || dialect == Dialect::Plain) {
             let key = *self.queued.first()?;
+            let entry = self.entries.get(&key)?;
+            if entry.is_forgotten(self.dedupe_ms, now) {
+                self.give_up(key, ErrorCode::OutboxExpired, out);
+                continue;
+            }
             if let Err(at) = self.pace.take(now) {
                 return Some(at);
             }
             self.queued.remove(&key);
-            let Some(entry) = self.entries.get_mut(&key) else {
-                continue;
-            };
-            write(client_frame::command(
-                &entry.kind,
-                Some(&entry.id),
-                &entry.payload,
-            ));
+            let entry = self.entries.get_mut(&key)?;
+            let frame = client_frame::command(&entry.kind, Some(&entry.id), &entry.payload);
+            out.push_back(Output::Send(attempt, frame));
             entry.first_sent.get_or_insert(now);
             match dialect {
                 Dialect::Plain => self.settle(key, Answer::Written, out),
@@ -301,12 +342,13 @@ impl Outbox {
         None
     }
 
-    /// The server acked: answers, or keeps the answer until the position is reached.
+    /// The server acked: answers, or keeps the answer until the position is reached. `place` is the history and the
+    /// position in it of an order set that will show the event.
     pub(super) fn acked(
         &mut self,
         id: &str,
         seq: Option<Seq>,
-        position: Option<(u32, Seq)>,
+        place: Option<(u32, Option<Seq>)>,
         out: &mut VecDeque<Output>,
     ) {
         let Some(&key) = self.by_id.get(id) else {
@@ -315,47 +357,42 @@ impl Outbox {
         let Some(entry) = self.entries.get_mut(&key) else {
             return;
         };
-        let shown = match (seq, position) {
-            (Some(seq), Some((_, at))) => at >= seq,
-            _ => true,
+        let shown_at = match (seq, place) {
+            (Some(seq), Some((history, position)))
+                if entry.until_shown && position.is_none_or(|at| at < seq) =>
+            {
+                (history, seq)
+            }
+            _ => return self.settle(key, Answer::Acked { seq }, out),
         };
-        if !entry.until_shown || shown {
-            return self.settle(key, Answer::Acked { seq }, out);
+        match std::mem::replace(&mut entry.state, EntryState::Acked) {
+            EntryState::Sent => self.in_flight -= 1,
+            EntryState::Queued => {
+                self.queued.remove(&key);
+            }
+            // A second ack says nothing new.
+            EntryState::Acked => return,
         }
-        if entry.state == EntryState::Sent {
-            self.in_flight -= 1;
-        }
-        entry.state = EntryState::Acked;
-        entry.waits_for = position.and_then(|(history, _)| seq.map(|seq| (history, seq)));
-        self.queued.remove(&key);
-        self.waiting.insert(key);
+        entry.waits_for = Some(shown_at);
+        self.waiting.insert((shown_at.0, shown_at.1, key));
         out.push_back(Output::Keep(entry.id.clone()));
     }
 
-    /// The position is here now: answers everything the order set shows.
+    /// The position is here now: answers everything the order set shows. What waited in an earlier history is in the
+    /// snapshot that began this one, or nowhere.
     pub(super) fn reached(&mut self, history: u32, position: Seq, out: &mut VecDeque<Output>) {
-        let shown: Vec<(u64, Option<Seq>)> = self
-            .waiting
-            .iter()
-            .filter_map(|&key| {
-                let (then, seq) = self.entries.get(&key)?.waits_for?;
-                (then != history || seq <= position).then_some((key, Some(seq)))
-            })
-            .collect();
-        for (key, seq) in shown {
-            self.settle(key, Answer::Acked { seq }, out);
+        while let Some(&(then, seq, key)) = self.waiting.first() {
+            if (then, seq) > (history, position) {
+                break;
+            }
+            self.settle(key, Answer::Acked { seq: Some(seq) }, out);
         }
     }
 
     /// Answers everything that only waited to be shown: there is no set to show it.
     pub(super) fn stop_waiting(&mut self, out: &mut VecDeque<Output>) {
-        for key in std::mem::take(&mut self.waiting) {
-            let seq = self
-                .entries
-                .get(&key)
-                .and_then(|entry| entry.waits_for)
-                .map(|(_, seq)| seq);
-            self.settle(key, Answer::Acked { seq }, out);
+        for (_, seq, key) in std::mem::take(&mut self.waiting) {
+            self.settle(key, Answer::Acked { seq: Some(seq) }, out);
         }
     }
 
@@ -408,20 +445,7 @@ impl Outbox {
                 break;
             }
             self.deadlines.remove(&(at, key));
-            let Some(entry) = self.entries.get(&key) else {
-                continue;
-            };
-            let answer = match (entry.state, entry.seen, entry.waits_for) {
-                (EntryState::Acked, _, waits_for) => Answer::Acked {
-                    seq: waits_for.map(|(_, seq)| seq),
-                },
-                (_, Some(seq), _) => Answer::Confirmed { seq },
-                _ => Answer::Failed {
-                    code: ErrorCode::RequestTimeout,
-                    outcome: entry.outcome(),
-                },
-            };
-            self.settle(key, answer, out);
+            self.give_up(key, ErrorCode::RequestTimeout, out);
         }
     }
 
@@ -430,17 +454,7 @@ impl Outbox {
         let Some(&key) = self.by_id.get(id) else {
             return false;
         };
-        let Some(outcome) = self.entries.get(&key).map(Entry::outcome) else {
-            return false;
-        };
-        self.settle(
-            key,
-            Answer::Failed {
-                code: ErrorCode::Aborted,
-                outcome,
-            },
-            out,
-        );
+        self.give_up(key, ErrorCode::Aborted, out);
         true
     }
 
@@ -448,17 +462,7 @@ impl Outbox {
     pub(super) fn rest(&mut self, out: &mut VecDeque<Output>) {
         self.stop_waiting(out);
         for (_, key) in std::mem::take(&mut self.deadlines) {
-            let Some(outcome) = self.entries.get(&key).map(Entry::outcome) else {
-                continue;
-            };
-            self.settle(
-                key,
-                Answer::Failed {
-                    code: ErrorCode::Aborted,
-                    outcome,
-                },
-                out,
-            );
+            self.give_up(key, ErrorCode::Aborted, out);
         }
     }
 
@@ -467,17 +471,7 @@ impl Outbox {
         self.stop_waiting(out);
         let keys: Vec<u64> = self.entries.keys().copied().collect();
         for key in keys {
-            let Some(outcome) = self.entries.get(&key).map(Entry::outcome) else {
-                continue;
-            };
-            self.settle(
-                key,
-                Answer::Failed {
-                    code: ErrorCode::Disposed,
-                    outcome,
-                },
-                out,
-            );
+            self.give_up(key, ErrorCode::Disposed, out);
         }
     }
 }
