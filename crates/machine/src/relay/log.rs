@@ -97,6 +97,7 @@ pub struct Log {
     count: usize,
     pending_keys: BTreeMap<String, Ticket>,
     archived: Option<Time>,
+    keep_final_ms: u64,
 }
 
 impl Log {
@@ -121,6 +122,7 @@ impl Log {
             count: stored.orders.len(),
             pending_keys: BTreeMap::new(),
             archived: None,
+            keep_final_ms: limits::KEEP_FINAL_MS,
             epoch,
         };
         for size in stored.sizes {
@@ -196,10 +198,15 @@ impl Log {
         }
     }
 
+    /// How long final orders stay in the live set, in place of [`limits::KEEP_FINAL_MS`].
+    pub fn keep_final(&mut self, ms: u64) {
+        self.keep_final_ms = ms;
+    }
+
     /// Archives what has been final for long enough, at most once a minute; call it about as often. Whether there is
     /// something new for [`Log::take_batch`].
     pub fn tick(&mut self, at: Moment) -> bool {
-        let old = at.wall_ms.saturating_sub(limits::KEEP_FINAL_MS);
+        let old = at.wall_ms.saturating_sub(self.keep_final_ms);
         self.archive(at, |changed_ms| changed_ms <= old)
     }
 

@@ -1,0 +1,36 @@
+use std::fmt;
+
+/// Why the program ends: one clear sentence for standard error, and the exit status.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fatal {
+    /// The sentence.
+    pub message: String,
+    /// 1; 2 for wrong usage; 75 when the runner is meant to start the relay again.
+    pub status: u8,
+}
+
+impl Fatal {
+    /// Something about the machine or the data is in the way.
+    pub fn new(message: impl Into<String>) -> Self {
+        Self {
+            message: message.into(),
+            status: 1,
+        }
+    }
+
+    /// The configuration does not make sense.
+    pub fn usage(message: impl Into<String>) -> Self {
+        Self {
+            message: message.into(),
+            status: 2,
+        }
+    }
+}
+
+impl fmt::Display for Fatal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Fatal {}

@@ -1,0 +1,178 @@
+//! The HTTP side: routes, what guards them, and the way a socket leaves.
+
+mod auth;
+mod body;
+mod dev;
+mod events;
+mod guard;
+mod health;
+mod orders;
+mod problem;
+mod rate;
+mod sessions;
+mod socket;
+mod www;
+
+pub(crate) use health::install_metrics;
+pub(crate) use www::Www;
+
+use crate::config::Config;
+use crate::run::End;
+use crate::shard::Handle;
+use crate::store::Store;
+use crate::token::Keys;
+use axum::Router;
+use axum::middleware;
+use axum::routing::{delete, get, patch, post};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use metrics_exporter_prometheus::PrometheusHandle;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+/// Time for a request's head.
+const HEAD_TIME: Duration = Duration::from_secs(5);
+/// Bytes of a request's head.
+const HEAD_BYTES: usize = 16 * 1024;
+/// Fields of a request's head.
+const HEAD_FIELDS: usize = 64;
+
+/// What every handler may use; clones share it.
+#[derive(Clone)]
+pub(crate) struct App {
+    pub(crate) shard: Handle,
+    pub(crate) draining: Arc<AtomicBool>,
+    store: Store,
+    keys: Arc<Keys>,
+    guard: Arc<guard::Guard>,
+    writes: Arc<rate::Writes>,
+    served: Option<Arc<[String]>>,
+    www: Option<Arc<Www>>,
+    metrics: PrometheusHandle,
+    dev: bool,
+    end: watch::Sender<Option<End>>,
+}
+
+impl App {
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the parts that `serve` has made, put together in one place"
+    )]
+    pub(crate) fn new(
+        config: &Config,
+        address: SocketAddr,
+        shard: Handle,
+        store: Store,
+        keys: Arc<Keys>,
+        www: Option<Www>,
+        metrics: PrometheusHandle,
+        end: watch::Sender<Option<End>>,
+    ) -> Self {
+        Self {
+            shard,
+            draining: Arc::default(),
+            store,
+            keys,
+            guard: Arc::new(guard::Guard::new(address, &config.allowed_origins)),
+            writes: Arc::new(rate::Writes::new(config.rate)),
+            served: config.restaurants.clone().map(Into::into),
+            www: www.map(Arc::new),
+            metrics,
+            dev: config.keys.dev,
+            end,
+        }
+    }
+}
+
+/// Every route; what is not one is a file of `--www` or 404.
+pub(crate) fn router(app: App) -> Router {
+    let mut router = Router::new()
+        .route("/healthz", get(health::healthz))
+        .route("/readyz", get(health::readyz))
+        .route("/ws", get(socket::upgrade))
+        .route(
+            "/api/v1/restaurants/{rid}/orders",
+            get(orders::list).post(orders::create),
+        )
+        .route(
+            "/api/v1/restaurants/{rid}/orders/{id}",
+            get(orders::one).delete(orders::remove),
+        )
+        .route(
+            "/api/v1/restaurants/{rid}/orders/{id}/status",
+            patch(orders::status),
+        )
+        .route(
+            "/api/v1/restaurants/{rid}/orders/{id}/items/{item}/status",
+            patch(orders::item_status),
+        )
+        .route(
+            "/api/v1/restaurants/{rid}/events",
+            get(events::list).post(events::publish),
+        )
+        .route("/api/v1/sessions", get(sessions::list))
+        .route("/api/v1/sessions/{id}", delete(sessions::close));
+    if app.dev {
+        router = router
+            .route("/metrics", get(health::metrics))
+            .route("/dev/token", get(dev::token))
+            .route("/dev/trouble", post(dev::trouble));
+    }
+    router
+        .fallback(www::file)
+        .method_not_allowed_fallback(problem::method_not_allowed)
+        .layer(middleware::from_fn_with_state(app.clone(), guard::check))
+        .with_state(app)
+}
+
+/// Takes connections until told to stop, then finishes the requests under way.
+pub(crate) async fn serve(listener: TcpListener, router: Router, stopped: watch::Receiver<bool>) {
+    let mut ending = stopped.clone();
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            biased;
+            () = told(&mut ending) => break,
+            Some(_) = connections.join_next() => {}
+            accepted = listener.accept() => match accepted {
+                Ok((socket, _)) => drop(connections.spawn(connection(socket, router.clone(), stopped.clone()))),
+                Err(error) => {
+                    // Most likely no descriptor is free: those that end make room.
+                    tracing::warn!(%error, "a connection could not be taken");
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+            },
+        }
+    }
+    drop(listener);
+    while connections.join_next().await.is_some() {}
+}
+
+/// Comes when the server is to stop.
+async fn told(stopped: &mut watch::Receiver<bool>) {
+    let _ = stopped.wait_for(|&stopped| stopped).await;
+}
+
+async fn connection(socket: TcpStream, router: Router, mut stopped: watch::Receiver<bool>) {
+    let _ = socket.set_nodelay(true);
+    let mut http = hyper::server::conn::http1::Builder::new();
+    http.timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIME)
+        .max_buf_size(HEAD_BYTES)
+        .max_headers(HEAD_FIELDS);
+    let served = http
+        .serve_connection(TokioIo::new(socket), TowerToHyperService::new(router))
+        .with_upgrades();
+    let mut served = std::pin::pin!(served);
+    tokio::select! {
+        _ = served.as_mut() => return,
+        () = told(&mut stopped) => served.as_mut().graceful_shutdown(),
+    }
+    // Peers that break off are no news.
+    let _ = served.await;
+}

@@ -1,0 +1,57 @@
+use super::App;
+use super::problem::Problem;
+use crate::token::Identity;
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use axum::http::{StatusCode, header};
+use tautline_protocol::{AuthCode, is_restaurant_id};
+
+/// Who makes this request, by its bearer token.
+pub(super) struct Caller(pub(super) Identity);
+
+impl FromRequestParts<App> for Caller {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
+        let bearer = parts
+            .headers
+            .get(header::AUTHORIZATION)
+            .and_then(|value| value.to_str().ok())
+            .and_then(|value| value.split_once(' '))
+            .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
+            .map(|(_, token)| token.trim());
+        let Some(token) = bearer else {
+            return Err(Problem::new(
+                StatusCode::UNAUTHORIZED,
+                AuthCode::TokenInvalid.as_str(),
+                "send Authorization: Bearer <token>",
+            ));
+        };
+        let identity = app.keys.verify(token)?;
+        // A token for every restaurant has no business in a page.
+        if identity.is_wildcard() && parts.headers.contains_key(header::ORIGIN) {
+            return Err(AuthCode::RestaurantForbidden.into());
+        }
+        Ok(Self(identity))
+    }
+}
+
+impl App {
+    /// Whether this caller may speak for this restaurant, and whether it is served here.
+    pub(super) fn may_use(&self, caller: &Identity, restaurant: &str) -> bool {
+        is_restaurant_id(restaurant)
+            && self
+                .served
+                .as_ref()
+                .is_none_or(|served| served.iter().any(|id| id == restaurant))
+            && caller.restaurant(Some(restaurant)).is_ok()
+    }
+
+    pub(super) fn admit(&self, caller: &Identity, restaurant: &str) -> Result<(), Problem> {
+        if self.may_use(caller, restaurant) {
+            Ok(())
+        } else {
+            Err(AuthCode::RestaurantForbidden.into())
+        }
+    }
+}

@@ -1,0 +1,240 @@
+//! Who may speak to a loopback listener from a browser: the `Host` and `Origin` rules, and CORS
+//! (`docs/relay.md`, Safety).
+
+use super::App;
+use super::problem::Problem;
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use std::net::{IpAddr, SocketAddr};
+
+/// The rules for one listener.
+#[derive(Debug)]
+pub(super) struct Guard {
+    port: u16,
+    allowed: Vec<Allowed>,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Allowed {
+    Exactly(String),
+    /// A loopback origin with any port: what stands before the port.
+    AnyPort(String),
+}
+
+/// `host:port` taken apart; a missing port is 80.
+fn host_port(authority: &str) -> Option<(&str, u16)> {
+    let (host, port) = match authority.rsplit_once(':') {
+        Some((host, port)) if !port.ends_with(']') => (host, port.parse().ok()?),
+        _ => (authority, 80),
+    };
+    Some((host, port))
+}
+
+fn is_loopback_name(host: &str) -> bool {
+    host.eq_ignore_ascii_case("localhost")
+        || host
+            .trim_start_matches('[')
+            .trim_end_matches(']')
+            .parse::<IpAddr>()
+            .is_ok_and(|ip| ip.is_loopback())
+}
+
+impl Guard {
+    pub(super) fn new(address: SocketAddr, origins: &[String]) -> Self {
+        let allowed = origins
+            .iter()
+            .map(|origin| {
+                let origin = origin.trim_end_matches('/');
+                match origin.strip_suffix(":*") {
+                    // A `*` elsewhere is taken literally and matches nothing.
+                    Some(before)
+                        if before
+                            .split_once("://")
+                            .is_some_and(|(_, host)| is_loopback_name(host)) =>
+                    {
+                        Allowed::AnyPort(before.to_ascii_lowercase())
+                    }
+                    _ => Allowed::Exactly(origin.to_ascii_lowercase()),
+                }
+            })
+            .collect();
+        Self {
+            port: address.port(),
+            allowed,
+        }
+    }
+
+    /// A name that points elsewhere may be a page's trick to reach this machine (DNS rebinding).
+    fn host_is_ours(&self, headers: &HeaderMap, port_too: bool) -> bool {
+        headers
+            .get(header::HOST)
+            .and_then(|host| host.to_str().ok())
+            .and_then(host_port)
+            .is_some_and(|(host, port)| is_loopback_name(host) && (!port_too || port == self.port))
+    }
+
+    /// `Ok(Some)`: a page of another origin that may speak to us.
+    fn origin<'a>(&self, headers: &'a HeaderMap) -> Result<Option<&'a HeaderValue>, ()> {
+        let Some(value) = headers.get(header::ORIGIN) else {
+            return Ok(None);
+        };
+        let origin = value.to_str().map_err(|_| ())?.to_ascii_lowercase();
+        let host = headers
+            .get(header::HOST)
+            .and_then(|host| host.to_str().ok())
+            .unwrap_or_default();
+        if origin
+            .strip_prefix("http://")
+            .is_some_and(|authority| authority.eq_ignore_ascii_case(host))
+        {
+            return Ok(None);
+        }
+        let port_of = |before: &str| {
+            origin
+                .strip_prefix(before)
+                .and_then(|port| port.strip_prefix(':'))
+                .map(str::parse::<u16>)
+        };
+        let allowed = self.allowed.iter().any(|allowed| match allowed {
+            Allowed::Exactly(exactly) => *exactly == origin,
+            Allowed::AnyPort(before) => {
+                origin == *before || port_of(before).is_some_and(|port| port.is_ok())
+            }
+        });
+        if allowed { Ok(Some(value)) } else { Err(()) }
+    }
+}
+
+/// Runs before every route.
+pub(super) async fn check(State(app): State<App>, request: Request, next: Next) -> Response {
+    let headers = request.headers();
+    let dev = request.uri().path().starts_with("/dev/");
+    if !app.guard.host_is_ours(headers, dev) || (dev && headers.contains_key(header::FORWARDED)) {
+        let detail = "this relay answers to localhost and loopback addresses only";
+        return Problem::new(StatusCode::MISDIRECTED_REQUEST, "host_not_allowed", detail)
+            .into_response();
+    }
+    let Ok(foreign) = app.guard.origin(headers) else {
+        let detail = "this origin may not use the relay; --allowed-origin names those that may";
+        return Problem::new(StatusCode::FORBIDDEN, "origin_not_allowed", detail).into_response();
+    };
+    let foreign = foreign.cloned();
+    let preflight = request.method() == Method::OPTIONS;
+    let mut response = if preflight {
+        StatusCode::NO_CONTENT.into_response()
+    } else {
+        next.run(request).await
+    };
+    let headers = response.headers_mut();
+    headers.append(header::VARY, HeaderValue::from_static("origin"));
+    headers.insert(
+        header::X_CONTENT_TYPE_OPTIONS,
+        HeaderValue::from_static("nosniff"),
+    );
+    if let Some(origin) = foreign {
+        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+        headers.insert(
+            header::ACCESS_CONTROL_EXPOSE_HEADERS,
+            HeaderValue::from_static("location, retry-after"),
+        );
+        if preflight {
+            headers.insert(
+                header::ACCESS_CONTROL_ALLOW_METHODS,
+                HeaderValue::from_static("GET, POST, PATCH, DELETE"),
+            );
+            headers.insert(
+                header::ACCESS_CONTROL_ALLOW_HEADERS,
+                HeaderValue::from_static(
+                    "authorization, content-type, idempotency-key, traceparent",
+                ),
+            );
+            headers.insert(
+                header::ACCESS_CONTROL_MAX_AGE,
+                HeaderValue::from_static("600"),
+            );
+        }
+    }
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn guard() -> Guard {
+        Guard::new(
+            SocketAddr::from(([127, 0, 0, 1], 8787)),
+            &[
+                "https://pos.example".into(),
+                "http://127.0.0.1:*".into(),
+                "http://pos.example:*".into(),
+            ],
+        )
+    }
+
+    fn headers(host: &'static str, origin: Option<&'static str>) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::HOST, HeaderValue::from_static(host));
+        if let Some(origin) = origin {
+            headers.insert(header::ORIGIN, HeaderValue::from_static(origin));
+        }
+        headers
+    }
+
+    #[test]
+    fn only_loopback_names_and_for_dev_our_port() {
+        for host in [
+            "localhost:8787",
+            "127.0.0.1:8787",
+            "[::1]:8787",
+            "LOCALHOST:8787",
+            "127.8.8.8:8787",
+        ] {
+            assert!(guard().host_is_ours(&headers(host, None), true), "{host}");
+        }
+        assert!(
+            guard().host_is_ours(&headers("127.0.0.1:9999", None), false),
+            "a tunnel of this machine"
+        );
+        assert!(!guard().host_is_ours(&headers("127.0.0.1:9999", None), true));
+        for host in [
+            "evil.example:8787",
+            "127.0.0.1.evil.example:8787",
+            "localhost.evil.example",
+            "",
+        ] {
+            assert!(!guard().host_is_ours(&headers(host, None), false), "{host}");
+        }
+    }
+
+    #[test]
+    fn origins() {
+        let guard = guard();
+        let verdict = |origin| {
+            guard
+                .origin(&headers("127.0.0.1:8787", origin))
+                .map(|foreign| foreign.is_some())
+        };
+        assert_eq!(verdict(None), Ok(false));
+        assert_eq!(verdict(Some("http://127.0.0.1:8787")), Ok(false), "our own");
+        assert_eq!(verdict(Some("https://pos.example")), Ok(true));
+        assert_eq!(
+            verdict(Some("http://127.0.0.1:5173")),
+            Ok(true),
+            "any port of a loopback origin"
+        );
+        for bad in [
+            "null",
+            "https://127.0.0.1:8787",
+            "http://evil.example",
+            "http://127.0.0.1:x",
+            "http://127.0.0.1:5173.evil.example",
+            "http://pos.example:80",
+            "http://localhost:5173",
+        ] {
+            assert_eq!(verdict(Some(bad)), Err(()), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,328 @@
+//! Orders by HTTP: the same commands, the same judge, the same memory as the socket's.
+
+use super::App;
+use super::auth::Caller;
+use super::body::Text;
+use super::problem::Problem;
+use crate::shard::Author;
+use crate::token::Identity;
+use axum::extract::{Path, Query, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tautline_machine::relay::{Ack, Answer};
+use tautline_protocol::order::Order;
+use tautline_protocol::request::{Command, Key, http};
+use tautline_protocol::{JsonWriter, OrderStatus, Seq, is_command_id, is_rfc3339};
+
+/// Orders of one page unless asked otherwise, and at most.
+const PAGE: usize = 200;
+const PAGE_MAX: usize = 1000;
+/// How long `min_seq` waits for the log to get there.
+const CATCH_UP: Duration = Duration::from_secs(2);
+
+type Answered = Result<Response, Problem>;
+
+pub(super) fn json(status: StatusCode, body: String) -> Response {
+    let headers = [
+        (header::CONTENT_TYPE, "application/json"),
+        (header::CACHE_CONTROL, "no-store"),
+    ];
+    (status, headers, body).into_response()
+}
+
+/// Has a write judged and waits until its answer is durable.
+pub(super) async fn submit(
+    app: &App,
+    caller: Identity,
+    restaurant: String,
+    headers: &HeaderMap,
+    read: Result<(Command, u128), String>,
+) -> Result<Arc<Ack>, Problem> {
+    app.admit(&caller, &restaurant)?;
+    app.writes.take(&caller)?;
+    let (command, hash) = read.map_err(Problem::invalid)?;
+    let key = match headers.get("idempotency-key") {
+        None => None,
+        Some(id) => Some(
+            id.to_str()
+                .ok()
+                .filter(|id| is_command_id(id))
+                .ok_or_else(|| {
+                    Problem::invalid("Idempotency-Key: 1 to 64 of A-Z a-z 0-9 . _ ~ -")
+                })?,
+        ),
+    };
+    let author = Author {
+        sub: caller.sub,
+        key: key.map(|id| Key {
+            id: id.to_owned(),
+            hash,
+        }),
+    };
+    let answer = app
+        .shard
+        .ask(move |shard, done| shard.submit_http(&restaurant, author, command, done))
+        .await;
+    match answer {
+        Some(Answer::Ack(ack)) => Ok(ack),
+        Some(Answer::Nack(nack)) => Err(nack.into()),
+        None => Err(Problem::unavailable("the relay is going down")),
+    }
+}
+
+/// `POST …/orders`.
+pub(super) async fn create(
+    State(app): State<App>,
+    Caller(caller): Caller,
+    Path(rid): Path<String>,
+    headers: HeaderMap,
+    Text(body): Text,
+) -> Answered {
+    #[derive(Deserialize)]
+    struct Made<'a> {
+        #[serde(borrow)]
+        order: &'a RawValue,
+    }
+    #[derive(Deserialize)]
+    struct Named {
+        id: String,
+    }
+    let ack = submit(&app, caller, rid.clone(), &headers, http::create(&body)).await?;
+    let made: Option<Made<'_>> = ack
+        .result
+        .as_deref()
+        .and_then(|result| serde_json::from_str(result).ok());
+    let Some(order) = made.map(|made| made.order.get()) else {
+        return Err(Problem::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "id_reused",
+            "this Idempotency-Key belongs to another kind of request",
+        ));
+    };
+    let mut response = json(StatusCode::CREATED, order.to_owned());
+    if let Ok(Named { id }) = serde_json::from_str(order)
+        && let Ok(location) = format!("/api/v1/restaurants/{rid}/orders/{id}").parse()
+    {
+        response.headers_mut().insert(header::LOCATION, location);
+    }
+    Ok(response)
+}
+
+fn result(ack: &Ack) -> Response {
+    json(
+        StatusCode::OK,
+        ack.result.clone().unwrap_or_else(|| "{}".into()),
+    )
+}
+
+/// `PATCH …/orders/{id}/status`.
+pub(super) async fn status(
+    State(app): State<App>,
+    Caller(caller): Caller,
+    Path((rid, id)): Path<(String, String)>,
+    headers: HeaderMap,
+    Text(body): Text,
+) -> Answered {
+    Ok(result(
+        &*submit(&app, caller, rid, &headers, http::status(&id, &body)).await?,
+    ))
+}
+
+/// `PATCH …/orders/{id}/items/{item}/status`.
+pub(super) async fn item_status(
+    State(app): State<App>,
+    Caller(caller): Caller,
+    Path((rid, id, item)): Path<(String, String, String)>,
+    headers: HeaderMap,
+    Text(body): Text,
+) -> Answered {
+    Ok(result(
+        &*submit(
+            &app,
+            caller,
+            rid,
+            &headers,
+            http::item_status(&id, &item, &body),
+        )
+        .await?,
+    ))
+}
+
+/// `DELETE …/orders/{id}`.
+pub(super) async fn remove(
+    State(app): State<App>,
+    Caller(caller): Caller,
+    Path((rid, id)): Path<(String, String)>,
+    headers: HeaderMap,
+) -> Answered {
+    submit(&app, caller, rid, &headers, Ok(http::delete(&id))).await?;
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+/// The live set as a caller asks for it.
+async fn live_set(app: &App, restaurant: &str, min_seq: Seq) -> Result<Vec<Arc<Order>>, Problem> {
+    let mut head = app
+        .shard
+        .restaurant(restaurant, |restaurant| restaurant.head.subscribe())
+        .await
+        .ok_or_else(Problem::unreadable)?;
+    if !matches!(
+        tokio::time::timeout(CATCH_UP, head.wait_for(|&head| head >= min_seq)).await,
+        Ok(Ok(_))
+    ) {
+        return Err(Problem::unavailable(format!(
+            "this relay has not seen seq {min_seq} yet"
+        )));
+    }
+    drop(head);
+    let orders = app
+        .shard
+        .restaurant(restaurant, |restaurant| {
+            restaurant.log.orders().map(Arc::clone).collect()
+        })
+        .await;
+    orders.ok_or_else(Problem::unreadable)
+}
+
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct Wanted {
+    status: Option<String>,
+    since: Option<String>,
+    limit: Option<usize>,
+    cursor: Option<String>,
+    min_seq: Option<Seq>,
+}
+
+/// Where a page ends, and the next begins: by time of creation, then id.
+fn place(order: &Order) -> (&str, &str) {
+    (order.created_at.as_deref().unwrap_or_default(), &order.id)
+}
+
+/// `GET …/orders`.
+pub(super) async fn list(
+    State(app): State<App>,
+    Caller(caller): Caller,
+    Path(rid): Path<String>,
+    query: Query<HashMap<String, String>>,
+) -> Answered {
+    app.admit(&caller, &rid)?;
+    let wanted = Wanted::read(&query)?;
+    let statuses = wanted.statuses()?;
+    if wanted
+        .since
+        .as_ref()
+        .is_some_and(|since| !is_rfc3339(since))
+    {
+        return Err(Problem::invalid("since: an RFC 3339 time"));
+    }
+    let after = wanted.cursor.as_deref().map(decode_cursor).transpose()?;
+    let limit = wanted.limit.unwrap_or(PAGE).clamp(1, PAGE_MAX);
+    let mut orders = live_set(&app, &rid, wanted.min_seq.unwrap_or(0)).await?;
+    orders.retain(|order| {
+        statuses
+            .as_ref()
+            .is_none_or(|statuses| statuses.contains(&order.status))
+            && wanted
+                .since
+                .as_deref()
+                .is_none_or(|since| order.updated_at.as_deref().unwrap_or_default() >= since)
+            && after
+                .as_ref()
+                .is_none_or(|(time, id)| place(order) > (time.as_str(), id.as_str()))
+    });
+    orders.sort_by(|a, b| place(a).cmp(&place(b)));
+    let next = (orders.len() > limit)
+        .then(|| orders.get(limit - 1).map(|last| encode_cursor(last)))
+        .flatten();
+    let page: Vec<String> = orders
+        .iter()
+        .take(limit)
+        .map(|order| order.wire())
+        .collect();
+    let body = JsonWriter::object()
+        .raw("orders", &format!("[{}]", page.join(",")))
+        .opt_str("next_cursor", next.as_deref());
+    Ok(json(StatusCode::OK, body.end()))
+}
+
+impl Wanted {
+    fn read(query: &HashMap<String, String>) -> Result<Self, Problem> {
+        fn number<T: std::str::FromStr>(
+            query: &HashMap<String, String>,
+            name: &str,
+        ) -> Result<Option<T>, Problem> {
+            query
+                .get(name)
+                .map(|text| {
+                    text.parse()
+                        .map_err(|_| Problem::invalid(format!("{name}: a number")))
+                })
+                .transpose()
+        }
+        Ok(Self {
+            status: query.get("status").cloned(),
+            since: query.get("since").cloned(),
+            cursor: query.get("cursor").cloned(),
+            limit: number(query, "limit")?,
+            min_seq: number(query, "min_seq")?,
+        })
+    }
+
+    fn statuses(&self) -> Result<Option<Vec<OrderStatus>>, Problem> {
+        let Some(names) = &self.status else {
+            return Ok(None);
+        };
+        let one = |name: &str| {
+            OrderStatus::parse(name.trim())
+                .ok_or_else(|| Problem::invalid(format!("status: \"{name}\" is not a state")))
+        };
+        names
+            .split(',')
+            .map(one)
+            .collect::<Result<_, _>>()
+            .map(Some)
+    }
+}
+
+fn encode_cursor(order: &Order) -> String {
+    let (time, id) = place(order);
+    BASE64_URL_SAFE_NO_PAD.encode(format!("{time}\n{id}"))
+}
+
+fn decode_cursor(cursor: &str) -> Result<(String, String), Problem> {
+    BASE64_URL_SAFE_NO_PAD
+        .decode(cursor)
+        .ok()
+        .and_then(|bytes| String::from_utf8(bytes).ok())
+        .and_then(|text| {
+            text.split_once('\n')
+                .map(|(time, id)| (time.to_owned(), id.to_owned()))
+        })
+        .ok_or_else(|| Problem::invalid("cursor: not one of ours"))
+}
+
+/// `GET …/orders/{id}`: the only place that shows `customer_phone`.
+pub(super) async fn one(
+    State(app): State<App>,
+    Caller(caller): Caller,
+    Path((rid, id)): Path<(String, String)>,
+) -> Answered {
+    app.admit(&caller, &rid)?;
+    let found = app
+        .shard
+        .restaurant(&rid, move |restaurant| {
+            restaurant.log.order(&id).map(|order| order.stored())
+        })
+        .await;
+    let order = found
+        .ok_or_else(Problem::unreadable)?
+        .ok_or_else(|| Problem::not_found("no such order in the live set"))?;
+    Ok(json(StatusCode::OK, order))
+}

@@ -1,0 +1,50 @@
+use super::App;
+use super::auth::Caller;
+use super::orders::json;
+use super::problem::Problem;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use tautline_protocol::JsonWriter;
+
+/// `GET /api/v1/sessions`: which screen is there, and how far behind.
+pub(super) async fn list(
+    State(app): State<App>,
+    Caller(caller): Caller,
+) -> Result<Response, Problem> {
+    let own = app.clone();
+    let sessions = app
+        .shard
+        .get(move |shard| shard.sessions(|restaurant| own.may_use(&caller, restaurant)))
+        .await;
+    let Some(sessions) = sessions else {
+        return Err(Problem::unavailable("the relay is going down"));
+    };
+    let views = serde_json::to_string(&sessions)
+        .map_err(|_| Problem::unavailable("the sessions cannot be written down"))?;
+    Ok(json(
+        StatusCode::OK,
+        JsonWriter::object()
+            .raw("sessions", &views)
+            .u64("count", sessions.len() as u64)
+            .end(),
+    ))
+}
+
+/// `DELETE /api/v1/sessions/{id}`: closed 1000.
+pub(super) async fn close(
+    State(app): State<App>,
+    Caller(caller): Caller,
+    Path(id): Path<String>,
+) -> Result<Response, Problem> {
+    let own = app.clone();
+    let closed = app
+        .shard
+        .get(move |shard| shard.close_session(&id, |restaurant| own.may_use(&caller, restaurant)))
+        .await;
+    if closed == Some(true) {
+        Ok(StatusCode::NO_CONTENT.into_response())
+    } else {
+        Err(Problem::not_found("no such session"))
+    }
+}

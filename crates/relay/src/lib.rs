@@ -1,0 +1,28 @@
+//! Tautline's relay (`docs/architecture.md`): a restaurant is a log, a connection is a cursor.
+//!
+//! Three kinds of thread: one answers HTTP and lets sockets go after their handshake, one (the shard) owns logs and
+//! connections, two belong to the store. Decisions are `tautline-machine`'s; what is here drives them.
+
+mod clock;
+pub mod config;
+mod fatal;
+mod http;
+mod ids;
+mod parse;
+mod run;
+mod shard;
+pub mod store;
+pub mod token;
+pub mod ws;
+
+pub use fatal::Fatal;
+pub use parse::Rate;
+pub use run::serve;
+
+/// Reads a time like `500ms`, `15s`, `12h` or `30d`.
+///
+/// # Errors
+/// A sentence that says what such a time looks like.
+pub fn parse_duration(text: &str) -> Result<std::time::Duration, String> {
+    parse::duration(text)
+}

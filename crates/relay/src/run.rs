@@ -1,0 +1,230 @@
+//! `serve`: from configuration to the last goodbye.
+
+use crate::Fatal;
+use crate::config::{Config, DataDir, LogFormat};
+use crate::http::{self, App};
+use crate::shard::{self, Handle, Parts};
+use crate::store::{Running, Store};
+use crate::token::Keys;
+use std::io::IsTerminal;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread::JoinHandle;
+use tautline_machine::relay::session;
+use tautline_protocol::limits::Limits;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{mpsc, watch};
+
+/// The status that asks the runner to start the relay again (`/dev/trouble`).
+const RESTART: u8 = 75;
+
+/// Why the relay goes down.
+#[derive(Clone, Debug)]
+pub(crate) enum End {
+    /// SIGTERM or Ctrl-C.
+    Asked,
+    /// `/dev/trouble`: as abruptly as a crash.
+    Restart,
+    /// The store can no longer be believed.
+    Broken(String),
+}
+
+/// Runs the relay until a signal ends it.
+///
+/// # Errors
+/// It could not start, or its store broke.
+pub fn serve(config: Config) -> Result<(), Fatal> {
+    start_log(&config);
+    let (store, running, reports) = Store::open(&config.data_dir, config.durability)?;
+    let served = start(config, store, reports);
+    close(served, running)
+}
+
+type Served = Result<(Handle, JoinHandle<()>, Result<(), Fatal>), Fatal>;
+
+/// The shard ends with its last handle, then the store with nobody left to use it.
+fn close(served: Served, running: Running) -> Result<(), Fatal> {
+    let ended = match served {
+        Ok((handle, thread, ended)) => {
+            drop(handle);
+            let _ = thread.join();
+            ended
+        }
+        Err(fatal) => Err(fatal),
+    };
+    running.close();
+    ended
+}
+
+fn start(
+    config: Config,
+    store: Store,
+    reports: mpsc::UnboundedReceiver<crate::store::Report>,
+) -> Served {
+    let keys = Arc::new(Keys::load(&config.keys, &config.data_dir)?);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Fatal::new(format!("no runtime: {error}")))?;
+    let listener = runtime
+        .block_on(TcpListener::bind(config.listen))
+        .map_err(|error| cannot_listen(config.listen, &error))?;
+    let address = listener
+        .local_addr()
+        .map_err(|error| cannot_listen(config.listen, &error))?;
+    let www = config.www.as_deref().map(http::Www::open).transpose()?;
+    let metrics = http::install_metrics(&config)?;
+    if config.data_dir == DataDir::Memory {
+        tracing::warn!("the store is in memory: nothing is kept when the relay ends");
+    }
+    let (broken, broken_in) = mpsc::unbounded_channel();
+    let session = session::Config {
+        heartbeat_ms: u64::try_from(config.heartbeat.as_millis()).unwrap_or(u64::MAX),
+        limits: Limits {
+            rate_per_s: config.rate.per_s,
+            burst: config.rate.burst,
+            max_message: config.max_message,
+        },
+    };
+    let parts = Parts {
+        store: store.clone(),
+        reports,
+        keys: Arc::clone(&keys),
+        session: Arc::new(session),
+        restaurants: config.restaurants.clone(),
+        keep_final: config.keep_final,
+        broken,
+    };
+    let (handle, thread) =
+        shard::start(parts).map_err(|error| Fatal::new(format!("no thread: {error}")))?;
+    let (end, ended) = watch::channel(None);
+    let app = App::new(
+        &config,
+        address,
+        handle.clone(),
+        store,
+        keys,
+        www,
+        metrics,
+        end,
+    );
+    let outcome = runtime.block_on(run(config, listener, address, app, ended, broken_in));
+    // A thread that still reads a file is not waited for.
+    runtime.shutdown_background();
+    Ok((handle, thread, outcome))
+}
+
+fn cannot_listen(address: SocketAddr, error: &std::io::Error) -> Fatal {
+    Fatal::new(match error.kind() {
+        std::io::ErrorKind::AddrInUse => {
+            format!(
+                "port {} is already in use by another program; stop it, or choose another with --listen 127.0.0.1:PORT",
+                address.port()
+            )
+        }
+        _ => format!("cannot listen on {address}: {error}"),
+    })
+}
+
+async fn run(
+    config: Config,
+    listener: TcpListener,
+    address: SocketAddr,
+    app: App,
+    mut ended: watch::Receiver<Option<End>>,
+    mut broken: mpsc::UnboundedReceiver<String>,
+) -> Result<(), Fatal> {
+    let mut signals = Signals::new()?;
+    let (stop, stopped) = watch::channel(false);
+    let server = tokio::spawn(http::serve(listener, http::router(app.clone()), stopped));
+    announce(address);
+    let end = tokio::select! {
+        () = signals.next() => End::Asked,
+        Some(why) = broken.recv() => End::Broken(why),
+        end = ended.wait_for(Option::is_some) => end.ok().and_then(|end| end.clone()).unwrap_or(End::Asked),
+    };
+    app.draining.store(true, Ordering::Relaxed);
+    let _ = stop.send(true);
+    match end {
+        End::Restart => Err(Fatal {
+            message: String::new(),
+            status: RESTART,
+        }),
+        End::Asked => {
+            tracing::info!("going down: clients are told when to come back");
+            drain(&config, &app.shard, server, &mut signals).await;
+            Ok(())
+        }
+        End::Broken(why) => {
+            drain(&config, &app.shard, server, &mut signals).await;
+            Err(Fatal::new(format!(
+                "the store failed ({why}); the relay ends so that the next start reads what the disk really holds"
+            )))
+        }
+    }
+}
+
+/// Every client told 1012, requests under way answered; all within `--drain`, or until a second signal.
+async fn drain(
+    config: &Config,
+    shard: &Handle,
+    server: tokio::task::JoinHandle<()>,
+    signals: &mut Signals,
+) {
+    let goodbye = async {
+        let clients = shard.ask(|shard, done| shard.drain(done));
+        let _ = tokio::join!(clients, server);
+    };
+    tokio::select! {
+        () = goodbye => {}
+        () = tokio::time::sleep(config.drain) => tracing::warn!("not every client has gone in time"),
+        () = signals.next() => tracing::warn!("a second signal: going at once"),
+    }
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> Result<Self, Fatal> {
+        let on = |kind| {
+            signal(kind).map_err(|error| Fatal::new(format!("signals cannot be received: {error}")))
+        };
+        Ok(Self {
+            terminate: on(SignalKind::terminate())?,
+            interrupt: on(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+#[expect(clippy::print_stdout, reason = "the line that programs wait for")]
+fn announce(address: SocketAddr) {
+    println!("listening on http://{address}");
+}
+
+fn start_log(config: &Config) {
+    let format = config.log.unwrap_or(if std::io::stderr().is_terminal() {
+        LogFormat::Text
+    } else {
+        LogFormat::Json
+    });
+    let log = tracing_subscriber::fmt()
+        .with_max_level(config.log_level)
+        .with_writer(std::io::stderr);
+    // Set once a process; a second relay in the same process logs to the first's.
+    let _ = match format {
+        LogFormat::Text => log.with_ansi(std::io::stderr().is_terminal()).try_init(),
+        LogFormat::Json => log.json().try_init(),
+    };
+}

@@ -1,0 +1,300 @@
+//! The thread that owns logs and connections (`docs/architecture.md`).
+//!
+//! Everything here is one thread's: no lock is held and no future runs while a machine decides. Other threads come
+//! in by [`Handle::ask`], which runs a closure here.
+
+mod commands;
+mod conn;
+mod deliver;
+mod outgoing;
+mod peers;
+mod reader;
+mod restaurant;
+mod seat;
+mod task;
+
+pub(crate) use commands::Author;
+pub(crate) use peers::Trouble;
+
+use crate::clock::Clock;
+use crate::store::{Report, Store};
+use crate::token::Keys;
+use crate::ws::Opened;
+use conn::{Conn, ConnId};
+use restaurant::{Restaurant, Slot};
+use std::cell::RefCell;
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::net::TcpStream;
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
+use std::time::Duration;
+use tautline_machine::Time;
+use tautline_machine::relay::{Answer, session};
+use tautline_protocol::limits;
+use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::task::LocalSet;
+
+/// After the bell the walk waits this long, so that what becomes durable meanwhile joins the same pass: worth a
+/// factor of two against waking every subscriber for each event.
+const COLLECT: Duration = Duration::from_millis(1);
+/// Turns between two looks at the sockets' other side and the timers.
+const TURNS_A_SLICE: usize = 64;
+/// How often logs archive and idle restaurants are unloaded.
+const TICK: Duration = Duration::from_secs(10);
+/// How long a restaurant nobody asks for stays in memory.
+const RESTAURANT_IDLE_MS: u64 = 5 * 60_000;
+
+/// What a shard is made of.
+#[derive(Debug)]
+pub(crate) struct Parts {
+    pub(crate) store: Store,
+    pub(crate) reports: mpsc::UnboundedReceiver<Report>,
+    pub(crate) keys: Arc<Keys>,
+    pub(crate) session: Arc<session::Config>,
+    pub(crate) restaurants: Option<Vec<String>>,
+    pub(crate) keep_final: Duration,
+    /// Told once, when the store can no longer be believed.
+    pub(crate) broken: mpsc::UnboundedSender<String>,
+}
+
+type Job = Box<dyn FnOnce(&mut Shard) + Send>;
+
+/// How other threads reach the shard.
+#[derive(Clone)]
+pub(crate) struct Handle {
+    jobs: mpsc::UnboundedSender<Job>,
+}
+
+impl Handle {
+    /// Runs a closure on the shard's thread; it answers through the sender, now or later. `None` when the shard or
+    /// whoever was to answer has gone.
+    pub(crate) async fn ask<T: Send + 'static>(
+        &self,
+        f: impl FnOnce(&mut Shard, oneshot::Sender<T>) + Send + 'static,
+    ) -> Option<T> {
+        let (done, answer) = oneshot::channel();
+        self.tell(move |shard| f(shard, done));
+        answer.await.ok()
+    }
+
+    /// What a closure makes of the shard; `None` when it has gone.
+    pub(crate) async fn get<T: Send + 'static>(
+        &self,
+        f: impl FnOnce(&mut Shard) -> T + Send + 'static,
+    ) -> Option<T> {
+        self.ask(|shard, done| {
+            // Whoever asked may have gone meanwhile.
+            let _ = done.send(f(shard));
+        })
+        .await
+    }
+
+    /// What a closure makes of a restaurant; `None` when the store cannot give it now.
+    pub(crate) async fn restaurant<T: Send + 'static>(
+        &self,
+        name: &str,
+        f: impl FnOnce(&Restaurant) -> T + Send + 'static,
+    ) -> Option<T> {
+        let name = name.to_owned();
+        self.ask(move |shard, done| {
+            shard.with_restaurant(&name, move |_, loaded| {
+                if let Ok(restaurant) = loaded {
+                    let _ = done.send(f(&restaurant.borrow()));
+                }
+            });
+        })
+        .await
+    }
+
+    /// Runs a closure on the shard's thread.
+    pub(crate) fn tell(&self, f: impl FnOnce(&mut Shard) + Send + 'static) {
+        // A shard that has ended has no connections left to do it for.
+        let _ = self.jobs.send(Box::new(f));
+    }
+
+    /// Hands over a socket that has left the HTTP server, with the bytes read after its request's head.
+    pub(crate) fn admit(&self, socket: TcpStream, early: bytes::Bytes, opened: Opened) {
+        self.tell(move |shard| shard.admit(socket, early, opened));
+    }
+}
+
+/// Who waits for a command's answer.
+enum Asker {
+    Conn(ConnId, u64),
+    Http(oneshot::Sender<Answer>),
+}
+
+/// See the module.
+pub(crate) struct Shard {
+    me: Weak<RefCell<Self>>,
+    clock: Clock,
+    store: Store,
+    keys: Arc<Keys>,
+    session: Arc<session::Config>,
+    served: Option<Vec<String>>,
+    keep_final_ms: u64,
+    conns: HashMap<ConnId, Box<Conn>>,
+    restaurants: HashMap<Arc<str>, Slot>,
+    askers: HashMap<u64, Asker>,
+    last_id: u64,
+    /// Connections whose turn it is.
+    ready: VecDeque<ConnId>,
+    /// Restaurants with something new since the last pass.
+    rung: Vec<Rc<RefCell<Restaurant>>>,
+    bell: Rc<Notify>,
+    deadlines: BTreeSet<(Time, ConnId)>,
+    alarm: Rc<Notify>,
+    /// Records with the store.
+    pending: usize,
+    full: bool,
+    draining: Option<oneshot::Sender<()>>,
+    broken: mpsc::UnboundedSender<String>,
+    gauges: seat::Gauges,
+}
+
+/// Runs a shard on a thread of its own; it ends when the last [`Handle`] is dropped.
+///
+/// # Errors
+/// The system gives no thread.
+pub(crate) fn start(parts: Parts) -> std::io::Result<(Handle, std::thread::JoinHandle<()>)> {
+    let (jobs, jobs_in) = mpsc::unbounded_channel();
+    let thread = std::thread::Builder::new()
+        .name("shard".into())
+        .spawn(move || {
+            let runtime = match tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+            {
+                Ok(runtime) => runtime,
+                Err(error) => {
+                    let _ = parts.broken.send(format!("no runtime: {error}"));
+                    return;
+                }
+            };
+            LocalSet::new().block_on(&runtime, run(parts, jobs_in));
+        })?;
+    Ok((Handle { jobs }, thread))
+}
+
+async fn run(parts: Parts, mut jobs: mpsc::UnboundedReceiver<Job>) {
+    let Parts {
+        store,
+        mut reports,
+        keys,
+        session,
+        restaurants,
+        keep_final,
+        broken,
+    } = parts;
+    let (bell, alarm) = (Rc::new(Notify::new()), Rc::new(Notify::new()));
+    let shard = Rc::new_cyclic(|me| {
+        RefCell::new(Shard {
+            me: me.clone(),
+            clock: Clock::start(),
+            store,
+            keys,
+            session,
+            served: restaurants,
+            keep_final_ms: u64::try_from(keep_final.as_millis()).unwrap_or(u64::MAX),
+            conns: HashMap::new(),
+            restaurants: HashMap::new(),
+            askers: HashMap::new(),
+            last_id: 0,
+            ready: VecDeque::new(),
+            rung: Vec::new(),
+            bell: Rc::clone(&bell),
+            deadlines: BTreeSet::new(),
+            alarm: Rc::clone(&alarm),
+            pending: 0,
+            full: false,
+            draining: None,
+            broken,
+            gauges: seat::Gauges::default(),
+        })
+    });
+    let _walk = task::spawn(walk(Rc::clone(&shard), bell));
+    let _wake = task::spawn(wake(Rc::clone(&shard), alarm));
+    let mut tick = tokio::time::interval(TICK);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            biased;
+            Some(report) = reports.recv() => shard.borrow_mut().report(report),
+            job = jobs.recv() => match job {
+                Some(job) => job(&mut shard.borrow_mut()),
+                None => break,
+            },
+            _ = tick.tick() => shard.borrow_mut().tick(),
+        }
+    }
+}
+
+/// A commit rings once, however many subscribe; then every connection at hand gets its turn, round after round.
+async fn walk(shard: Rc<RefCell<Shard>>, bell: Rc<Notify>) {
+    loop {
+        bell.notified().await;
+        tokio::time::sleep(COLLECT).await;
+        while shard.borrow_mut().walk_some(TURNS_A_SLICE) {
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+/// Wakes sessions at the time they asked for.
+async fn wake(shard: Rc<RefCell<Shard>>, alarm: Rc<Notify>) {
+    loop {
+        let next = shard.borrow_mut().wake_due();
+        match next {
+            Some(at) => tokio::select! {
+                () = tokio::time::sleep_until(at) => {}
+                () = alarm.notified() => {}
+            },
+            None => alarm.notified().await,
+        }
+    }
+}
+
+impl Shard {
+    fn next_id(&mut self) -> u64 {
+        self.last_id += 1;
+        self.last_id
+    }
+
+    /// The window in which clients return after an abnormal close (`docs/protocol.md` §1).
+    fn spread_ms(&self) -> u64 {
+        limits::RECONNECT_SPREAD_MS.max(self.conns.len() as u64 * 1000 / limits::RECONNECTS_PER_S)
+    }
+
+    /// Wakes what is due and says when the next is.
+    fn wake_due(&mut self) -> Option<tokio::time::Instant> {
+        while let Some(&(at, id)) = self.deadlines.first() {
+            if at > self.clock.now() {
+                return Some(self.clock.instant(at));
+            }
+            self.deadlines.pop_first();
+            if let Some(conn) = self.conns.get_mut(&id) {
+                conn.wake = None;
+            }
+            self.input(id, session::Input::Tick);
+        }
+        None
+    }
+
+    /// Arms the session's next deadline in place of the one before.
+    fn arm(&mut self, conn: &mut Conn, at: Option<Time>) {
+        if conn.wake == at {
+            return;
+        }
+        if let Some(before) = conn.wake.take() {
+            self.deadlines.remove(&(before, conn.id));
+        }
+        if let Some(at) = at {
+            let soonest = self.deadlines.first().is_none_or(|&(first, _)| at < first);
+            self.deadlines.insert((at, conn.id));
+            conn.wake = Some(at);
+            if soonest {
+                self.alarm.notify_one();
+            }
+        }
+    }
+}

@@ -1,0 +1,249 @@
+//! Commands to the log, records to the store, answers back.
+
+use super::conn::{Conn, ConnId};
+use super::restaurant::{Restaurant, Slot};
+use super::{Asker, Shard};
+use crate::ids::random_id;
+use crate::store::Report;
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+use tautline_machine::relay::session::Input;
+use tautline_machine::relay::{Answer, By, Judged, Log, Nack, Ticket, Waiter};
+use tautline_protocol::request::{Command, Key};
+use tautline_protocol::{CloseCode, NackCode, limits};
+use tokio::sync::oneshot;
+
+/// Who wants a command applied.
+#[derive(Clone, Debug)]
+pub(crate) struct Author {
+    pub(crate) sub: String,
+    /// The id it is remembered under, and the hash of what it says.
+    pub(crate) key: Option<Key>,
+}
+
+fn kind(command: &Command) -> &'static str {
+    match command {
+        Command::Create(_) => "create",
+        Command::Status { .. } => "status",
+        Command::ItemStatus { .. } => "item_status",
+        Command::Cancel { .. } => "cancel",
+        Command::Delete { .. } => "delete",
+        Command::Fact(_) => "fact",
+        Command::Publish { .. } => "publish",
+    }
+}
+
+impl Shard {
+    /// A connection's command.
+    pub(super) fn submit(
+        &mut self,
+        conn: &mut Conn,
+        number: u64,
+        command: &Command,
+        key: Option<Key>,
+    ) {
+        let (Some(identity), Some((_, restaurant))) = (conn.session.identity(), &conn.at) else {
+            return;
+        };
+        let (author, restaurant) = (
+            Author {
+                sub: identity.sub.to_owned(),
+                key,
+            },
+            Rc::clone(restaurant),
+        );
+        if let Some(answer) = self.judge(&restaurant, command, &author, || {
+            Asker::Conn(conn.id, number)
+        }) {
+            self.tell(conn, Input::Answered { number, answer });
+        }
+    }
+
+    /// A command by HTTP.
+    pub(crate) fn submit_http(
+        &mut self,
+        restaurant: &str,
+        author: Author,
+        command: Command,
+        done: oneshot::Sender<Answer>,
+    ) {
+        self.with_restaurant(restaurant, move |shard, loaded| {
+            let Ok(restaurant) = loaded else {
+                let _ = done.send(Answer::Nack(Nack::new(
+                    NackCode::Unavailable,
+                    "the store cannot be read now",
+                )));
+                return;
+            };
+            let mut done = Some(done);
+            let answer = shard.judge(&restaurant, &command, &author, || {
+                Asker::Http(done.take().unwrap_or_else(|| oneshot::channel().0))
+            });
+            if let (Some(answer), Some(done)) = (answer, done) {
+                let _ = done.send(answer);
+            }
+        });
+    }
+
+    /// Judges a command; the answer if it is there at once, else it comes after the commit to whoever `asker` says.
+    fn judge(
+        &mut self,
+        restaurant: &Rc<RefCell<Restaurant>>,
+        command: &Command,
+        author: &Author,
+        asker: impl FnOnce() -> Asker,
+    ) -> Option<Answer> {
+        let refused = if self.full {
+            Some(Nack::new(
+                NackCode::Unavailable,
+                "the store has no room; try again later",
+            ))
+        } else if self.pending >= limits::APPEND_QUEUE {
+            metrics::counter!("tautline_limit_hits_total", "limit" => "append_queue").increment(1);
+            Some(Nack {
+                retry_after_ms: Some(1000),
+                ..Nack::new(NackCode::Overloaded, "too many writes wait for the store")
+            })
+        } else {
+            None
+        };
+        if let Some(nack) = refused {
+            return Some(Self::counted(kind(command), Answer::Nack(nack)));
+        }
+        let (at, waiter) = (self.clock.moment(), self.next_id());
+        let key = author.key.as_ref().map(|key| (key.id.as_str(), key.hash));
+        let by = By {
+            sub: &author.sub,
+            key,
+            waiter: Waiter(waiter),
+        };
+        let mut judged = None;
+        self.judging(restaurant, |log| {
+            judged = Some(log.judge(command, by, &random_id(), at))
+        });
+        match judged {
+            Some(Judged::Now(answer)) => Some(Self::counted(kind(command), answer)),
+            Some(Judged::Queued) | None => {
+                metrics::counter!("tautline_commands_total", "type" => kind(command), "result" => "queued").increment(1);
+                self.askers.insert(waiter, asker());
+                None
+            }
+        }
+    }
+
+    fn counted(kind: &'static str, answer: Answer) -> Answer {
+        let result = match &answer {
+            Answer::Ack(_) => "ack",
+            Answer::Nack(nack) => nack.code.as_str(),
+        };
+        metrics::counter!("tautline_commands_total", "type" => kind, "result" => result)
+            .increment(1);
+        answer
+    }
+
+    /// Lets the log decide something, then hands what it wants stored to the store.
+    pub(super) fn judging(
+        &mut self,
+        restaurant: &Rc<RefCell<Restaurant>>,
+        act: impl FnOnce(&mut Log),
+    ) {
+        let mut held = restaurant.borrow_mut();
+        let before = held.log.pending();
+        act(&mut held.log);
+        self.pending += held.log.pending().saturating_sub(before);
+        // One batch of a restaurant is out at a time; what is judged meanwhile leaves together when it is back.
+        let records = held
+            .log
+            .take_batch(limits::COMMIT_APPENDS, limits::COMMIT_BYTES);
+        if !records.is_empty() {
+            self.store.append(Arc::clone(&held.name), records);
+        }
+    }
+
+    /// The store has spoken.
+    pub(super) fn report(&mut self, report: Report) {
+        match report {
+            Report::Committed(restaurants) => {
+                for (name, upto) in restaurants {
+                    if let Some(restaurant) = self.loaded(&name) {
+                        self.committed(&restaurant, upto);
+                    }
+                }
+                self.bell.notify_one();
+            }
+            Report::Failed { full } => {
+                self.full = full;
+                self.store.restart();
+                self.undo();
+            }
+            Report::Recovered => self.full = false,
+            Report::Broken(why) => {
+                self.full = true;
+                let _ = self.broken.send(why);
+            }
+        }
+    }
+
+    fn committed(&mut self, restaurant: &Rc<RefCell<Restaurant>>, upto: Ticket) {
+        let at = self.clock.moment();
+        let answers = {
+            let mut held = restaurant.borrow_mut();
+            let (pending, head) = (held.log.pending(), held.log.head());
+            let answers = held.log.committed(upto, at);
+            self.pending = self.pending.saturating_sub(pending - held.log.pending());
+            let now = held.log.head();
+            self.gauges.appended.increment(now.saturating_sub(head));
+            held.head
+                .send_if_modified(|head| std::mem::replace(head, now) != now);
+            answers
+        };
+        self.rung.push(Rc::clone(restaurant));
+        self.judging(restaurant, |_| {});
+        self.answer(answers);
+        if restaurant.borrow().is_changing() {
+            self.place_waiting(restaurant);
+        }
+    }
+
+    /// Nothing that was pending holds.
+    fn undo(&mut self) {
+        let loaded: Vec<_> = self
+            .restaurants
+            .values()
+            .filter_map(|slot| match slot {
+                Slot::Loaded(restaurant) => Some(Rc::clone(restaurant)),
+                Slot::Loading(_) => None,
+            })
+            .collect();
+        for restaurant in loaded {
+            let (answers, unplaced): (_, Vec<ConnId>) = {
+                let mut held = restaurant.borrow_mut();
+                let unplaced = std::mem::take(&mut held.unplaced);
+                (
+                    held.log.failed(),
+                    unplaced.into_iter().map(|(id, _)| id).collect(),
+                )
+            };
+            self.answer(answers);
+            for id in unplaced {
+                self.input(
+                    id,
+                    Input::End(CloseCode::TRY_LATER, "the store cannot be written now"),
+                );
+            }
+        }
+        self.pending = 0;
+    }
+
+    fn answer(&mut self, answers: Vec<(Waiter, Answer)>) {
+        for (Waiter(waiter), answer) in answers {
+            match self.askers.remove(&waiter) {
+                Some(Asker::Conn(id, number)) => self.input(id, Input::Answered { number, answer }),
+                // Whoever asked may have hung up; the command holds all the same.
+                Some(Asker::Http(done)) => drop(done.send(answer)),
+                None => {}
+            }
+        }
+    }
+}

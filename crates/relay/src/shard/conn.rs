@@ -1,0 +1,317 @@
+//! One orders client, from upgrade to the end. Dropping it is the clean-up, by whatever path.
+
+use super::outgoing::Outgoing;
+use super::restaurant::{Attach, Restaurant};
+use super::seat::Seat;
+use super::{Shard, reader, task};
+use crate::ids::random_id;
+use crate::ws;
+use bytes::Bytes;
+use std::cell::RefCell;
+use std::net::TcpStream as StdTcpStream;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
+use tautline_machine::Time;
+use tautline_machine::relay::session::{self, Claims, Input, Output};
+use tautline_machine::relay::{Cursor, Session};
+use tautline_protocol::{AuthCode, CloseCode, Dialect, Role, Seq, limits, rfc3339};
+use tokio::net::TcpStream;
+use tokio::sync::Notify;
+
+pub(super) type ConnId = u64;
+
+/// See the module.
+pub(super) struct Conn {
+    pub(super) id: ConnId,
+    /// What operators and the development page call it by.
+    pub(super) name: String,
+    pub(super) session: Session,
+    pub(super) socket: Rc<TcpStream>,
+    pub(super) out: Outgoing,
+    /// The position in the log, once placed.
+    pub(super) at: Option<(Cursor, Rc<RefCell<Restaurant>>)>,
+    /// In the queue of those whose turn it is.
+    pub(super) ready: bool,
+    /// Bytes wait for the socket; the task rings when it takes more.
+    pub(super) blocked: Option<task::Task>,
+    /// The session's next deadline.
+    pub(super) wake: Option<Time>,
+    /// `/dev/trouble`: nothing passes either way until then.
+    pub(super) stalled: Option<task::Task>,
+    pub(super) unstalled: Rc<Notify>,
+    /// The handshake had an `Origin`.
+    from_page: bool,
+    pub(super) last_frame: Time,
+    pub(super) pinged: Option<Time>,
+    pub(super) rtt_ms: Option<u64>,
+    /// Nothing more comes of it; it goes when the borrow ends.
+    pub(super) gone: bool,
+    /// Our close frame is out and our half of the connection shut.
+    pub(super) shut: bool,
+    seat: Seat,
+    _reader: task::Task,
+}
+
+impl Conn {
+    /// The log's head, for `pong`.
+    fn head(&self) -> Seq {
+        self.at
+            .as_ref()
+            .map_or(0, |(_, restaurant)| restaurant.borrow().log.head())
+    }
+
+    pub(super) fn attached(
+        &mut self,
+        cursor: Cursor,
+        restaurant: Rc<RefCell<Restaurant>>,
+        dialect: Dialect,
+        role: Role,
+    ) {
+        self.at = Some((cursor, restaurant));
+        self.seat = Seat::authenticated(dialect, role);
+    }
+
+    pub(super) fn is_stalled(&self) -> bool {
+        self.stalled.is_some()
+    }
+
+    /// Bytes of the largest message it may send now.
+    pub(super) fn message_limit(&self, config: &session::Config) -> usize {
+        if self.session.identity().is_some() {
+            config.limits.max_message as usize
+        } else {
+            limits::MAX_MESSAGE_BEFORE_AUTH.min(config.limits.max_message as usize)
+        }
+    }
+}
+
+impl Shard {
+    /// Takes a socket in: from here on it is one value of this thread.
+    pub(super) fn admit(&mut self, socket: StdTcpStream, early: Bytes, opened: ws::Opened) {
+        // Its reactor is this thread's.
+        let socket = match TcpStream::from_std(socket) {
+            Ok(socket) => Rc::new(socket),
+            Err(error) => {
+                tracing::warn!(%error, "a socket could not be taken over");
+                return;
+            }
+        };
+        let id = self.next_id();
+        let conn = Conn {
+            id,
+            name: random_id(),
+            session: Session::new(std::sync::Arc::clone(&self.session)),
+            out: Outgoing::default(),
+            at: None,
+            ready: false,
+            blocked: None,
+            wake: None,
+            stalled: None,
+            unstalled: Rc::default(),
+            from_page: opened.from_page,
+            last_frame: self.clock.now(),
+            pinged: None,
+            rtt_ms: None,
+            gone: false,
+            shut: false,
+            seat: Seat::unauthenticated(),
+            _reader: reader::spawn(self.me.clone(), id, Rc::clone(&socket), early),
+            socket,
+        };
+        self.conns.insert(id, Box::new(conn));
+        self.input(id, Input::Opened { v1: opened.v1 });
+    }
+
+    /// One input for one connection's session, and all that follows from it.
+    pub(super) fn input(&mut self, id: ConnId, input: Input<'_>) {
+        self.with_conn(id, |shard, conn| shard.tell(conn, input));
+    }
+
+    /// Does something with a connection, then performs what its session wants and writes what there is to write.
+    /// A panic on the way ends this connection and no other.
+    pub(super) fn with_conn(&mut self, id: ConnId, act: impl FnOnce(&mut Self, &mut Conn)) {
+        // Taken out, so that nothing done on its behalf can find it half changed.
+        let Some(mut conn) = self.conns.remove(&id) else {
+            return;
+        };
+        let done = catch_unwind(AssertUnwindSafe(|| {
+            act(self, &mut conn);
+            self.perform(&mut conn);
+            if !conn.gone && !conn.out.is_empty() && conn.blocked.is_none() {
+                self.write(&mut conn);
+            }
+        }));
+        if done.is_err() {
+            self.panicked(*conn);
+        } else if conn.gone {
+            self.release(*conn);
+        } else {
+            self.conns.insert(id, conn);
+        }
+    }
+
+    /// A session that panicked is ended, told why if it can be.
+    pub(super) fn panicked(&mut self, mut conn: Conn) {
+        tracing::error!(session = %conn.name, "a session panicked and was ended");
+        metrics::counter!("tautline_session_panics_total").increment(1);
+        metrics::counter!("tautline_closes_total", "code" => "1011").increment(1);
+        conn.out.close(CloseCode::INTERNAL, "internal error");
+        let _ = conn.out.write(&conn.socket);
+        self.release(conn);
+    }
+
+    /// Lets go of everything a connection held.
+    pub(super) fn release(&mut self, conn: Conn) {
+        if let Some(at) = conn.wake {
+            self.deadlines.remove(&(at, conn.id));
+        }
+        if let Some((_, restaurant)) = &conn.at {
+            restaurant.borrow_mut().subscribers.remove(&conn.id);
+        }
+        drop(conn);
+        if self.conns.is_empty()
+            && let Some(done) = self.draining.take()
+        {
+            let _ = done.send(());
+        }
+    }
+
+    /// Hands the session an input; its outputs are performed by [`Shard::perform`].
+    pub(super) fn tell(&mut self, conn: &mut Conn, input: Input<'_>) {
+        let (at, head, spread) = (self.clock.moment(), conn.head(), self.spread_ms());
+        conn.session.handle(input, at, head, spread);
+    }
+
+    /// Drains the session.
+    pub(super) fn perform(&mut self, conn: &mut Conn) {
+        loop {
+            match conn.session.poll_output() {
+                Output::Send(text) => {
+                    if !conn.out.send(&text) {
+                        self.tell(
+                            conn,
+                            Input::End(CloseCode::SLOW_CONSUMER, "answers are not being read"),
+                        );
+                    }
+                }
+                Output::Ping => {
+                    conn.pinged = Some(self.clock.now());
+                    conn.out.control(ws::ping_frame(b""));
+                }
+                Output::Verify(token) => {
+                    let claims = self.verify(token.expose(), conn.from_page);
+                    self.tell(conn, Input::Verified(claims));
+                }
+                Output::Attach {
+                    restaurant_id,
+                    dialect,
+                    role,
+                    resume,
+                    sync,
+                } => {
+                    self.attach(
+                        conn,
+                        &restaurant_id,
+                        Attach {
+                            dialect,
+                            role,
+                            resume,
+                            sync,
+                        },
+                    );
+                }
+                Output::Submit {
+                    number,
+                    kind: _,
+                    command,
+                    key,
+                } => self.submit(conn, number, &command, key),
+                Output::Sync { id, position } => self.sync(conn, id, position),
+                Output::Close(code, reason) => {
+                    metrics::counter!("tautline_closes_total", "code" => code.0.to_string())
+                        .increment(1);
+                    conn.out.close(code, &reason);
+                }
+                Output::Drop => conn.gone = true,
+                Output::Wait(at) => return self.arm(conn, at.map(|(at, _)| at)),
+            }
+        }
+    }
+
+    /// Checks a token and narrows it to the restaurants served here.
+    fn verify(&self, token: &str, from_page: bool) -> Result<Claims, AuthCode> {
+        use crate::token::Scope;
+        let identity = self.keys.verify(token)?;
+        // A token for every restaurant has no business in a page.
+        if from_page && identity.is_wildcard() {
+            return Err(AuthCode::RestaurantForbidden);
+        }
+        let named = match identity.scope {
+            Scope::One(all) if all == "*" => None,
+            Scope::One(one) => Some(vec![one]),
+            Scope::Several(several) => Some(several),
+        };
+        let restaurants = match (&self.served, named) {
+            (None, named) => named,
+            (Some(served), None) => Some(served.clone()),
+            (Some(served), Some(named)) => {
+                let both: Vec<String> =
+                    named.into_iter().filter(|id| served.contains(id)).collect();
+                if both.is_empty() {
+                    return Err(AuthCode::RestaurantForbidden);
+                }
+                Some(both)
+            }
+        };
+        Ok(Claims {
+            sub: identity.sub,
+            restaurants,
+            role: identity.role.as_str().into(),
+            expires_at: rfc3339(identity.expires_at_ms),
+            expires_in_ms: identity
+                .expires_at_ms
+                .saturating_sub(crate::token::wall_ms()),
+        })
+    }
+
+    fn attach(&mut self, conn: &mut Conn, name: &str, attach: Attach) {
+        if let Some(restaurant) = self.loaded(name) {
+            return self.place(conn, &restaurant, attach);
+        }
+        let id = conn.id;
+        self.with_restaurant(name, move |shard, loaded| match loaded {
+            Ok(restaurant) => {
+                shard.with_conn(id, |shard, conn| shard.place(conn, &restaurant, attach))
+            }
+            Err(_) => shard.cannot_place(id),
+        });
+    }
+
+    fn sync(
+        &mut self,
+        conn: &mut Conn,
+        id: Option<String>,
+        position: Option<(tautline_protocol::Epoch, Seq)>,
+    ) {
+        let Some(role) = conn.session.identity().map(|identity| identity.role) else {
+            return;
+        };
+        let Some((cursor, restaurant)) = &mut conn.at else {
+            return;
+        };
+        let asked = {
+            let held = restaurant.borrow();
+            cursor.sync(
+                &held.log,
+                role,
+                id,
+                position.as_ref().map(|(epoch, seq)| (epoch, *seq)),
+            )
+        };
+        let restaurant = Rc::clone(restaurant);
+        if asked.is_err() && restaurant.borrow().log.pending() == 0 {
+            self.begin_epoch(&restaurant);
+        }
+        self.ready(conn);
+    }
+}

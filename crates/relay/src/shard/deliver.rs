@@ -1,0 +1,245 @@
+//! Turns: from a cursor straight to its socket.
+
+use super::conn::{Conn, ConnId};
+use super::{Shard, task};
+use rustix::net::Shutdown;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
+use std::sync::Arc;
+use tautline_machine::relay::Taken;
+use tautline_machine::relay::session::Input;
+use tautline_protocol::{CloseCode, Seq, limits};
+
+/// Events asked of the store at once for one position.
+const READ_EVENTS: usize = 1024;
+
+/// What a turn came to.
+enum Turn {
+    /// There may be more; the others first.
+    Again,
+    /// At the head, or waiting for the socket or the store.
+    Rest,
+}
+
+impl Shard {
+    /// It is this connection's turn soon.
+    pub(super) fn ready(&mut self, conn: &mut Conn) {
+        if !std::mem::replace(&mut conn.ready, true) {
+            self.ready.push_back(conn.id);
+            self.bell.notify_one();
+        }
+    }
+
+    /// Up to `turns` turns; whether there are more at hand.
+    pub(super) fn walk_some(&mut self, turns: usize) -> bool {
+        for restaurant in std::mem::take(&mut self.rung) {
+            for id in &restaurant.borrow().subscribers {
+                if let Some(conn) = self.conns.get_mut(id)
+                    && !std::mem::replace(&mut conn.ready, true)
+                {
+                    self.ready.push_back(*id);
+                }
+            }
+        }
+        for _ in 0..turns {
+            let Some(id) = self.ready.pop_front() else {
+                return false;
+            };
+            self.deliver(id);
+        }
+        true
+    }
+
+    /// One turn of one connection. A panic on the way ends this connection and no other.
+    fn deliver(&mut self, id: ConnId) {
+        let Some(conn) = self.conns.get_mut(&id) else {
+            return;
+        };
+        conn.ready = false;
+        if conn.blocked.is_some() || conn.is_stalled() {
+            return;
+        }
+        let turn = match catch_unwind(AssertUnwindSafe(|| Self::take_turn(conn, &self.gauges))) {
+            Ok(turn) => turn,
+            Err(_) => {
+                if let Some(conn) = self.conns.remove(&id) {
+                    self.panicked(*conn);
+                }
+                return;
+            }
+        };
+        match turn {
+            Taken::Turn { synced, .. } => {
+                // The usual end of a turn: everything taken, the session not disturbed.
+                let wrote = conn.out.write(&conn.socket);
+                match wrote {
+                    Ok(bytes) if conn.out.is_empty() && !synced => {
+                        self.gauges.bytes.increment(bytes as u64);
+                        let next = Turn::Again;
+                        self.after(id, next);
+                    }
+                    wrote => self.with_conn(id, |shard, conn| {
+                        if synced {
+                            shard.tell(conn, Input::Synced);
+                        }
+                        shard.wrote(conn, wrote);
+                        if conn.blocked.is_none() {
+                            shard.ready(conn);
+                        }
+                    }),
+                }
+            }
+            Taken::Idle => self.after(id, Turn::Rest),
+            Taken::Read { after } => self.read_for(id, after),
+            Taken::TooSlow => self.input(
+                id,
+                Input::End(
+                    CloseCode::SLOW_CONSUMER,
+                    "fell behind the log's tail; resume",
+                ),
+            ),
+        }
+    }
+
+    fn after(&mut self, id: ConnId, turn: Turn) {
+        if let (Turn::Again, Some(conn)) = (turn, self.conns.get_mut(&id))
+            && !std::mem::replace(&mut conn.ready, true)
+        {
+            self.ready.push_back(id);
+        }
+    }
+
+    /// Takes the next turn from the cursor unless bytes still wait.
+    fn take_turn(conn: &mut Conn, gauges: &super::seat::Gauges) -> Taken {
+        if conn.out.is_closing() || conn.gone {
+            return Taken::Idle;
+        }
+        let Some((cursor, restaurant)) = &mut conn.at else {
+            return Taken::Idle;
+        };
+        let held = restaurant.borrow();
+        let taken = cursor.take(&held.log);
+        let Taken::Turn {
+            messages,
+            events,
+            synced,
+        } = taken
+        else {
+            return taken;
+        };
+        if events > 0 {
+            gauges.delivered.increment(events as u64);
+            gauges.batch.record(events as f64);
+            if let Some(last) = held.log.event(cursor.at()) {
+                gauges
+                    .lag
+                    .record(crate::token::wall_ms().saturating_sub(last.at_ms) as f64 / 1000.0);
+            }
+        }
+        conn.out.turn(messages);
+        Taken::Turn {
+            messages: Vec::new(),
+            events,
+            synced,
+        }
+    }
+
+    /// Writes what waits and tells the session what it must know.
+    pub(super) fn write(&mut self, conn: &mut Conn) {
+        if conn.is_stalled() {
+            return;
+        }
+        let wrote = conn.out.write(&conn.socket);
+        self.wrote(conn, wrote);
+    }
+
+    fn wrote(&mut self, conn: &mut Conn, wrote: std::io::Result<usize>) {
+        let Ok(bytes) = wrote else {
+            self.tell(conn, Input::Closed);
+            conn.gone = true;
+            return;
+        };
+        self.gauges.bytes.increment(bytes as u64);
+        let (was, empty) = (conn.blocked.is_some(), conn.out.is_empty());
+        if empty {
+            conn.blocked = None;
+            if was {
+                self.tell(conn, Input::Wrote { empty: true });
+            }
+            if conn.out.is_closing() && !std::mem::replace(&mut conn.shut, true) {
+                // The peer sees our close and then the end; what it still sends is read and dropped.
+                let _ = rustix::net::shutdown(&*conn.socket, Shutdown::Write);
+            }
+        } else if !was {
+            self.tell(conn, Input::Blocked);
+        } else if bytes > 0 {
+            self.tell(conn, Input::Wrote { empty: false });
+        }
+        if !empty {
+            let (me, id, socket) = (self.me.clone(), conn.id, Rc::clone(&conn.socket));
+            conn.blocked = Some(task::spawn(async move {
+                let _ = socket.writable().await;
+                if let Some(shard) = me.upgrade() {
+                    shard.borrow_mut().writable(id);
+                }
+            }));
+        }
+        self.perform(conn);
+    }
+
+    /// The socket takes bytes again.
+    fn writable(&mut self, id: ConnId) {
+        self.with_conn(id, |shard, conn| {
+            shard.write(conn);
+            if conn.blocked.is_none() && !conn.gone {
+                shard.ready(conn);
+            }
+        });
+    }
+
+    /// Fetches events that are in the store only; connections at the same place share one read.
+    fn read_for(&mut self, id: ConnId, after: Seq) {
+        let Some((_, restaurant)) = self.conns.get(&id).and_then(|conn| conn.at.as_ref()) else {
+            return;
+        };
+        let restaurant = Rc::clone(restaurant);
+        let (name, first) = {
+            let mut held = restaurant.borrow_mut();
+            let waiting = held.reads.entry(after).or_default();
+            waiting.push(id);
+            let first = waiting.len() == 1;
+            (Arc::clone(&held.name), first)
+        };
+        if !first {
+            return;
+        }
+        let (me, store) = (self.me.clone(), self.store.clone());
+        task::detached(async move {
+            let read = store
+                .stretch(name, after, READ_EVENTS, limits::READ_CHUNK_BYTES)
+                .await;
+            let Some(shard) = me.upgrade() else { return };
+            let mut shard = shard.borrow_mut();
+            let waiting = restaurant
+                .borrow_mut()
+                .reads
+                .remove(&after)
+                .unwrap_or_default();
+            match read {
+                Ok(stretch) => {
+                    let events: Arc<[_]> = stretch.events.into();
+                    for id in waiting {
+                        shard.with_conn(id, |shard, conn| {
+                            if let (Some((cursor, _)), Some(epoch)) = (&mut conn.at, &stretch.epoch)
+                            {
+                                cursor.supply(epoch, Arc::clone(&events));
+                            }
+                            shard.ready(conn);
+                        });
+                    }
+                }
+                Err(_) => waiting.into_iter().for_each(|id| shard.cannot_place(id)),
+            }
+        });
+    }
+}

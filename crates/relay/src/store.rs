@@ -1,0 +1,252 @@
+//! The store: `append`, `read`, `load`, and nothing of SQLite beyond this folder (`docs/relay.md`, Storage).
+//!
+//! One thread writes, in groups; another reads. Appends are answered by [`Report`]s, in the order they were given.
+
+mod lock;
+mod read;
+mod rows;
+mod schema;
+mod writer;
+
+use crate::Fatal;
+use crate::config::{DataDir, Durability};
+use lock::FolderLock;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc;
+use std::thread::JoinHandle;
+use tautline_machine::relay::{Event, Record, Stored, Ticket};
+use tautline_protocol::{Epoch, Seq};
+use tokio::sync::{mpsc as async_mpsc, oneshot};
+
+/// What became of appends.
+#[derive(Debug)]
+pub enum Report {
+    /// Durable: for each restaurant in the batch everything up to its ticket.
+    Committed(Vec<(Arc<str>, Ticket)>),
+    /// Nothing of the batch is in the store, nor will anything be that was appended before the next
+    /// [`Store::restart`]. `full`: there is no room; [`Report::Recovered`] says when there is again.
+    Failed {
+        /// No room on the disk.
+        full: bool,
+    },
+    /// There is room again.
+    Recovered,
+    /// Nobody knows what the disk holds: the process must end and read it anew.
+    Broken(String),
+}
+
+/// A stretch of a restaurant's log.
+#[derive(Debug, Default)]
+pub struct Stretch {
+    /// The epoch it is of; `None` for a restaurant never seen.
+    pub epoch: Option<Epoch>,
+    /// The last event's position.
+    pub head: Seq,
+    /// The oldest position still held; `head + 1` when there is none.
+    pub oldest: Seq,
+    /// Events after the position asked for, without holes; empty when those right after it are gone.
+    pub events: Vec<Arc<Event>>,
+}
+
+enum Job {
+    Append {
+        restaurant: Arc<str>,
+        generation: u64,
+        records: Vec<Arc<Record>>,
+    },
+    Create {
+        restaurant: Arc<str>,
+        epoch: Epoch,
+        done: oneshot::Sender<Result<Stored, String>>,
+    },
+    Read(read::Read),
+    Close,
+}
+
+/// A handle; clones share the threads, which end with [`Store::close`].
+#[derive(Clone)]
+pub struct Store {
+    jobs: mpsc::Sender<Job>,
+    reads: Option<mpsc::Sender<read::Read>>,
+    generation: Arc<AtomicU64>,
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Store")
+    }
+}
+
+/// The threads behind a [`Store`] and the lock on its folder; one per process.
+#[derive(Debug)]
+pub struct Running {
+    jobs: mpsc::Sender<Job>,
+    threads: Vec<JoinHandle<()>>,
+    _lock: Option<FolderLock>,
+}
+
+impl Running {
+    /// Writes what was appended, marks the store as cleanly closed and lets go of the folder.
+    pub fn close(self) {
+        let Self {
+            jobs,
+            threads,
+            _lock,
+        } = self;
+        let _ = jobs.send(Job::Close);
+        drop(jobs);
+        for thread in threads {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Store {
+    /// Opens or makes the store. Reports come out of the receiver.
+    ///
+    /// # Errors
+    /// The folder is another relay's, cannot be used, or its content is damaged.
+    pub fn open(
+        data_dir: &DataDir,
+        durability: Durability,
+    ) -> Result<(Self, Running, async_mpsc::UnboundedReceiver<Report>), Fatal> {
+        let (reports, reports_in) = async_mpsc::unbounded_channel();
+        let (jobs, jobs_in) = mpsc::channel();
+        let (lock, path) = match data_dir {
+            DataDir::Memory => (None, None),
+            DataDir::Folder(folder) => (
+                Some(FolderLock::take(folder)?),
+                Some(folder.join("tautline.db")),
+            ),
+        };
+        let connection = match &path {
+            None => schema::open_memory()?,
+            Some(path) => schema::open_file(path, durability)?,
+        };
+        let mut threads = Vec::new();
+        let reads = match &path {
+            None => None,
+            Some(path) => {
+                let (reads, reads_in) = mpsc::channel();
+                threads.push(spawn("store-read", reader(path.clone(), reads_in)?)?);
+                Some(reads)
+            }
+        };
+        let writer = writer::Writer::new(connection, path, reports);
+        threads.push(spawn("store-write", move || writer.run(&jobs_in))?);
+        let store = Self {
+            jobs: jobs.clone(),
+            reads,
+            generation: Arc::new(AtomicU64::new(0)),
+        };
+        Ok((
+            store,
+            Running {
+                jobs,
+                threads,
+                _lock: lock,
+            },
+            reports_in,
+        ))
+    }
+
+    /// Hands records over, to be committed in this order with whatever else waits.
+    pub fn append(&self, restaurant: Arc<str>, records: Vec<Arc<Record>>) {
+        let generation = self.generation.load(Ordering::Relaxed);
+        // A closed store is a relay on its way out: nobody waits for the report any more.
+        let _ = self.jobs.send(Job::Append {
+            restaurant,
+            generation,
+            records,
+        });
+    }
+
+    /// After [`Report::Failed`]: what is appended from now on was judged on what the store really holds.
+    pub fn restart(&self) {
+        self.generation.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Everything of a restaurant that the log needs. One never seen begins with the given epoch, durably.
+    ///
+    /// # Errors
+    /// The store cannot answer now.
+    pub async fn load(
+        &self,
+        restaurant: Arc<str>,
+        fresh: Epoch,
+        now_ms: u64,
+    ) -> Result<Stored, String> {
+        let (done, answer) = oneshot::channel();
+        self.read(read::Read::Load {
+            restaurant: Arc::clone(&restaurant),
+            now_ms,
+            done,
+        });
+        let stored = answer.await.map_err(|_| closed())??;
+        if stored.epoch.is_some() {
+            return Ok(stored);
+        }
+        let (done, answer) = oneshot::channel();
+        let _ = self.jobs.send(Job::Create {
+            restaurant,
+            epoch: fresh,
+            done,
+        });
+        answer.await.map_err(|_| closed())?
+    }
+
+    /// Committed events after a position, at most `events` of them and about `bytes`.
+    ///
+    /// # Errors
+    /// The store cannot answer now.
+    pub async fn stretch(
+        &self,
+        restaurant: Arc<str>,
+        after: Seq,
+        events: usize,
+        bytes: usize,
+    ) -> Result<Stretch, String> {
+        let (done, answer) = oneshot::channel();
+        self.read(read::Read::Stretch {
+            restaurant,
+            after,
+            events,
+            bytes,
+            done,
+        });
+        answer.await.map_err(|_| closed())?
+    }
+
+    fn read(&self, read: read::Read) {
+        let _ = match &self.reads {
+            Some(reads) => reads.send(read).is_ok(),
+            // A store in memory is one connection's; it answers between commits.
+            None => self.jobs.send(Job::Read(read)).is_ok(),
+        };
+    }
+}
+
+fn closed() -> String {
+    "the store is closed".into()
+}
+
+fn reader(
+    path: PathBuf,
+    reads: mpsc::Receiver<read::Read>,
+) -> Result<impl FnOnce() + Send + 'static, Fatal> {
+    let connection = schema::open_reader(&path)?;
+    Ok(move || {
+        while let Ok(read) = reads.recv() {
+            read.answer(&connection);
+        }
+    })
+}
+
+fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, Fatal> {
+    std::thread::Builder::new()
+        .name(name.into())
+        .spawn(run)
+        .map_err(|error| Fatal::new(format!("no thread for the store: {error}")))
+}

@@ -1,0 +1,152 @@
+//! Opening the database: settings, schema steps, the check after an unclean stop.
+
+use crate::Fatal;
+use crate::config::Durability;
+use rusqlite::{Connection, OpenFlags};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::Path;
+
+/// Each step brings a database from its number to the next; a step once shipped is never edited.
+///
+/// `event.position` is `restaurant.key << 40 | seq`: one b-tree in log order, without a second index.
+const STEPS: &[&str] = &["
+    CREATE TABLE meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
+    CREATE TABLE restaurant (key INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, epoch TEXT NOT NULL, head INTEGER NOT NULL);
+    CREATE TABLE event (position INTEGER PRIMARY KEY, at_ms INTEGER NOT NULL, kind TEXT NOT NULL, size INTEGER NOT NULL, frame TEXT NOT NULL);
+    CREATE TABLE live_order (restaurant INTEGER NOT NULL, id TEXT NOT NULL, changed_ms INTEGER NOT NULL, body TEXT NOT NULL,
+                             PRIMARY KEY (restaurant, id));
+    CREATE TABLE command (restaurant INTEGER NOT NULL, sub TEXT NOT NULL, id TEXT NOT NULL, hash BLOB NOT NULL, at_ms INTEGER NOT NULL,
+                          epoch TEXT, seq INTEGER, result TEXT, PRIMARY KEY (restaurant, sub, id));
+    CREATE INDEX command_age ON command (at_ms);
+"];
+
+fn cannot(path: &Path, error: impl std::fmt::Display) -> Fatal {
+    Fatal::new(format!(
+        "the store {} cannot be opened: {error}",
+        path.display()
+    ))
+}
+
+pub(super) fn open_memory() -> Result<Connection, Fatal> {
+    let path = Path::new(":memory:");
+    let mut connection = Connection::open_in_memory().map_err(|error| cannot(path, error))?;
+    migrate(&mut connection, path)?;
+    Ok(connection)
+}
+
+pub(super) fn open_file(path: &Path, durability: Durability) -> Result<Connection, Fatal> {
+    let existed = path.exists();
+    // Made by us first, so that SQLite's own files inherit the mode.
+    std::fs::File::options()
+        .append(true)
+        .create(true)
+        .mode(0o600)
+        .open(path)
+        .map_err(|error| cannot(path, error))?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))
+        .map_err(|error| cannot(path, error))?;
+    let mut connection = Connection::open(path).map_err(|error| cannot(path, error))?;
+    let settings = || {
+        connection.pragma_update(None, "journal_mode", "wal")?;
+        connection.pragma_update(
+            None,
+            "synchronous",
+            match durability {
+                Durability::Full => "full",
+                Durability::Normal => "normal",
+            },
+        )?;
+        // Checkpoints are the writer's own, at a moment of its choosing.
+        connection.pragma_update(None, "wal_autocheckpoint", 0)?;
+        connection.pragma_update(None, "temp_store", "memory")?;
+        connection.busy_timeout(std::time::Duration::from_millis(50))
+    };
+    settings().map_err(|error| damaged_or(path, &error))?;
+    if existed && !closed_cleanly(&connection).map_err(|error| damaged_or(path, &error))? {
+        let verdict: String = connection
+            .query_row("PRAGMA quick_check(1)", [], |row| row.get(0))
+            .map_err(|error| damaged_or(path, &error))?;
+        if verdict != "ok" {
+            return Err(damaged(path, &verdict));
+        }
+        tracing::info!("the store was not closed cleanly; checked, sound");
+    }
+    migrate(&mut connection, path)?;
+    connection
+        .execute("INSERT OR REPLACE INTO meta VALUES ('clean', 0)", [])
+        .map_err(|error| cannot(path, error))?;
+    Ok(connection)
+}
+
+pub(super) fn open_reader(path: &Path) -> Result<Connection, Fatal> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection =
+        Connection::open_with_flags(path, flags).map_err(|error| cannot(path, error))?;
+    connection
+        .busy_timeout(std::time::Duration::from_secs(1))
+        .map_err(|error| cannot(path, error))?;
+    Ok(connection)
+}
+
+fn damaged(path: &Path, what: &str) -> Fatal {
+    Fatal::new(format!(
+        "the store {} is damaged ({what}); put a copy of its folder back, or move the folder away to begin with an empty store",
+        path.display()
+    ))
+}
+
+fn damaged_or(path: &Path, error: &rusqlite::Error) -> Fatal {
+    match error.sqlite_error_code() {
+        Some(rusqlite::ErrorCode::DatabaseCorrupt | rusqlite::ErrorCode::NotADatabase) => {
+            damaged(path, &error.to_string())
+        }
+        _ => cannot(path, error),
+    }
+}
+
+fn version(connection: &Connection) -> rusqlite::Result<usize> {
+    connection
+        .query_row("PRAGMA user_version", [], |row| row.get::<_, i64>(0))
+        .map(|version| usize::try_from(version).unwrap_or(usize::MAX))
+}
+
+fn closed_cleanly(connection: &Connection) -> rusqlite::Result<bool> {
+    if version(connection)? == 0 {
+        return Ok(true);
+    }
+    connection.query_row(
+        "SELECT coalesce((SELECT value FROM meta WHERE name = 'clean'), 0) = 1",
+        [],
+        |row| row.get(0),
+    )
+}
+
+fn migrate(connection: &mut Connection, path: &Path) -> Result<(), Fatal> {
+    let have = version(connection).map_err(|error| damaged_or(path, &error))?;
+    if have > STEPS.len() {
+        return Err(Fatal::new(format!(
+            "the store {} was written by a newer relay (schema {have}, this one knows {}); run that version",
+            path.display(),
+            STEPS.len()
+        )));
+    }
+    if have > 0 && have < STEPS.len() {
+        // A copy stays beside it: there is no way back from a newer schema.
+        let copy = path.with_extension(format!("schema-{have}.db"));
+        connection
+            .execute("VACUUM INTO ?1", [copy.to_string_lossy()])
+            .map_err(|error| cannot(&copy, error))?;
+        std::fs::set_permissions(&copy, std::fs::Permissions::from_mode(0o600))
+            .map_err(|error| cannot(&copy, error))?;
+    }
+    for (step, sql) in STEPS.iter().enumerate().skip(have) {
+        let apply = |connection: &mut Connection| {
+            let change = connection.transaction()?;
+            change.execute_batch(sql)?;
+            change.pragma_update(None, "user_version", step as i64 + 1)?;
+            change.commit()
+        };
+        apply(connection).map_err(|error| cannot(path, error))?;
+    }
+    Ok(())
+}

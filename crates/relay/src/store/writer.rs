@@ -1,0 +1,314 @@
+//! The one thread that writes: group commit, checkpoints at quiet moments, what to do when the disk says no.
+
+use super::read::{self, Read};
+use super::rows::Known;
+use super::{Job, Report};
+use rusqlite::{Connection, ErrorCode};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant};
+use tautline_machine::relay::{Record, Stored, Ticket};
+use tautline_protocol::{Epoch, limits};
+use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::oneshot;
+
+/// WAL bytes after which a checkpoint no longer waits for a quiet moment.
+const WAL_BYTES: u64 = 4 * 1024 * 1024;
+/// Quiet time after which a checkpoint is free.
+const IDLE: Duration = Duration::from_secs(1);
+/// How often a full disk is tried again.
+const PROBE_EVERY: Duration = Duration::from_secs(5);
+
+pub(super) struct Writer {
+    db: Connection,
+    /// `None` in memory.
+    path: Option<PathBuf>,
+    reports: UnboundedSender<Report>,
+    known: BTreeMap<Arc<str>, Known>,
+    /// Appends of this generation and older were judged on state that was never stored.
+    void: Option<u64>,
+    full: bool,
+    /// Records in the batch before: a measure of how many are on their way.
+    last_batch: usize,
+    /// Whether the WAL holds what the database does not.
+    unsettled: bool,
+}
+
+type Append = (Arc<str>, Vec<Arc<Record>>);
+
+/// What interrupts the collecting of a batch.
+enum Next {
+    Create {
+        restaurant: Arc<str>,
+        epoch: Epoch,
+        done: oneshot::Sender<Result<Stored, String>>,
+    },
+    Read(Read),
+    Close,
+}
+
+impl Writer {
+    pub(super) fn new(
+        db: Connection,
+        path: Option<PathBuf>,
+        reports: UnboundedSender<Report>,
+    ) -> Self {
+        Self {
+            db,
+            path,
+            reports,
+            known: BTreeMap::new(),
+            void: None,
+            full: false,
+            last_batch: 0,
+            unsettled: false,
+        }
+    }
+
+    pub(super) fn run(mut self, jobs: &Receiver<Job>) {
+        loop {
+            let job = match jobs.recv_timeout(if self.full { PROBE_EVERY } else { IDLE }) {
+                Ok(job) => job,
+                Err(RecvTimeoutError::Timeout) => {
+                    if self.full {
+                        self.probe()
+                    } else {
+                        self.settle()
+                    }
+                    continue;
+                }
+                Err(RecvTimeoutError::Disconnected) => break,
+            };
+            let mut batch = Vec::new();
+            let next = self.collect(job, jobs, &mut batch);
+            if !batch.is_empty() && !self.commit(&batch) {
+                return;
+            }
+            match next {
+                None => {}
+                Some(Next::Read(read)) => read.answer(&self.db),
+                Some(Next::Create {
+                    restaurant,
+                    epoch,
+                    done,
+                }) => {
+                    let _ = done.send(self.create(restaurant, &epoch));
+                }
+                Some(Next::Close) => break,
+            }
+        }
+        let closed = self
+            .db
+            .execute("INSERT OR REPLACE INTO meta VALUES ('clean', 1)", []);
+        if let Err(error) = closed {
+            tracing::warn!(%error, "the store could not be marked as cleanly closed; it is checked at the next start");
+        }
+        self.checkpoint();
+    }
+
+    /// Gathers what waits: 512 records, 1 MiB, or, when the batch before says that more are on their way, as many
+    /// as came then or 2 ms (`docs/relay.md`, Limits). Alone, a record does not wait.
+    fn collect(
+        &mut self,
+        first: Job,
+        jobs: &Receiver<Job>,
+        batch: &mut Vec<Append>,
+    ) -> Option<Next> {
+        let deadline = Instant::now() + Duration::from_millis(limits::COMMIT_WAIT_MS);
+        let (mut records, mut bytes) = (0, 0);
+        let mut job = first;
+        loop {
+            match job {
+                Job::Append {
+                    restaurant,
+                    generation,
+                    records: more,
+                } => {
+                    if self.void.is_none_or(|void| generation > void) {
+                        records += more.len();
+                        bytes += more.iter().map(|record| record.bytes).sum::<usize>();
+                        batch.push((restaurant, more));
+                    }
+                }
+                Job::Create {
+                    restaurant,
+                    epoch,
+                    done,
+                } => {
+                    return Some(Next::Create {
+                        restaurant,
+                        epoch,
+                        done,
+                    });
+                }
+                Job::Read(read) => return Some(Next::Read(read)),
+                Job::Close => return Some(Next::Close),
+            }
+            if records >= limits::COMMIT_APPENDS || bytes >= limits::COMMIT_BYTES {
+                return None;
+            }
+            job = match jobs.try_recv() {
+                Ok(job) => job,
+                Err(_) if records >= self.last_batch || self.last_batch < 2 => return None,
+                Err(_) => {
+                    match jobs.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+                        Ok(job) => job,
+                        Err(_) => return None,
+                    }
+                }
+            };
+        }
+    }
+
+    /// One transaction; `false` when the process must end.
+    fn commit(&mut self, batch: &[Append]) -> bool {
+        let started = Instant::now();
+        let records: usize = batch.iter().map(|(_, records)| records.len()).sum();
+        self.last_batch = records;
+        match self.write(batch) {
+            Ok(()) => {
+                metrics::histogram!("tautline_commit_seconds")
+                    .record(started.elapsed().as_secs_f64());
+                metrics::histogram!("tautline_commit_batch").record(records as f64);
+                let mut upto: Vec<(Arc<str>, Ticket)> = Vec::new();
+                for (restaurant, records) in batch {
+                    let Some(last) = records.last() else { continue };
+                    match upto.iter_mut().find(|(known, _)| known == restaurant) {
+                        Some((_, ticket)) => *ticket = last.ticket,
+                        None => upto.push((Arc::clone(restaurant), last.ticket)),
+                    }
+                }
+                let _ = self.reports.send(Report::Committed(upto));
+                self.unsettled = true;
+                if self.wal_bytes() >= WAL_BYTES {
+                    self.checkpoint();
+                }
+                true
+            }
+            Err(error) => self.refused(&error),
+        }
+    }
+
+    fn write(&mut self, batch: &[Append]) -> rusqlite::Result<()> {
+        let change = self.db.transaction()?;
+        for (restaurant, records) in batch {
+            if !self.known.contains_key(restaurant) {
+                let found = Known::find(&change, restaurant)?
+                    .ok_or(rusqlite::Error::QueryReturnedNoRows)?;
+                self.known.insert(Arc::clone(restaurant), found);
+            }
+            let Some(known) = self.known.get_mut(restaurant) else {
+                continue;
+            };
+            for record in records {
+                known.write(&change, record)?;
+            }
+            known.trim(&change)?;
+        }
+        change.commit()
+    }
+
+    /// Nothing of the batch holds. Which kind of "no" was it?
+    fn refused(&mut self, error: &rusqlite::Error) -> bool {
+        self.known.clear();
+        let full = error.sqlite_error_code() == Some(ErrorCode::DiskFull);
+        let broken = matches!(
+            error.sqlite_error_code(),
+            Some(ErrorCode::SystemIoFailure | ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)
+        );
+        let kind = if full {
+            "full"
+        } else if broken {
+            "io"
+        } else {
+            "other"
+        };
+        metrics::counter!("tautline_store_errors_total", "kind" => kind).increment(1);
+        tracing::error!(%error, kind, "a batch could not be stored");
+        if broken {
+            // After a failed sync the system's cache may disagree with the disk: only a new start reads the truth.
+            let _ = self.reports.send(Report::Broken(error.to_string()));
+            return false;
+        }
+        self.full = full;
+        // Everything appended before the relay hears of this was judged on what is not there.
+        self.void = Some(self.void.map_or(0, |void| void + 1));
+        let _ = self.reports.send(Report::Failed { full });
+        true
+    }
+
+    fn create(&mut self, restaurant: Arc<str>, epoch: &Epoch) -> Result<Stored, String> {
+        // Two that asked at once: the second finds the first's.
+        let stored = read::load(&self.db, &restaurant, 0).map_err(|error| error.to_string())?;
+        if stored.epoch.is_some() {
+            return Ok(stored);
+        }
+        let known = Known::create(&self.db, &restaurant, epoch).map_err(|error| {
+            tracing::error!(%error, "a restaurant could not be stored");
+            error.to_string()
+        })?;
+        self.known.insert(restaurant, known);
+        self.unsettled = true;
+        Ok(Stored {
+            epoch: Some(epoch.clone()),
+            ..Stored::default()
+        })
+    }
+
+    /// Whether there is room again: what is written is taken away at once.
+    fn probe(&mut self) {
+        let tried = self.db.execute(
+            "INSERT OR REPLACE INTO meta VALUES ('probe', zeroblob(262144))",
+            [],
+        );
+        let _ = self.db.execute("DELETE FROM meta WHERE name = 'probe'", []);
+        if tried.is_ok() {
+            tracing::info!("the disk has room again");
+            self.full = false;
+            let _ = self.reports.send(Report::Recovered);
+        }
+    }
+
+    /// A quiet moment: the WAL goes into the database, commands older than the duplicate memory go.
+    fn settle(&mut self) {
+        if !std::mem::take(&mut self.unsettled) {
+            return;
+        }
+        let old = crate::token::wall_ms().saturating_sub(limits::DEDUPE_MS);
+        if let Err(error) = self
+            .db
+            .execute("DELETE FROM command WHERE at_ms < ?1", [old.cast_signed()])
+        {
+            tracing::warn!(%error, "old commands could not be removed from the store");
+        }
+        // Restaurants that went quiet need not be known by heart.
+        if self.known.len() > 1024 {
+            self.known.clear();
+        }
+        self.checkpoint();
+    }
+
+    fn wal_bytes(&self) -> u64 {
+        let Some(path) = &self.path else { return 0 };
+        let mut wal = path.clone().into_os_string();
+        wal.push("-wal");
+        std::fs::metadata(wal).map_or(0, |wal| wal.len())
+    }
+
+    fn checkpoint(&self) {
+        if self.path.is_none() {
+            return;
+        }
+        // A reader in the middle of something keeps the WAL from shrinking now; the next time will do.
+        let done = self
+            .db
+            .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| {
+                row.get::<_, i64>(0)
+            });
+        if let Err(error) = done {
+            tracing::warn!(%error, "checkpoint failed");
+        }
+    }
+}
