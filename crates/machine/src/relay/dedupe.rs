@@ -49,9 +49,11 @@ impl Memory {
         self.by_key.get(key).map(|row| (row.hash, &row.ack))
     }
 
-    /// `(sub, id)` of rows for the next record to remove: past their time, or over the bound.
-    pub(super) fn leave(&mut self, now: Time) -> Vec<(String, String)> {
-        let over = (self.oldest.len() - self.leaving).saturating_sub(limits::DEDUPE_COMMANDS);
+    /// `(sub, id)` of rows for the next record to remove: past their time, or over the bound with
+    /// those that are coming.
+    pub(super) fn leave(&mut self, now: Time, coming: usize) -> Vec<(String, String)> {
+        let over =
+            (self.oldest.len() + coming - self.leaving).saturating_sub(limits::DEDUPE_COMMANDS);
         let rows = self
             .oldest
             .iter()

@@ -551,7 +551,7 @@ impl Log {
                 (vec![by.waiter], row)
             }
         };
-        let forgotten = self.memory.leave(at.now);
+        let forgotten = self.memory.leave(at.now, self.pending_keys.len());
         let frame = event
             .as_ref()
             .map_or(0, |event| event.frame(Dialect::V1).len());
