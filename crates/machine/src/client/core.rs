@@ -378,7 +378,7 @@ impl Client {
             Input::Writable(attempt, writable) => {
                 if self.is_current(attempt) {
                     self.outbox.set_writable(writable);
-                    self.flush(now);
+                    self.flush_on(now);
                 }
             }
         }

@@ -662,7 +662,7 @@ impl Client {
                 self.arm_outbox();
                 self.tell(Notice::Outbox);
             }
-            Timer::Pace => self.flush(now),
+            Timer::Pace => self.flush_on(now),
             Timer::AuthProbe => self.probe_token(now),
         }
     }

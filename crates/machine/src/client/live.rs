@@ -193,11 +193,11 @@ impl Client {
         let before = self.outbox.len();
         self.outbox
             .connected(dialect, self.server.max_message, now, &mut self.out);
-        if self.outbox.len() != before {
+        let moved = self.flush(now) || self.outbox.len() != before;
+        self.arm_outbox();
+        if moved {
             self.tell(Notice::Outbox);
         }
-        self.flush(now);
-        self.arm_outbox();
     }
 
     fn live_frame(&mut self, head: Head, v1: bool, now: Time) {
@@ -677,15 +677,25 @@ impl Client {
         self.tell(Notice::Outbox);
     }
 
-    pub(super) fn flush(&mut self, now: Time) {
+    /// Writes what may leave now, and says so to the page.
+    pub(super) fn flush_on(&mut self, now: Time) {
+        if self.flush(now) {
+            self.tell(Notice::Outbox);
+        }
+    }
+
+    /// Writes what may leave now; whether anything did.
+    pub(super) fn flush(&mut self, now: Time) -> bool {
         let Phase::Live(live) = &self.phase else {
-            return;
+            return false;
         };
         let (attempt, dialect) = (live.attempt, live.dialect);
+        let before = self.out.len();
         match self.outbox.flush(attempt, dialect, now, &mut self.out) {
             Some(at) => self.timers.set(Timer::Pace, at),
             None => self.timers.clear(Timer::Pace),
         }
+        self.out.len() != before
     }
 
     pub(super) fn arm_outbox(&mut self) {
