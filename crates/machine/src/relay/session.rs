@@ -271,12 +271,12 @@ impl Session {
     /// Takes one input and decides; the caller then drains [`Session::poll_output`]. `head` is the log's head for
     /// `pong` (anything before [`Input::Attached`]), `spread_ms` the reconnect spread in force.
     pub fn handle(&mut self, input: Input<'_>, at: Moment, head: Seq, spread_ms: u64) {
-        match self.phase {
+        let input = match self.phase {
             Phase::Closed => return,
             // The peer may go on speaking until it has read our close frame.
-            Phase::Closing if !matches!(input, Input::Closed | Input::Tick) => return,
-            _ => {}
-        }
+            Phase::Closing if !matches!(input, Input::Closed) => Input::Tick,
+            _ => input,
+        };
         match input {
             Input::Tick => {}
             Input::Opened { v1 } => self.opened(v1, at),
@@ -313,6 +313,7 @@ impl Session {
                 self.blocked = None;
                 self.timers.clear(Timer::Stall);
             }
+            Input::Wrote { empty: false } if self.blocked.is_none() => {}
             Input::Wrote { empty: false } => self
                 .timers
                 .set(Timer::Stall, at.now + limits::WRITE_STALL_MS),
@@ -376,6 +377,9 @@ impl Session {
     }
 
     fn opened(&mut self, v1: bool, at: Moment) {
+        if !matches!(self.phase, Phase::Opening) {
+            return;
+        }
         if v1 {
             self.dialect = Dialect::V1;
         }
