@@ -1,4 +1,4 @@
-import { createTautline, TautlineError, type Tautline } from 'tautline';
+import { createTautline, TautlineError, type Tautline, type TokenReason } from 'tautline';
 import type { RelayClock } from './model/clock';
 
 /** Who this page is, from its address: `?restaurant_id=` and `?role=`. */
@@ -27,9 +27,15 @@ function subOf(storage: Storage): string {
   return made;
 }
 
+/** A request that finds a connection the network has forgotten would otherwise wait for minutes. */
+const TOKEN_WAIT_MS = 4_000;
+/** How long a token is used again; the relay's live for hours. */
+const TOKEN_KEPT_MS = 10 * 60_000;
+
 /** The relay's development endpoints: tokens for the demo, and trouble on demand (`tautline-relay serve --dev`). */
 export class DevRelay {
   #tokenFailure: string | null = null;
+  #kept: { readonly token: string; readonly since: number } | null = null;
 
   constructor(
     private readonly identity: Identity,
@@ -41,11 +47,24 @@ export class DevRelay {
     return this.#tokenFailure;
   }
 
+  /**
+   * A token for the service. A reconnect gets the last one again, so that being back takes one socket and no
+   * request before it; every other reason means that the last one will not do.
+   */
+  async serviceToken(reason: TokenReason): Promise<string> {
+    const kept = this.#kept;
+    if (reason === 'connect' && kept && Date.now() - kept.since < TOKEN_KEPT_MS) return kept.token;
+    this.#kept = null;
+    const token = await this.token();
+    if (reason !== 'rejected') this.#kept = { token, since: Date.now() };
+    return token;
+  }
+
   /** A fresh token; throws where the relay has none to give, which the service takes as "try again". */
   async token(role: string = this.identity.role): Promise<string> {
     const { restaurantId, sub } = this.identity;
     const query = new URLSearchParams({ restaurant_id: restaurantId, role, sub });
-    const response = await fetch(`/dev/token?${query}`, { cache: 'no-store' });
+    const response = await fetch(`/dev/token?${query}`, { cache: 'no-store', signal: AbortSignal.timeout(TOKEN_WAIT_MS) });
     this.clock.observe(response.headers.get('date'), Date.now());
     this.#tokenFailure = response.ok ? null : tokenWords(response.status);
     if (this.#tokenFailure !== null) throw new Error(this.#tokenFailure);
@@ -74,7 +93,7 @@ function tokenWords(status: number): string {
 export function openTautline(identity: Identity, relay: DevRelay): Promise<Tautline> {
   return createTautline({
     restaurantId: identity.restaurantId,
-    getToken: () => relay.token(),
+    getToken: ({ reason }) => relay.serviceToken(reason),
     // A kitchen would rather know within ten seconds than within forty.
     heartbeatInterval: 5_000,
     pongTimeoutMs: 5_000,

@@ -34,6 +34,7 @@ export async function startRelay(options = {}) {
   const tokens = new Map();
 
   async function launch() {
+    tokens.clear(); // in memory the relay's secret is a new one
     const args = ['serve', '--dev', '--listen', `127.0.0.1:${port}`, '--data-dir', dataDir, ...(www ? ['--www', www] : []), ...(options.args ?? [])];
     const next = spawn(program, args, { cwd: root, env: { ...process.env, ...options.env }, stdio: ['ignore', 'pipe', 'pipe'] });
     alive.add(next);
