@@ -1,0 +1,175 @@
+// What the TypeScript layer is to the module, in small: the error class, the ledger, the console. And the browser's
+// own functions, patched to count what is live, so that the ledger can be held against the truth.
+
+const book = new Map();
+let next = 1;
+/** What was reported, warned of, and panicked. */
+export const heard = { errors: [], warnings: [], panics: [] };
+
+export class TautlineError extends Error {
+  constructor(code, message, fields = {}) {
+    super(message);
+    this.code = code;
+    for (const [name, value] of Object.entries(fields)) if (value !== undefined) this[name] = value;
+  }
+}
+
+export function makeHost() {
+  patch();
+  return {
+    error: (code, message, fields) => new TautlineError(code, message, fields),
+    report: (error) => void heard.errors.push(error),
+    warn: (text) => void heard.warnings.push(text),
+    panic(message) {
+      heard.panics.push(message);
+      for (const { release } of [...book.values()].reverse()) release();
+      book.clear();
+    },
+    twin: {
+      enter(kind, owner, release) {
+        if (typeof release !== 'function') throw new TypeError(`${kind} without a release function`);
+        book.set(next, { kind, owner, release });
+        return next++;
+      },
+      leave: (id) => void book.delete(id),
+    },
+  };
+}
+
+/** The ledger: how many of each kind. */
+export function ledger() {
+  const counts = {};
+  for (const { kind } of book.values()) counts[kind] = (counts[kind] ?? 0) + 1;
+  return counts;
+}
+
+export const ledgerList = () => [...book.values()].map(({ kind, owner }) => `${kind} ${owner}`);
+
+const real = { setTimeout: globalThis.setTimeout.bind(globalThis), clearTimeout: globalThis.clearTimeout.bind(globalThis) };
+const live = { timers: new Map(), listeners: new Map(), sockets: new Set(), fetches: new Set() };
+let patched = false;
+/** Whether what is made now is the module's: what the tests make themselves is not counted. */
+let ours = 0;
+
+/** Runs something of the test's own without counting it. */
+export function uncounted(run) {
+  ours += 1;
+  try {
+    return run();
+  } finally {
+    ours -= 1;
+  }
+}
+
+function patch() {
+  if (patched) return;
+  patched = true;
+  globalThis.setTimeout = (then, ms, ...rest) => {
+    if (ours) return real.setTimeout(then, ms, ...rest);
+    const id = real.setTimeout(() => {
+      live.timers.delete(id);
+      then(...rest);
+    }, ms);
+    live.timers.set(id, ms);
+    return id;
+  };
+  globalThis.clearTimeout = (id) => {
+    live.timers.delete(id);
+    real.clearTimeout(id);
+  };
+  const { addEventListener, removeEventListener } = EventTarget.prototype;
+  const keys = new WeakMap();
+  const keyOf = (object) => {
+    if (!keys.has(object)) keys.set(object, next++);
+    return keys.get(object);
+  };
+  const key = (target, type, listener) => `${keyOf(target ?? globalThis)} ${type} ${listener ? keyOf(listener) : 0}`;
+  EventTarget.prototype.addEventListener = function (type, listener, options) {
+    if (!ours) live.listeners.set(key(this, type, listener), type);
+    return addEventListener.call(this, type, listener, options);
+  };
+  EventTarget.prototype.removeEventListener = function (type, listener, options) {
+    live.listeners.delete(key(this, type, listener));
+    return removeEventListener.call(this, type, listener, options);
+  };
+  globalThis.WebSocket = class extends WebSocket {
+    constructor(...args) {
+      super(...args);
+      live.sockets.add(this);
+      addEventListener.call(this, 'close', () => live.sockets.delete(this));
+    }
+  };
+  const { fetch } = globalThis;
+  globalThis.fetch = (...args) => {
+    const promise = fetch(...args);
+    if (ours) return promise;
+    live.fetches.add(promise);
+    const done = () => live.fetches.delete(promise);
+    promise.then(done, done);
+    return promise;
+  };
+}
+
+/** The truth: how many of each kind are live in the browser. */
+export function browser() {
+  return { timers: live.timers.size, listeners: live.listeners.size, sockets: live.sockets.size, fetches: live.fetches.size };
+}
+
+export const browserList = () => [...live.timers.values()].map((ms) => `timer ${ms}`).concat([...live.listeners.values()].map((type) => `listener ${type}`));
+
+/** Waits until `condition` answers something true, at most `ms`. */
+export async function until(what, condition, ms = 5_000) {
+  const end = performance.now() + ms;
+  for (;;) {
+    const answer = await condition();
+    if (answer) return answer;
+    if (performance.now() > end) throw new Error(`not within ${ms} ms: ${what} (ledger ${JSON.stringify(ledger())}, browser ${JSON.stringify(browser())})`);
+    await pause(5);
+  }
+}
+
+/** A pause between two looks. */
+export const pause = (ms) => new Promise((resolve) => real.setTimeout(resolve, ms));
+
+/** Nothing is live, on the ledger or in the browser. */
+export async function nothingLive() {
+  const total = (counts) => Object.values(counts).reduce((sum, count) => sum + count, 0);
+  await until(
+    'nothing live',
+    () => {
+      if (total(ledger()) + total(browser()) === 0) return true;
+      return false;
+    },
+    10_000,
+  ).catch((error) => {
+    throw new Error(`${error.message}: ${[...ledgerList(), ...browserList()].join('; ')}`);
+  });
+}
+
+export function same(actual, expected, what = 'value') {
+  const [a, b] = [JSON.stringify(actual), JSON.stringify(expected)];
+  if (a !== b) throw new Error(`${what}: got ${a}, expected ${b}`);
+}
+
+export function check(condition, what) {
+  if (!condition) throw new Error(`not so: ${what}`);
+}
+
+/** What a promise is rejected with. */
+export async function rejection(promise) {
+  let value;
+  try {
+    value = await promise;
+  } catch (error) {
+    return error;
+  }
+  throw new Error(`not rejected but resolved with ${JSON.stringify(value)}`);
+}
+
+const unhandled = [];
+uncounted(() => globalThis.addEventListener('unhandledrejection', (event) => unhandled.push(event.reason)));
+/** No rejection went unhandled. */
+export async function noneUnhandled() {
+  await pause(20);
+  if (unhandled.length) throw new Error(`unhandled: ${unhandled.splice(0).map(String).join('; ')}`);
+}
