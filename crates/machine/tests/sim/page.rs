@@ -226,7 +226,7 @@ impl Page {
         match output {
             Output::ResolveUrl(AttemptId(attempt)) => self.dial.push(attempt),
             Output::FetchToken { attempt, .. } => {
-                let slow = if env.rng.between(0, 40) == 0 {
+                let slow = if env.rough && env.rng.between(0, 40) == 0 {
                     15_000
                 } else {
                     80

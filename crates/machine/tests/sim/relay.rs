@@ -24,6 +24,8 @@ const BUFFERS: usize = 96 * 1024;
 pub struct Disk {
     pub epoch: Option<Epoch>,
     pub events: Vec<(u64, String, u64, Arc<str>)>,
+    /// Events of histories before the one in force.
+    pub past: Vec<(u64, String, u64, Arc<str>)>,
     orders: BTreeMap<String, (String, u64)>,
     dedupe: Vec<Dedupe>,
 }
@@ -32,7 +34,7 @@ impl Disk {
     fn apply(&mut self, record: &Record) {
         if let Some(epoch) = &record.epoch {
             self.epoch = Some(epoch.clone());
-            self.events.clear();
+            self.past.append(&mut self.events);
         }
         if let Some(event) = &record.event {
             self.events.push((
@@ -57,6 +59,11 @@ impl Disk {
                 .iter()
                 .any(|(sub, id)| *sub == row.sub && *id == row.id)
         });
+    }
+
+    /// Every event ever written, in order.
+    pub fn all(&self) -> impl DoubleEndedIterator<Item = &(u64, String, u64, Arc<str>)> {
+        self.past.iter().chain(&self.events)
     }
 
     /// Whether the duplicate memory holds the command: it was applied.
@@ -107,6 +114,8 @@ pub struct Relay {
     peers: BTreeMap<u32, Peer>,
     in_flight: Option<(u64, Vec<Arc<Record>>)>,
     pub down_until: u64,
+    /// The disk refuses the next commit.
+    pub full: bool,
     config: Arc<session::Config>,
     epochs: u32,
     orders: u32,
@@ -132,6 +141,7 @@ impl Relay {
             peers: BTreeMap::new(),
             in_flight: None,
             down_until: 0,
+            full: false,
             config: Arc::new(config),
             epochs: 0,
             orders: 0,
@@ -158,7 +168,7 @@ impl Relay {
             self.disk.epoch = Some(Epoch::new(&format!("epoch-{}", self.epochs)));
         }
         let epoch = self.disk.epoch.clone().unwrap();
-        self.head = self.disk.events.last().map_or(self.head, |&(seq, ..)| seq);
+        self.head = self.disk.all().last().map_or(0, |&(seq, ..)| seq);
         self.log = Some(Log::load(
             RESTAURANT,
             epoch,
@@ -193,6 +203,16 @@ impl Relay {
             let reconnect_after_ms = rng.between(0, 2_000);
             self.input(id, Input::Drain { reconnect_after_ms }, now, links, rng);
         }
+    }
+
+    /// The log cannot vouch for its history any more: a repair, a restore.
+    pub fn new_history(&mut self, now: u64, rng: &mut Rng) {
+        self.epochs += 1;
+        let epoch = Epoch::new(&format!("epoch-{}", self.epochs));
+        if let Some(log) = &mut self.log {
+            log.begin_epoch(epoch);
+        }
+        self.write(now, rng);
     }
 
     pub fn sessions(&self) -> usize {
@@ -253,14 +273,21 @@ impl Relay {
         let Some((_, batch)) = self.in_flight.take() else {
             return;
         };
-        batch.iter().for_each(|record| self.disk.apply(record));
         let at = self.at(now);
         let (Some(log), Some(last)) = (&mut self.log, batch.last()) else {
             return;
         };
-        let answers = log.committed(last.ticket, at);
-        self.tally.commits += 1;
-        self.tally.commits_of_many += u64::from(batch.len() > 1);
+        let answers = if std::mem::take(&mut self.full) {
+            self.tally.store_failures += 1;
+            log.failed()
+        } else {
+            batch.iter().for_each(|record| self.disk.apply(record));
+            self.tally.commits += 1;
+            self.tally.commits_of_many += u64::from(batch.len() > 1);
+            self.tally.histories +=
+                batch.iter().filter(|record| record.epoch.is_some()).count() as u64;
+            log.committed(last.ticket, at)
+        };
         for (waiter, answer) in answers {
             self.answer(waiter, answer, now, links, rng);
         }

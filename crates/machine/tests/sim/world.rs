@@ -34,6 +34,8 @@ pub struct Tally {
     pub restarts_with_last_write: u64,
     pub restarts_without_last_write: u64,
     pub kills: u64,
+    pub store_failures: u64,
+    pub histories: u64,
     pub drains: u64,
     pub disposed_early: u64,
     pub resumes: u64,
@@ -63,7 +65,7 @@ macro_rules! each {
 impl Tally {
     pub fn add(&mut self, other: &Self) {
         each!(self, other: events commands posts acks acks_shown nacks expired timed_out cuts half_opened stalls freezes
-            cached clock_jumps wall_jumps tokens_ended restarts_with_last_write restarts_without_last_write kills drains
+            cached clock_jumps wall_jumps tokens_ended restarts_with_last_write restarts_without_last_write kills store_failures histories drains
             disposed_early resumes resumed not_resumed snapshots gaps stale fresh duplicates stale_inputs frames_lost frames_repeated store_reads blocked
             slow_closes commits commits_of_many health_probes steps);
     }
@@ -110,6 +112,8 @@ impl Tally {
                 "restarts without the last write",
                 self.restarts_without_last_write,
             ),
+            ("failed commits", self.store_failures),
+            ("new histories under live connections", self.histories),
             ("drains", self.drains),
             ("pages disposed early", self.disposed_early),
             ("resumes", self.resumes),
@@ -283,7 +287,7 @@ impl World {
         let now = self.now;
         let index = self.rng.between(0, self.pages.len() as u64 - 1) as usize;
         let link = self.pages[index].links.values().next_back().copied();
-        match self.rng.between(0, 17) {
+        match self.rng.between(0, 20) {
             0..=2 => {
                 if let Some(id) = link {
                     self.cut(id);
@@ -306,6 +310,10 @@ impl World {
                 let back_at = now + self.rng.between(1, 6_000);
                 let synced = self.rng.between(0, 1) == 0;
                 self.tally.kills += 1;
+                if self.rng.between(0, 1) == 0 {
+                    // In the middle of a write.
+                    self.post();
+                }
                 self.relay.kill(now, back_at, synced, &mut self.links);
             }
             8 => {
@@ -359,6 +367,8 @@ impl World {
                     }
                 }
             }
+            17 => self.relay.new_history(now, &mut self.rng),
+            18 => self.relay.full = true,
             14 => {
                 if let Some(id) = link {
                     self.tally.tokens_ended += 1;
@@ -509,6 +519,7 @@ impl World {
     /// The network heals, everyone wakes, and there is time for every timer that leads back.
     fn quiet(&mut self) {
         self.rough = false;
+        self.relay.full = false;
         let now = self.now;
         self.relay.down_until = self.relay.down_until.min(now + 1);
         for page in &mut self.pages {
