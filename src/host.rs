@@ -3,6 +3,7 @@
 //! The twin lives in JavaScript because it must outlive a trap: then nothing here runs any more, no destructor
 //! either, and the twin's release functions are what lets go of sockets, timers, listeners and fetches.
 
+use js_sys::Function;
 use std::cell::{Cell, RefCell};
 use std::panic::PanicHookInfo;
 use wasm_bindgen::prelude::*;
@@ -20,6 +21,10 @@ extern "C" {
     /// The module is about to trap.
     #[wasm_bindgen(method, catch)]
     fn panic(this: &Host, message: &str) -> Result<(), JsValue>;
+
+    /// The function that calls `function` and, should that trap, says so.
+    #[wasm_bindgen(method, catch)]
+    fn shield(this: &Host, function: &Function) -> Result<Function, JsValue>;
 
     /// An error that nobody listens for.
     #[wasm_bindgen(method, catch)]
@@ -132,6 +137,13 @@ pub(crate) fn warn(text: &str) {
     if let Some((host, _)) = get() {
         let _ = host.warn(text);
     }
+}
+
+/// What the browser is to call in place of `function`. A panic tells the layer by itself, memory that ran out does
+/// not: then the one who called is the first to know, and here that is the browser.
+pub(crate) fn shield(function: &JsValue) -> Function {
+    let function: &Function = function.unchecked_ref();
+    get().and_then(|(host, _)| host.shield(function).ok()).unwrap_or_else(|| function.clone())
 }
 
 /// Enters a resource on the ledger; `None` where there is no host.

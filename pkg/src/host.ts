@@ -2,7 +2,7 @@
 // decides nothing, and does not import the module.
 
 import { type ErrorCode, type ErrorFields, TautlineError } from './errors.js';
-import { trapped } from './trap.js';
+import { entering, trap, trapped } from './trap.js';
 import { enter, leave } from './twin.js';
 
 /** See `src/host.rs`, which declares the other side. */
@@ -12,6 +12,8 @@ export interface Host {
   report(error: unknown): void;
   /** A misuse that harms nothing. */
   warn(text: string): void;
+  /** What the browser calls in place of `callback`: a trap that comes out of it is told to everybody. */
+  shield(callback: (event?: unknown) => void): (event?: unknown) => void;
   /** The module is about to trap. */
   panic(message: string): void;
   readonly twin: {
@@ -26,6 +28,14 @@ export function createHost(): Host {
     error: (code, message, fields) => new TautlineError(code, message, fields ?? {}),
     report: (error) => console.error(error),
     warn: (text) => console.warn(text),
+    shield: (callback) => (event) => {
+      try {
+        // Late words to a dead module are dropped.
+        if (!trap()) entering(() => callback(event));
+      } catch (error) {
+        if (error !== trap()) throw error;
+      }
+    },
     panic: (message) => void trapped(message),
     twin: { enter, leave },
   };

@@ -1,7 +1,9 @@
 import { dispose } from './symbols.js';
 
 /** What a lease is known by outside of itself; nothing here leads back to the lease. */
-interface Holding {
+export interface Holding {
+  /** Whether it still holds anything: its manager may have been disposed. */
+  readonly holds: () => boolean;
   readonly release: () => void;
   readonly madeAt: string;
 }
@@ -15,6 +17,7 @@ function collected(number: number): void {
   const holding = holdings.get(number);
   if (!holding) return;
   holdings.delete(number);
+  if (!holding.holds()) return;
   console.warn(`tautline: a lease was never released; it is now. Keep it and call release(). It was made at\n${holding.madeAt}`);
   holding.release();
 }
@@ -30,8 +33,8 @@ export class Lease {
   readonly #number = nextNumber++;
 
   /** @internal */
-  constructor(release: () => void, madeAt: string) {
-    holdings.set(this.#number, { release, madeAt });
+  constructor(holding: Holding) {
+    holdings.set(this.#number, holding);
     forgotten ??= new FinalizationRegistry(collected);
     forgotten.register(this, this.#number, this);
   }

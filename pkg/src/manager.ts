@@ -28,7 +28,7 @@ export class ConnectionManager {
     const madeAt = stackHere();
     const number = await this.#handle.later((glue) => glue.acquire(signal) as Promise<number>);
     const handle = this.#handle;
-    return new Lease(() => handle.clean((glue) => glue.release(number)), madeAt);
+    return new Lease({ holds: () => handle.live, release: () => handle.clean((glue) => glue.release(number)), madeAt });
   }
 
   /** Counts a holder and resolves when connected; `disconnect()` is its counterpart. */

@@ -129,7 +129,9 @@ function tell(book: Ledger): void {
   });
 }
 
-/** The stack of the caller's caller, without the error's own line. */
+/** Where the caller of the function that asks was called, in the engine's words. */
 export function stackHere(): string {
-  return (new Error().stack ?? '').replace(/^Error\n/, '');
+  const lines = (new Error().stack ?? '').split('\n');
+  // Engines that begin with the error's name have this function's line second.
+  return lines.slice(lines[0]?.startsWith('Error') ? 3 : 2).join('\n');
 }

@@ -1,5 +1,7 @@
+use crate::host;
 use crate::js::Methods;
 use crate::ledger::{Entry, Kind, bound};
+use js_sys::Function;
 use wasm_bindgen::prelude::*;
 use web_sys::EventTarget;
 
@@ -8,7 +10,8 @@ use web_sys::EventTarget;
 pub(crate) struct Listener {
     target: EventTarget,
     event: &'static str,
-    closure: Closure<dyn Fn(JsValue)>, // `Fn`: the browser may re-enter it synchronously
+    function: Function,
+    _closure: Closure<dyn Fn(JsValue)>, // `Fn`: the browser may re-enter it synchronously
     _entry: Entry,
 }
 
@@ -19,19 +22,19 @@ impl Listener {
         event: &'static str,
         on_event: impl Fn(JsValue) + 'static,
     ) -> Result<Self, JsValue> {
-        let closure: Closure<dyn Fn(JsValue)> = Closure::new(on_event);
+        let _closure: Closure<dyn Fn(JsValue)> = Closure::new(on_event);
+        let function = host::shield(_closure.as_ref());
         let remove = target.unchecked_ref::<Methods>().remove_event_listener()?;
-        let release = bound(&remove, target, Some(&event.into()), Some(closure.as_ref()));
+        let release = bound(&remove, target, Some(&event.into()), Some(&function));
         let _entry = Entry::new(Kind::Listener, event, &release);
-        target.add_event_listener_with_callback(event, closure.as_ref().unchecked_ref())?;
-        Ok(Self { target: target.clone(), event, closure, _entry })
+        target.add_event_listener_with_callback(event, &function)?;
+        Ok(Self { target: target.clone(), event, function, _closure, _entry })
     }
 }
 
 impl Drop for Listener {
     fn drop(&mut self) {
         // Detach first: a closure called after it is freed throws into the page.
-        let function = self.closure.as_ref().unchecked_ref();
-        let _ = self.target.remove_event_listener_with_callback(self.event, function);
+        let _ = self.target.remove_event_listener_with_callback(self.event, &self.function);
     }
 }

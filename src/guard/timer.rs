@@ -1,5 +1,5 @@
-use crate::js;
 use crate::ledger::{Entry, Kind, bound};
+use crate::{host, js};
 use wasm_bindgen::prelude::*;
 
 /// A `setTimeout`, cleared when dropped.
@@ -18,7 +18,7 @@ impl Timer {
     /// one fires early: its caller looks at the clock and arms again.
     pub(crate) fn new(owner: &str, ms: u64, then: impl FnOnce() + 'static) -> Result<Self, JsValue> {
         let _closure = Closure::once(then);
-        let id = js::set_timeout(_closure.as_ref(), clamp(ms))?;
+        let id = js::set_timeout(&host::shield(_closure.as_ref()), clamp(ms))?;
         let clear = js::global().clear_timeout_function()?;
         let _entry = Entry::new(Kind::Timer, owner, &bound(&clear, &JsValue::UNDEFINED, Some(&id), None));
         Ok(Self { id, _closure, _entry })
