@@ -1,0 +1,422 @@
+//! A relay process, a keep-alive HTTP client, a WebSocket client that counts what it gets.
+
+use futures_util::{SinkExt, StreamExt};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
+use std::io::{BufRead, BufReader, Read};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::{WebSocketStream, client_async};
+
+/// Nothing here takes longer, however busy the machine.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
+
+pub(crate) fn command() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tautline-relay"));
+    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("TAUTLINE_")) {
+        command.env_remove(name);
+    }
+    command
+}
+
+/// A relay process; killed when dropped.
+pub(crate) struct Relay {
+    child: Child,
+    pub(crate) address: SocketAddr,
+}
+
+impl Relay {
+    pub(crate) fn start(data: &Path, args: &[&str]) -> Self {
+        let mut child = command()
+            .args([
+                "serve",
+                "--dev",
+                "--listen",
+                "127.0.0.1:0",
+                "--log",
+                "text",
+                "--data-dir",
+            ])
+            .arg(data)
+            .args(args)
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap())
+            .read_line(&mut line)
+            .unwrap();
+        let address = line
+            .trim()
+            .strip_prefix("listening on http://")
+            .unwrap_or_else(|| panic!("{line:?}"))
+            .parse()
+            .unwrap();
+        Self { child, address }
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    pub(crate) fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Waits for the end.
+    pub(crate) async fn ended(&mut self) -> ExitStatus {
+        let started = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            assert!(started.elapsed() < DEADLINE, "the relay does not end");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    pub(crate) async fn http(&self) -> Http {
+        Http::connect(self.address).await
+    }
+
+    pub(crate) async fn token(&self, role: &str) -> String {
+        self.token_for(&format!("restaurant_id=demo&role={role}"))
+            .await
+    }
+
+    pub(crate) async fn token_for(&self, query: &str) -> String {
+        let answer = self
+            .http()
+            .await
+            .get(&format!("/dev/token?{query}"), "")
+            .await;
+        answer.json()["token"]
+            .as_str()
+            .unwrap_or_else(|| panic!("{answer:?}"))
+            .to_owned()
+    }
+
+    /// The value of a metric without labels, or the sum over those with the label text given.
+    pub(crate) async fn metric(&self, name: &str) -> f64 {
+        let text = self.http().await.get("/metrics", "").await.body;
+        text.lines()
+            .filter(|line| {
+                line.split(['{', ' ']).next() == name.split('{').next()
+                    && line.starts_with(name.trim_end_matches('}'))
+            })
+            .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
+            .sum()
+    }
+
+    /// Asks until the condition holds.
+    pub(crate) async fn until<F: Future<Output = bool>>(
+        &self,
+        what: &str,
+        mut holds: impl FnMut() -> F,
+    ) {
+        let started = Instant::now();
+        while !holds().await {
+            assert!(started.elapsed() < DEADLINE, "in vain: {what}");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    pub(crate) fn descriptors(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/fd", self.pid()))
+            .unwrap()
+            .count()
+    }
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// What an ended program said.
+pub(crate) fn run(args: &[&str]) -> (i32, String, String) {
+    let mut child = command()
+        .args(args)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let started = Instant::now();
+    let status = loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            break status;
+        }
+        assert!(started.elapsed() < DEADLINE, "{args:?} does not end");
+        std::thread::sleep(Duration::from_millis(5));
+    };
+    let (mut out, mut err) = (String::new(), String::new());
+    child
+        .stdout
+        .take()
+        .unwrap()
+        .read_to_string(&mut out)
+        .unwrap();
+    child
+        .stderr
+        .take()
+        .unwrap()
+        .read_to_string(&mut err)
+        .unwrap();
+    (status.code().unwrap_or(-1), out, err)
+}
+
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) head: String,
+    pub(crate) body: String,
+}
+
+impl Answer {
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.head.lines().find_map(|line| {
+            line.split_once(':')
+                .filter(|(n, _)| n.eq_ignore_ascii_case(name))
+                .map(|(_, v)| v.trim())
+        })
+    }
+}
+
+/// One keep-alive connection.
+pub(crate) struct Http {
+    socket: TcpStream,
+    address: SocketAddr,
+    buffer: Vec<u8>,
+}
+
+impl Http {
+    pub(crate) async fn connect(address: SocketAddr) -> Self {
+        Self {
+            socket: TcpStream::connect(address).await.unwrap(),
+            address,
+            buffer: Vec::new(),
+        }
+    }
+
+    pub(crate) async fn get(&mut self, path: &str, token: &str) -> Answer {
+        self.send("GET", path, token, &[], "").await.unwrap()
+    }
+
+    pub(crate) async fn post(&mut self, path: &str, token: &str, body: &str) -> Answer {
+        self.send("POST", path, token, &[], body).await.unwrap()
+    }
+
+    /// `Err` when the connection breaks before the answer is whole.
+    pub(crate) async fn send(
+        &mut self,
+        method: &str,
+        path: &str,
+        token: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> std::io::Result<Answer> {
+        let mut request = format!(
+            "{method} {path} HTTP/1.1\r\ncontent-length: {}\r\n",
+            body.len()
+        );
+        if !headers
+            .iter()
+            .any(|(name, _)| name.eq_ignore_ascii_case("host"))
+        {
+            request += &format!("host: {}\r\n", self.address);
+        }
+        if !token.is_empty() {
+            request += &format!("authorization: Bearer {token}\r\n");
+        }
+        for (name, value) in headers {
+            request += &format!("{name}: {value}\r\n");
+        }
+        request += "\r\n";
+        request += body;
+        self.socket.write_all(request.as_bytes()).await?;
+        tokio::time::timeout(DEADLINE, self.answer()).await.unwrap()
+    }
+
+    async fn answer(&mut self) -> std::io::Result<Answer> {
+        let end = loop {
+            if let Some(end) = self.buffer.windows(4).position(|w| w == b"\r\n\r\n") {
+                break end + 4;
+            }
+            self.more().await?;
+        };
+        let head = String::from_utf8(self.buffer.drain(..end).collect()).unwrap();
+        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+        let mut answer = Answer {
+            status,
+            head,
+            body: String::new(),
+        };
+        let length: usize = answer
+            .header("content-length")
+            .map_or(0, |len| len.parse().unwrap());
+        while self.buffer.len() < length {
+            self.more().await?;
+        }
+        answer.body = String::from_utf8(self.buffer.drain(..length).collect()).unwrap();
+        Ok(answer)
+    }
+
+    async fn more(&mut self) -> std::io::Result<()> {
+        if self.socket.read_buf(&mut self.buffer).await? == 0 {
+            return Err(std::io::ErrorKind::UnexpectedEof.into());
+        }
+        Ok(())
+    }
+
+    /// A request as it is, its answer to be read by [`Http::read_until`].
+    pub(crate) async fn raw(&mut self, request: &str) {
+        self.socket.write_all(request.as_bytes()).await.unwrap();
+    }
+
+    /// Bytes of an endless answer until they contain a text.
+    pub(crate) async fn read_until(&mut self, text: &str) -> String {
+        tokio::time::timeout(DEADLINE, async {
+            while !String::from_utf8_lossy(&self.buffer).contains(text) {
+                self.more().await.unwrap();
+            }
+        })
+        .await
+        .unwrap();
+        String::from_utf8_lossy(&std::mem::take(&mut self.buffer)).into_owned()
+    }
+}
+
+pub(crate) const ORDERS: &str = "/api/v1/restaurants/demo/orders";
+pub(crate) const EVENTS: &str = "/api/v1/restaurants/demo/events";
+
+pub(crate) fn burger(table: &str) -> String {
+    json!({"type":"dine-in","table_number":table,"items":[{"menu_item_id":"b","name":"Burger","quantity":1,"price":9.5}]}).to_string()
+}
+
+/// A WebSocket client; frames are handed out one object at a time.
+pub(crate) struct Client {
+    socket: WebSocketStream<TcpStream>,
+    waiting: std::collections::VecDeque<Value>,
+    /// Text messages received.
+    pub(crate) frames: usize,
+}
+
+impl Client {
+    pub(crate) async fn open(relay: &Relay) -> Self {
+        Self::open_at(relay.address).await
+    }
+
+    pub(crate) async fn open_at(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).await.unwrap();
+        let request = format!("ws://{address}/ws").into_client_request().unwrap();
+        let (socket, _) = client_async(request, stream).await.unwrap();
+        Self {
+            socket,
+            waiting: Default::default(),
+            frames: 0,
+        }
+    }
+
+    /// Opened, greeted, authenticated in v1; the answer to `auth`.
+    pub(crate) async fn v1(relay: &Relay, token: &str, more: Value) -> (Self, Value) {
+        let mut client = Self::open(relay).await;
+        client.expect("connected").await;
+        let mut auth = json!({"type":"auth","token":token,"protocol":"tautline.v1"});
+        for (key, value) in more.as_object().unwrap() {
+            auth[key] = value.clone();
+        }
+        client.send(auth).await;
+        let answer = client.expect("auth:success").await;
+        (client, answer)
+    }
+
+    pub(crate) async fn send(&mut self, frame: Value) {
+        self.text(frame.to_string()).await;
+    }
+
+    pub(crate) async fn text(&mut self, text: String) {
+        self.message(Message::text(text)).await;
+    }
+
+    pub(crate) async fn message(&mut self, message: Message) {
+        self.socket.send(message).await.unwrap();
+    }
+
+    async fn next_message(&mut self) -> Option<Message> {
+        match tokio::time::timeout(DEADLINE, self.socket.next())
+            .await
+            .expect("a frame in time")
+        {
+            Some(Ok(message)) => Some(message),
+            Some(Err(_)) | None => None,
+        }
+    }
+
+    /// The next object, whatever it is; panics at a close.
+    pub(crate) async fn next(&mut self) -> Value {
+        loop {
+            if let Some(value) = self.waiting.pop_front() {
+                return value;
+            }
+            match self.next_message().await {
+                Some(Message::Text(text)) => {
+                    self.frames += 1;
+                    match serde_json::from_str(&text).unwrap() {
+                        Value::Array(values) => self.waiting.extend(values),
+                        value => self.waiting.push_back(value),
+                    }
+                }
+                Some(Message::Ping(_) | Message::Pong(_)) => {}
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    /// The next object, which must be of this type.
+    pub(crate) async fn expect(&mut self, kind: &str) -> Value {
+        let value = self.next().await;
+        assert_eq!(value["type"], kind, "{value}");
+        value
+    }
+
+    /// The next object of this type, others dropped.
+    pub(crate) async fn until(&mut self, kind: &str) -> Value {
+        loop {
+            let value = self.next().await;
+            if value["type"] == kind {
+                return value;
+            }
+        }
+    }
+
+    /// The close code, texts before it dropped; 1006 when there was none.
+    pub(crate) async fn closed(&mut self) -> (u16, String) {
+        loop {
+            match self.next_message().await {
+                Some(Message::Close(Some(frame))) => {
+                    return (frame.code.into(), frame.reason.to_string());
+                }
+                Some(Message::Close(None)) => return (1005, String::new()),
+                Some(_) => {}
+                None => return (1006, String::new()),
+            }
+        }
+    }
+}
