@@ -5,7 +5,7 @@ import { Kitchen } from './kitchen';
 import { allDay } from './model/all-day';
 import { boardOf, bumpedOf, columnOf, stationsOf, type Board, type ColumnId } from './model/board';
 import type { RelayClock } from './model/clock';
-import type { Notice, Screen } from './model/screen';
+import type { Notice, Screen, ServiceFacts } from './model/screen';
 import { activeColumn, moveSelection, nthOrderId, settleSelection, type Move, type Selection } from './model/selection';
 import { Samples } from './model/sparkline';
 import { arrivalWords } from './model/words';
@@ -53,6 +53,7 @@ export class Display {
   #notLiveSince: number | null = null;
   #error: unknown = null;
   #loaded = false;
+  readonly #kindsSeen = new Set(['socket', 'socket_closing', 'timer', 'listener']);
 
   constructor(
     private readonly tautline: Tautline,
@@ -93,23 +94,19 @@ export class Display {
     this.#scope.interval(this.#frame.request, 1_000);
   }
 
-  /** Shows the page and connects; resolves when connected, or with the reason shown on the page. */
-  async open(): Promise<void> {
+  /**
+   * Shows the page and connects. A display wants its connection for as long as it lives, refused or not, so it
+   * holds no lease that a refusal would end: the service goes on asking for a token it may use.
+   */
+  open(): void {
     document.body.append(...this.#view.elements);
     this.#frame.request();
-    const { manager, orders } = this.tautline;
-    try {
-      orders.initialize();
-      const lease = await manager.acquire();
-      this.#scope.add(() => lease.release());
-    } catch (error) {
-      if (isQuiet(error)) return;
-      this.#error = error;
-      this.#frame.request();
-    }
+    this.#scope.add(() => this.tautline.service.disconnect());
+    this.tautline.orders.initialize();
+    this.connect();
   }
 
-  /** Ends the page's part: no listener, timer or lease is left. */
+  /** Ends the page's part: no listener or timer is left, and no connection. */
   dispose(): void {
     this.#scope.dispose();
   }
@@ -324,6 +321,12 @@ export class Display {
     if (this.#notices.some((notice) => notice.until <= nowMs)) this.#notices = this.#notices.filter((notice) => notice.until > nowMs);
   }
 
+  /** Kinds that were ever held here; a page without a call has no need to read that it holds no microphone. */
+  #ledger(counts: Readonly<Record<string, number>>): ServiceFacts['ledger'] {
+    for (const [kind, count] of Object.entries(counts)) if (count > 0) this.#kindsSeen.add(kind);
+    return [...this.#kindsSeen].map((kind) => ({ kind, count: counts[kind] ?? 0 }));
+  }
+
   /** A blink of a reconnect moves nothing on the screen; anything longer is said. */
   #bannerDue({ connection, loaded }: Screen, nowMs: number): boolean {
     const live = connection.state === 'connected' && !connection.stale;
@@ -347,7 +350,6 @@ export class Display {
     const freshness = service.freshness();
     const state = service.getConnectionState();
     if (state === 'connected') this.#loaded = true;
-    const counts = resources.counts();
     return {
       now: this.clock.now(nowMs),
       settings,
@@ -378,7 +380,7 @@ export class Display {
           { name: 'Outbox', value: stats.outbox.length },
           { name: 'Last seq', value: stats.lastSeq ?? 0 },
         ],
-        ledger: Object.entries(counts).map(([kind, count]) => ({ kind, count })),
+        ledger: this.#ledger(resources.counts()),
       },
       rush: this.#rush.facts(nowMs),
       notices: this.#notices,

@@ -64,7 +64,8 @@ export class Kitchen {
     const item = order?.items.find((candidate) => candidate.id === itemId);
     if (!order || !item || item.status === 'served' || item.status === 'cancelled') return;
     const done = item.status !== 'ready';
-    this.#track(orderId, this.orders.updateItemStatus(orderId, itemId, done ? 'ready' : 'preparing'), () =>
+    const change = this.orders.updateItemStatus(orderId, itemId, done ? 'ready' : 'preparing', { expectedStatus: item.status, optimistic: true });
+    this.#track(orderId, change, () =>
       `${item.name} on order ${order.order_number} was not ${done ? 'ticked off' : 'taken back'}`,
     );
   }

@@ -34,9 +34,8 @@ async function start(): Promise<void> {
   const display = new Display(tautline, relay, clock, identity);
   // The page's own listeners and timers go the way of the client's: with `resources.shutdownAll()`.
   resources.register({ name: 'kitchen display', kind: 'page', priority: 'high', cleanup: () => display.dispose() });
-  const opened = display.open();
+  display.open();
   attachInput(display);
-  await opened;
 }
 
 start().catch((error: unknown) => {

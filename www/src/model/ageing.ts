@@ -10,10 +10,9 @@ export interface AgeLimits {
 
 export const DEFAULT_LIMITS: AgeLimits = { warm: 5, late: 10 };
 
-/** Whole minutes since an order was made; never negative, whatever the two clocks say. */
-export function ageMinutes(createdAt: string, nowMs: number): number {
-  const age = nowMs - Date.parse(createdAt);
-  return Number.isFinite(age) ? Math.max(0, Math.floor(age / 60_000)) : 0;
+/** Whole minutes since an order was made (0 = it does not say); never negative, whatever the two clocks say. */
+export function ageMinutes(madeMs: number, nowMs: number): number {
+  return madeMs === 0 ? 0 : Math.max(0, Math.floor((nowMs - madeMs) / 60_000));
 }
 
 export function ageLevel(minutes: number, limits: AgeLimits): AgeLevel {

@@ -1,4 +1,5 @@
 import type { Order, OrderStatus } from 'tautline';
+import { changedAt, madeAt } from './times';
 
 /** A column of the board: the states a kitchen thinks of as one place. */
 export type ColumnId = 'new' | 'confirmed' | 'preparing' | 'ready';
@@ -68,7 +69,7 @@ export function stationsOf(orders: readonly Order[], selected: string | null): r
 export function bumpedOf(orders: readonly Order[], limit: number): readonly Order[] {
   return orders
     .filter((order) => order.status === 'picked-up' || order.status === 'completed' || order.status === 'cancelled')
-    .sort((a, b) => Date.parse(b.updated_at) - Date.parse(a.updated_at) || compareIds(b, a))
+    .sort((a, b) => changedAt(b) - changedAt(a) || compareIds(b, a))
     .slice(0, limit);
 }
 
@@ -79,7 +80,7 @@ export function allItemsDone(order: Order): boolean {
 }
 
 function byAge(a: Order, b: Order): number {
-  return Date.parse(a.created_at) - Date.parse(b.created_at) || compareIds(a, b);
+  return madeAt(a) - madeAt(b) || compareIds(a, b);
 }
 
 function compareIds(a: Order, b: Order): number {

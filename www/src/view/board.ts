@@ -5,6 +5,7 @@ import { ageLevel, ageMinutes } from '../model/ageing';
 import { COLUMNS, type Column, type ColumnId } from '../model/board';
 import { keyLabel } from '../model/keys';
 import type { Screen } from '../model/screen';
+import { madeAt } from '../model/times';
 import { TicketView } from './ticket';
 
 /** The columns and their tickets. A ticket keeps its element when it changes columns. */
@@ -45,7 +46,7 @@ export class BoardView {
   }
 
   #facts(screen: Screen, order: Order, index: number | null) {
-    const minutes = ageMinutes(order.created_at, screen.now);
+    const minutes = ageMinutes(madeAt(order), screen.now);
     return {
       order,
       minutes,
@@ -61,7 +62,7 @@ export class BoardView {
 
 const EMPTY: Readonly<Record<ColumnId, string>> = {
   new: 'No new orders. Press N to place one.',
-  confirmed: 'Nothing waiting to be started',
+  confirmed: 'Nothing to start',
   preparing: 'Nothing on the stove',
   ready: 'Nothing at the pass',
 };

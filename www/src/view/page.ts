@@ -11,6 +11,9 @@ import { NoticesView } from './notices';
 import { RailView } from './rail';
 import { ServiceView } from './service';
 
+/** More tickets than this in a few seconds, and pointing each out would be noise. */
+const RUSH = 6;
+
 /** The page as a whole: its parts, and what only the document knows (focus, theme, size). */
 export class PageView {
   readonly #bar: BarView;
@@ -50,6 +53,7 @@ export class PageView {
     setAttribute(root, 'data-theme', settings.theme);
     setAttribute(root, 'data-type', settings.type);
     setAttribute(root, 'data-flash', settings.flash);
+    setAttribute(root, 'data-rush', screen.arrived.size > RUSH);
     setAttribute(root, 'data-place', place);
     setAttribute(root, 'data-live', connection.state === 'connected' && !connection.stale);
     this.#bar.update(screen, this.dark(settings.theme));

@@ -4,6 +4,7 @@ import { KeyedList, type View } from '../dom/keyed';
 import type { DishCount } from '../model/all-day';
 import { recallTarget } from '../model/board';
 import type { Screen } from '../model/screen';
+import { changedAt } from '../model/times';
 import { customerWords, STATUS_WORDS } from '../model/words';
 import { clockText } from '../model/clock';
 import { icon } from './icons';
@@ -65,7 +66,7 @@ class BumpedView implements View<Order> {
     setAttribute(this.element, 'data-status', order.status);
     setText(this.#number, String(order.order_number));
     const end = order.status === 'picked-up' ? '' : ` · ${STATUS_WORDS[order.status].toLowerCase()}`;
-    setText(this.#time, clockText(Date.parse(order.updated_at)));
+    setText(this.#time, clockText(changedAt(order)));
     setText(this.#words, `${customerWords(order)}${end}`);
     setAttribute(this.#recall, 'hidden', recallTarget(order.status) === null);
     setAttribute(this.#recall, 'aria-label', `Recall order ${order.order_number}`);
