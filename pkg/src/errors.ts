@@ -96,7 +96,7 @@ export class TautlineError extends Error {
   /** Whether the same call can succeed later without being changed. */
   readonly retryable: boolean;
   /** `nack`, `request_timeout`, `outbox_expired`, …: whether the command may have been applied. */
-  readonly outcome?: Outcome | undefined;
+  declare readonly outcome?: Outcome;
   /** `nack`: why the server refused. */
   declare readonly nackCode?: NackCode;
   /** The WebSocket close code that ended the connection. */

@@ -29,10 +29,9 @@ async function until(condition) {
 
 afterEach(async () => {
   await until(() => resources.list().length === 0).catch(() => assert.deepEqual(held(), []));
-  for (const { mock } of consoles) {
-    assert.deepEqual(mock.calls.map((call) => call.arguments), []);
-    mock.resetCalls();
-  }
+  const said = consoles.flatMap(({ mock }) => mock.calls.map((call) => call.arguments));
+  for (const { mock } of consoles) mock.resetCalls();
+  assert.deepEqual(said, []);
 });
 
 test('loaded once is loaded', async () => {
@@ -195,6 +194,71 @@ test('after dispose getters answer, cleaning up does nothing, the rest is dispos
   for (const call of [() => service.send('a'), () => service.reconnectNow(), () => service.setToken('t'), () => orders.initialize(), () => orders.requestSync(), () => new OrderUpdates(service)]) {
     assert.throws(call, disposed);
   }
+});
+
+test('a callback that throws or rejects is heard as an error, or on the console', async () => {
+  const service = new WebSocketService(options);
+  const [thrown, rejected] = [new Error('thrown'), new Error('rejected')];
+  const after = [];
+  service.subscribe('a', () => { throw thrown; });
+  service.subscribe('a', async () => { throw rejected; });
+  service.subscribe('a', () => after.push('delivery goes on'));
+  await service.connect();
+  const frame = async () => {
+    sockets.at(-1).frame({ type: 'a', payload: {} });
+    await settled();
+  };
+  await frame();
+  const [, , { mock: said }] = consoles;
+  assert.deepEqual(said.calls.map(({ arguments: [error] }) => [error.code, error.cause]), [['callback', thrown], ['callback', rejected]]);
+  said.resetCalls();
+  const heard = [];
+  service.on('error', (error) => heard.push([error.code, error.cause]));
+  await frame();
+  assert.deepEqual(heard, [['callback', thrown], ['callback', rejected]]);
+  assert.equal(after.length, 2);
+  service.dispose();
+});
+
+test('every callback may call every method, take off others, add listeners', async () => {
+  const tautline = await createTautline({ ...options, lingerMs: 60_000 });
+  const { service, manager, orders } = tautline;
+  const told = { calls: 0, later: 0, taken: 0 };
+  let over = false;
+  const call = () => {
+    if (over) return;
+    const ignore = (promise) => promise.then((lease) => lease?.release?.(), () => {});
+    for (const promise of [service.connect(), service.request('a', {}, { timeoutMs: 50 }), manager.acquire(), manager.connect(), orders.updateOrderStatus('1', 'ready')]) ignore(promise);
+    service.send('b').done.catch(() => {});
+    manager.disconnect();
+    orders.initialize();
+    orders.requestSync();
+    service.reconnectNow();
+    service.setToken('another');
+    for (const ask of [() => service.outbox(), () => service.stats(), () => service.freshness(), () => service.listenerCount('error'), () => orders.orders(), () => manager.getStatus(), () => service.getConnectionState(), () => resources.counts()]) ask();
+    off();
+    if (service.listenerCount('message') < 10) service.once('message', () => (told.later += 1));
+    told.calls += 1;
+  };
+  const offs = [];
+  const off = () => offs.splice(0).forEach((undo) => undo());
+  for (const name of ['stateChange', 'connected', 'message', 'message:a']) service.on(name, call);
+  offs.push(service.on('stateChange', () => (told.taken += 1)));
+  service.subscribe('*', call);
+  let calls = 0;
+  service.onOutbox(() => (calls += 1) < 5 && call());
+  orders.onOrders(() => (calls += 1) < 5 && call());
+  orders.onOrderUpdate(call);
+  await service.connect();
+  sockets.at(-1).frame({ type: 'a', payload: {} });
+  await settled();
+  sockets.at(-1).frame({ type: 'order:created', payload: { order: { id: '1', status: 'new', items: [] } } });
+  await settled();
+  assert.ok(told.later > 0);
+  assert.equal(told.taken, 0);
+  assert.equal(service.isConnected(), true);
+  over = true;
+  tautline.dispose();
 });
 
 test('an object may be disposed in its own callback', async () => {
