@@ -82,7 +82,7 @@ function faintText() {
 function badControls(least) {
   const found = [];
   for (const control of document.querySelectorAll('button, a, input, select')) {
-    if (!control.checkVisibility({ visibilityProperty: true }) || control.matches('.skip')) continue;
+    if (!control.checkVisibility({ visibilityProperty: true, contentVisibilityAuto: true }) || control.matches('.skip')) continue;
     const label = control.getAttribute('aria-label') || control.textContent.trim() || control.labels?.[0]?.textContent || control.title;
     if (!label) found.push(`${control.outerHTML.slice(0, 80)} has no name`);
     const hit = control.type === 'checkbox' ? (control.closest('label') ?? control) : control;

@@ -9,6 +9,9 @@ test.beforeAll(async () => {
 });
 test.afterAll(() => relay?.stop());
 
+// The whole service panel is in sight.
+test.use({ viewport: { width: 1920, height: 1080 } });
+
 const counter = (page, name) => page.locator(`[data-counter="${name}"] dd`);
 
 /** Presses a button; the page loses its connection and finds it again by itself, with what came meanwhile. */
@@ -49,8 +52,18 @@ test('expire the token', async ({ page }) => {
 });
 
 test('restart the relay', async ({ page }) => {
-  const { disconnects } = await heals(page, 'restart', 'restart', { timeout: 30_000 });
-  expect(disconnects).toContainEqual({ code: 1012, willReconnect: true });
+  await heals(page, 'restart', 'restart', { timeout: 30_000 });
+});
+
+test('a relay that goes down in order tells the page when to come back', async ({ page }) => {
+  const restaurant = 'drained';
+  await record(page);
+  await openDisplay(page, relay.url, { restaurant });
+  await relay.restart(); // SIGTERM
+  await expect.poll(async () => (await seen(page)).states.at(-1), { timeout: 15_000 }).toBe('connected');
+  const { disconnects, resumes } = await seen(page);
+  expect(disconnects).toEqual([{ code: 1012, willReconnect: true }]);
+  expect(resumes).toHaveLength(1);
 });
 
 test('the trouble is the page’s own: another screen keeps its socket', async ({ page, browser }) => {

@@ -72,13 +72,18 @@ export class DevRelay {
     return token;
   }
 
-  /** Makes trouble for this page's own connections. */
+  /** Makes trouble for this page's own connection, or, where the relay itself is to restart, for everybody's. */
   async trouble(kind: string, ms?: number): Promise<void> {
-    const response = await fetch('/dev/trouble', {
-      method: 'POST',
-      headers: { authorization: `Bearer ${await this.token('manager')}`, 'content-type': 'application/json' },
-      body: JSON.stringify(ms === undefined ? { kind } : { kind, ms }),
-    });
+    if (kind === 'restart') return this.#make({ kind });
+    const response = await fetch('/api/v1/sessions', { headers: { authorization: `Bearer ${await this.token('manager')}` } });
+    if (!response.ok) throw new Error(`The relay would not say which connection is this page’s (${response.status}).`);
+    const { sessions } = (await response.json()) as { sessions: readonly { readonly id: string; readonly user_id: string }[] };
+    const own = sessions.filter(({ user_id }) => user_id === this.identity.sub);
+    await Promise.all(own.map(({ id }) => this.#make({ kind, ms, session_id: id })));
+  }
+
+  async #make(trouble: object): Promise<void> {
+    const response = await fetch('/dev/trouble', { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(trouble) });
     if (!response.ok) throw new Error(`The relay would not make this trouble (${response.status}).`);
   }
 }
