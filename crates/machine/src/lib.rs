@@ -8,6 +8,8 @@
 //! - [`relay`]: what the relay runs: a restaurant's log, a connection's cursor, the peer's session.
 
 mod rng;
+#[cfg(feature = "client")]
+mod sorted;
 mod time;
 mod timers;
 

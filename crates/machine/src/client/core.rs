@@ -466,7 +466,7 @@ impl Client {
     /// `freshness()`.
     pub fn freshness(&self, now: Time) -> Freshness {
         let age_ms = self.feed.confirmed_at().map(|at| now - at);
-        let live = self.is_live() && age_ms.is_some_and(|age| age <= self.stale_after_ms());
+        let live = self.is_live() && age_ms.is_some_and(|age| age < self.stale_after_ms());
         Freshness {
             seq: self.feed.position(),
             age_ms,

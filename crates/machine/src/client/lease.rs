@@ -1,7 +1,8 @@
 //! Who holds the connection (`pkg/README.md`, ConnectionManager): counting with linger, abort and generations.
 
 use crate::Time;
-use std::collections::{BTreeMap, VecDeque};
+use crate::sorted::SortedMap;
+use std::collections::VecDeque;
 
 /// One holder. Ids of an earlier generation mean nothing any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -53,7 +54,7 @@ enum Holder {
 /// The holders of one service, however many managers share it.
 #[derive(Debug, Default)]
 pub struct Leases {
-    holders: BTreeMap<LeaseId, Holder>,
+    holders: SortedMap<LeaseId, Holder>,
     next: u32,
     /// Until when the connection stays without a holder; only a grant takes it back, so that a wait given up meanwhile
     /// changes nothing.
@@ -115,7 +116,7 @@ impl Leases {
                 if !self.holders.is_empty() {
                     self.linger_until = None;
                 }
-                for (&id, holder) in &mut self.holders {
+                for (&id, holder) in self.holders.iter_mut() {
                     if std::mem::replace(holder, Holder::Held) == Holder::Waiting {
                         self.out.push_back(LeaseOutput::Grant(id));
                     }
@@ -138,7 +139,7 @@ impl Leases {
                 }
             }
             LeaseInput::Force => {
-                for (id, holder) in std::mem::take(&mut self.holders) {
+                for (id, holder) in std::mem::take(&mut self.holders).into_iter() {
                     if holder == Holder::Waiting {
                         self.out.push_back(LeaseOutput::Cancel(id));
                     }

@@ -3,7 +3,7 @@
 //! In the browser a handle is the engine's own object, in the simulation a plain Rust order; the set only asks for
 //! ids, compares versions and makes patched copies.
 
-use std::collections::BTreeMap;
+use crate::sorted::SortedMap;
 
 /// What the set asks of a handle.
 pub trait OrderView: Clone {
@@ -140,8 +140,8 @@ struct Overlay {
 /// The order set of one page, in order of arrival.
 #[derive(Clone, Debug)]
 pub struct Orders<H> {
-    entries: BTreeMap<u64, Entry<H>>,
-    ranks: BTreeMap<String, u64>,
+    entries: SortedMap<u64, Entry<H>>,
+    ranks: SortedMap<String, u64>,
     next_rank: u64,
     overlays: Vec<Overlay>,
     collected: Vec<H>,
@@ -153,8 +153,8 @@ pub struct Orders<H> {
 impl<H: OrderView> Default for Orders<H> {
     fn default() -> Self {
         Self {
-            entries: BTreeMap::new(),
-            ranks: BTreeMap::new(),
+            entries: SortedMap::new(),
+            ranks: SortedMap::new(),
             next_rank: 0,
             overlays: Vec::new(),
             collected: Vec::new(),
@@ -328,13 +328,8 @@ impl<H: OrderView> Orders<H> {
         let initial = !std::mem::replace(&mut self.installed, true);
         let source = Source::Snapshot { initial };
         self.stale = false;
-        let mut before: BTreeMap<String, (u64, Entry<H>)> = BTreeMap::new();
-        let mut old = std::mem::take(&mut self.entries);
-        for (id, rank) in std::mem::take(&mut self.ranks) {
-            if let Some(entry) = old.remove(&rank) {
-                before.insert(id, (rank, entry));
-            }
-        }
+        let old = std::mem::take(&mut self.entries);
+        let old_ranks = std::mem::take(&mut self.ranks);
         let (mut last_rank, mut moved) = (0, false);
         let mut updates = Vec::new();
         for order in std::mem::take(&mut self.collected) {
@@ -342,14 +337,17 @@ impl<H: OrderView> Orders<H> {
             if self.ranks.contains_key(&id) {
                 continue;
             }
-            match before.remove(&id) {
+            let known = old_ranks
+                .get(&id)
+                .and_then(|&rank| Some((rank, old.get(&rank)?)));
+            match known {
                 Some((rank, kept)) if kept.base.same_version(&order) => {
                     moved |= rank < last_rank;
                     last_rank = rank;
-                    self.add(id, kept);
+                    self.add(id, kept.clone());
                 }
                 previous => {
-                    let previous = previous.map(|(_, entry)| entry.base);
+                    let previous = previous.map(|(_, entry)| entry.base.clone());
                     let action = if previous.is_some() {
                         UpdateAction::Updated
                     } else {
@@ -367,12 +365,15 @@ impl<H: OrderView> Orders<H> {
                 }
             }
         }
-        for (id, (_, previous)) in before {
+        for (id, rank) in old_ranks.into_iter() {
+            if self.ranks.contains_key(&id) {
+                continue;
+            }
             updates.push(Update {
                 action: UpdateAction::Deleted,
                 id,
                 order: None,
-                previous: Some(previous.base),
+                previous: old.get(&rank).map(|entry| entry.base.clone()),
                 source,
             });
         }

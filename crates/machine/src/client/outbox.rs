@@ -5,7 +5,8 @@
 use super::io::{Answer, AttemptId, Command, Failure, Output};
 use super::pace::Pace;
 use crate::Time;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use crate::sorted::{SortedMap, SortedSet};
+use std::collections::VecDeque;
 use tautline_protocol::limits::DEDUPE_MS;
 use tautline_protocol::{Dialect, ErrorCode, NackCode, Outcome, Seq, client_frame, is_command_id};
 
@@ -92,12 +93,12 @@ impl Entry {
 
 #[derive(Debug)]
 pub(super) struct Outbox {
-    entries: BTreeMap<u64, Entry>,
-    by_id: BTreeMap<String, u64>,
-    queued: BTreeSet<u64>,
-    deadlines: BTreeSet<(Time, u64)>,
+    entries: SortedMap<u64, Entry>,
+    by_id: SortedMap<String, u64>,
+    queued: SortedSet<u64>,
+    deadlines: SortedSet<(Time, u64)>,
     /// Acked and not shown yet: history, event, entry.
-    waiting: BTreeSet<(u32, Seq, u64)>,
+    waiting: SortedSet<(u32, Seq, u64)>,
     in_flight: usize,
     bytes: usize,
     next: u64,
@@ -111,11 +112,11 @@ pub(super) struct Outbox {
 impl Outbox {
     pub(super) fn new(limit: usize, limit_bytes: usize, now: Time) -> Self {
         Self {
-            entries: BTreeMap::new(),
-            by_id: BTreeMap::new(),
-            queued: BTreeSet::new(),
-            deadlines: BTreeSet::new(),
-            waiting: BTreeSet::new(),
+            entries: SortedMap::new(),
+            by_id: SortedMap::new(),
+            queued: SortedSet::new(),
+            deadlines: SortedSet::new(),
+            waiting: SortedSet::new(),
             in_flight: 0,
             bytes: 0,
             next: 0,
@@ -299,7 +300,7 @@ impl Outbox {
 
     /// The connection is gone: whatever was on the wire leaves again on the next one.
     pub(super) fn disconnected(&mut self) {
-        for (&key, entry) in &mut self.entries {
+        for (&key, entry) in self.entries.iter_mut() {
             if entry.state == EntryState::Sent {
                 entry.state = EntryState::Queued;
                 self.queued.insert(key);
@@ -391,7 +392,7 @@ impl Outbox {
 
     /// Answers everything that only waited to be shown: there is no set to show it.
     pub(super) fn stop_waiting(&mut self, out: &mut VecDeque<Output>) {
-        for (_, seq, key) in std::mem::take(&mut self.waiting) {
+        for (_, seq, key) in std::mem::take(&mut self.waiting).into_iter() {
             self.settle(key, Answer::Acked { seq: Some(seq) }, out);
         }
     }
@@ -461,7 +462,7 @@ impl Outbox {
     /// `disconnect()`: nothing may keep a timer, so what has a deadline or only waits to be shown is answered.
     pub(super) fn rest(&mut self, out: &mut VecDeque<Output>) {
         self.stop_waiting(out);
-        for (_, key) in std::mem::take(&mut self.deadlines) {
+        for (_, key) in std::mem::take(&mut self.deadlines).into_iter() {
             self.give_up(key, ErrorCode::Aborted, out);
         }
     }
