@@ -37,5 +37,5 @@ test('an error carries what applies and nothing else', () => {
   assert.deepEqual({ ...error }, { code: 'nack', name: 'TautlineError', retryable: true, outcome: 'not_applied', nackCode: 'conflict', retryAfterMs: 5 });
   assert.equal(new TautlineError('aborted', '').name, 'AbortError');
   assert.ok(!('cause' in new TautlineError('nack', '')));
-  assert.deepEqual(Object.keys(new TautlineError('nack', '', { stage: undefined })), ['name', 'code', 'retryable']);
+  assert.deepEqual(Object.keys(new TautlineError('nack', '', { stage: undefined })), ['code', 'retryable', 'name']);
 });
