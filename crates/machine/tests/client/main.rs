@@ -1,0 +1,19 @@
+//! The promises that the client's machine makes (`docs/protocol.md` §1, `docs/api.md`), one test each.
+
+#![cfg(feature = "client")]
+#![allow(
+    clippy::expect_used,
+    reason = "outside `#[test]` functions too, an expectation that fails is the test's failure"
+)]
+
+mod auth;
+mod close_codes;
+mod connects;
+mod feed;
+mod heartbeat;
+mod lease;
+mod orders;
+mod outbox;
+mod properties;
+mod renewal;
+mod support;
