@@ -159,12 +159,14 @@ test('after dispose getters answer, cleaning up does nothing, the rest is dispos
   orders.initialize();
   const lease = await manager.acquire();
   assert.deepEqual(manager.getStatus(), { isConnected: true, isConnecting: false, connectionCount: 1 });
-  const waiting = service.request('table:clear', {}, { timeoutMs: 60_000 });
+  const away = new WebSocketService({ ...options, getToken: () => new Promise(() => {}) });
+  const waiting = [away.connect(), away.send('table:clear').done, away.request('table:clear', {}, { timeoutMs: 60_000 }), new ConnectionManager(away).acquire(), new OrderUpdates(away).updateOrderStatus('1', 'ready')];
   const list = orders.orders();
   const { connects } = service.stats();
   tautline.dispose();
   tautline.dispose();
-  await waiting.catch((error) => assert.equal(error.code, 'disposed'));
+  away.dispose();
+  for (const promise of waiting) await assert.rejects(promise, { code: 'disposed' });
 
   assert.equal(service.getConnectionState(), 'disconnected');
   assert.equal(service.isConnected(), false);
