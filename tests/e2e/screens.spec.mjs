@@ -18,7 +18,7 @@ test.beforeAll(async () => {
   relay = await startRelay();
   // A back end states facts, so that there are tickets of every age: the relay's own are always new.
   for (let n = 0; n < 32; n += 1) {
-    const created = new Date(Date.now() - n * 40_000).toISOString();
+    const created = new Date(Date.now() - n * 24_000).toISOString();
     const items = Array.from({ length: 1 + (n % 3) }, (_, index) => {
       const [name, station, modifiers] = DISHES[(n * 3 + index * 2) % DISHES.length];
       return {
