@@ -64,6 +64,7 @@ impl Backoff {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Rng;
     use proptest::prelude::*;
 
     proptest! {
