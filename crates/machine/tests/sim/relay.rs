@@ -576,7 +576,7 @@ impl Relay {
             let (Some(peer), Some(log)) = (self.peers.get_mut(&id), &self.log) else {
                 return;
             };
-            if peer.blocked {
+            if peer.blocked || peer.session.is_ending() {
                 return;
             }
             let Some(cursor) = &mut peer.cursor else {

@@ -18,6 +18,7 @@ pub struct Tally {
     pub events: u64,
     pub commands: u64,
     pub posts: u64,
+    pub posts_again: u64,
     pub acks: u64,
     pub acks_shown: u64,
     pub nacks: u64,
@@ -64,7 +65,7 @@ macro_rules! each {
 
 impl Tally {
     pub fn add(&mut self, other: &Self) {
-        each!(self, other: events commands posts acks acks_shown nacks expired timed_out cuts half_opened stalls freezes
+        each!(self, other: events commands posts posts_again acks acks_shown nacks expired timed_out cuts half_opened stalls freezes
             cached clock_jumps wall_jumps tokens_ended restarts_with_last_write restarts_without_last_write kills store_failures histories drains
             disposed_early resumes resumed not_resumed snapshots gaps stale fresh duplicates stale_inputs frames_lost frames_repeated store_reads blocked
             slow_closes commits commits_of_many health_probes steps);
@@ -112,6 +113,7 @@ impl Tally {
                 "restarts without the last write",
                 self.restarts_without_last_write,
             ),
+            ("orders sent again by the till", self.posts_again),
             ("failed commits", self.store_failures),
             ("new histories under live connections", self.histories),
             ("drains", self.drains),
@@ -145,7 +147,9 @@ pub struct World {
     pages: Vec<Page>,
     links: BTreeMap<u32, Link>,
     next_link: u32,
-    posts: u64,
+    /// What the till sent, by its number from 1, and which of them each request was.
+    posts: Vec<String>,
+    asked: Vec<u64>,
     rough: bool,
     story: bool,
     tally: Tally,
@@ -196,7 +200,8 @@ impl World {
             pages,
             links: BTreeMap::new(),
             next_link: 0,
-            posts: 0,
+            posts: Vec::new(),
+            asked: Vec::new(),
             rough: true,
             story,
             tally: Tally::default(),
@@ -258,23 +263,30 @@ impl World {
         }
     }
 
-    /// An order from the till, over HTTP.
+    /// An order from the till, over HTTP; now and then one is sent again, though the first may still be on its way.
     fn post(&mut self) {
-        let text = format!(
-            r#"{{"type":"order:create","id":"till-{}","payload":{{"order":{}}}}}"#,
-            self.posts + 1,
-            new_order(&mut self.rng)
-        );
-        let requests = parse(&text, false).unwrap();
+        let again = self.posts.len() as u64;
+        let till = if again > 0 && self.rng.between(0, 3) == 0 {
+            self.tally.posts_again += 1;
+            again - self.rng.between(0, (again - 1).min(5))
+        } else {
+            let order = new_order(&mut self.rng);
+            let id = again + 1;
+            self.posts.push(format!(
+                r#"{{"type":"order:create","id":"till-{id}","payload":{{"order":{order}}}}}"#
+            ));
+            id
+        };
+        let requests = parse(&self.posts[till as usize - 1], false).unwrap();
         for request in requests {
             let Ok(Request::Command { key, command, .. }) = request else {
                 panic!("{request:?}")
             };
             let key = key.unwrap();
-            self.posts += 1;
+            self.asked.push(till);
             self.tally.posts += 1;
             self.relay.post(
-                self.posts,
+                self.asked.len() as u64,
                 &command,
                 Some((key.id.as_str(), key.hash)),
                 self.now,
@@ -586,13 +598,25 @@ impl World {
                 page.client.freshness(time)
             );
         }
-        for (number, answer) in &self.relay.http {
-            let applied = self.relay.disk.has_command(&format!("till-{number}"));
-            match answer {
-                RelayAnswer::Ack(_) => {
-                    assert!(applied, "till-{number} was answered 201 and is lost")
-                }
-                RelayAnswer::Nack(_) => assert!(!applied, "till-{number} was refused and is there"),
+        for till in 1..=self.posts.len() as u64 {
+            let applied = self.relay.disk.has_command(&format!("till-{till}"));
+            let requests = self.asked.iter().zip(1..).filter(|&(&of, _)| of == till);
+            let answers: Vec<_> = requests.map(|(_, n)| self.relay.http.get(&n)).collect();
+            let acks: Vec<_> = answers
+                .iter()
+                .filter_map(|answer| match answer {
+                    Some(RelayAnswer::Ack(ack)) => Some(ack),
+                    _ => None,
+                })
+                .collect();
+            assert!(
+                acks.iter().all(|ack| ack == &acks[0]),
+                "till-{till} was answered differently: {acks:?}"
+            );
+            if !acks.is_empty() {
+                assert!(applied, "till-{till} was answered 201 and is lost");
+            } else if answers.iter().all(Option::is_some) {
+                assert!(!applied, "till-{till} was refused and is there");
             }
         }
     }
