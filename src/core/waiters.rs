@@ -290,17 +290,17 @@ impl Core {
         }
     }
 
-    /// The last holder is gone. Those who called `connect()` themselves and still wait keep the attempt.
+    /// The last holder is gone, and with it the leases' own wait: its answer would be taken for the next one's. Those
+    /// who called `connect()` themselves and still wait keep the attempt.
     fn nobody_holds(&self) {
-        match self.waiters.leases() {
-            (leases, true) => {
-                if let Some(id) = leases {
-                    let gone = self.waiters.take(id);
-                    drop(gone);
-                    self.input(Input::Abandon(id));
-                }
-            }
-            _ => self.input(Input::Disconnect),
+        let (leases, others_wait) = self.waiters.leases();
+        if let Some(id) = leases {
+            let gone = self.waiters.take(id);
+            drop(gone);
+            self.input(Input::Abandon(id));
+        }
+        if !others_wait {
+            self.input(Input::Disconnect);
         }
     }
 
