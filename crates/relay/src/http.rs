@@ -29,7 +29,6 @@ use hyper_util::service::TowerToHyperService;
 use metrics_exporter_prometheus::PrometheusHandle;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -46,7 +45,7 @@ const HEAD_FIELDS: usize = 64;
 #[derive(Clone)]
 pub(crate) struct App {
     pub(crate) shard: Handle,
-    pub(crate) draining: Arc<AtomicBool>,
+    stopping: watch::Receiver<bool>,
     store: Store,
     keys: Arc<Keys>,
     guard: Arc<guard::Guard>,
@@ -58,34 +57,38 @@ pub(crate) struct App {
     end: watch::Sender<Option<End>>,
 }
 
+/// What `serve` made for [`App::new`].
+pub(crate) struct Made {
+    pub(crate) shard: Handle,
+    pub(crate) store: Store,
+    pub(crate) keys: Arc<Keys>,
+    pub(crate) www: Option<Www>,
+    pub(crate) metrics: PrometheusHandle,
+    /// How a request ends the relay.
+    pub(crate) end: watch::Sender<Option<End>>,
+    /// Whether it is going down.
+    pub(crate) stopping: watch::Receiver<bool>,
+}
+
 impl App {
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "the parts that `serve` has made, put together in one place"
-    )]
-    pub(crate) fn new(
-        config: &Config,
-        address: SocketAddr,
-        shard: Handle,
-        store: Store,
-        keys: Arc<Keys>,
-        www: Option<Www>,
-        metrics: PrometheusHandle,
-        end: watch::Sender<Option<End>>,
-    ) -> Self {
+    pub(crate) fn new(config: &Config, address: SocketAddr, made: Made) -> Self {
         Self {
-            shard,
-            draining: Arc::default(),
-            store,
-            keys,
+            shard: made.shard,
+            stopping: made.stopping,
+            store: made.store,
+            keys: made.keys,
             guard: Arc::new(guard::Guard::new(address, &config.allowed_origins)),
             writes: Arc::new(rate::Writes::new(config.rate)),
             served: config.restaurants.clone().map(Into::into),
-            www: www.map(Arc::new),
-            metrics,
+            www: made.www.map(Arc::new),
+            metrics: made.metrics,
             dev: config.keys.dev,
-            end,
+            end: made.end,
         }
+    }
+
+    fn is_stopping(&self) -> bool {
+        *self.stopping.borrow()
     }
 }
 

@@ -2,14 +2,14 @@
 
 use crate::Fatal;
 use crate::config::{Config, DataDir, LogFormat};
-use crate::http::{self, App};
+use crate::http::{self, App, Made};
 use crate::shard::{self, Handle, Parts};
 use crate::store::{Running, Store};
 use crate::token::Keys;
+use metrics_exporter_prometheus::PrometheusHandle;
 use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use tautline_machine::relay::session;
 use tautline_protocol::limits::Limits;
@@ -37,8 +37,9 @@ pub(crate) enum End {
 /// It could not start, or its store broke.
 pub fn serve(config: Config) -> Result<(), Fatal> {
     start_log(&config);
+    let metrics = http::install_metrics(&config)?;
     let (store, running, reports) = Store::open(&config.data_dir, config.durability)?;
-    let served = start(config, store, reports);
+    let served = start(config, store, reports, metrics);
     close(served, running)
 }
 
@@ -62,6 +63,7 @@ fn start(
     config: Config,
     store: Store,
     reports: mpsc::UnboundedReceiver<crate::store::Report>,
+    metrics: PrometheusHandle,
 ) -> Served {
     let keys = Arc::new(Keys::load(&config.keys, &config.data_dir)?);
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -75,7 +77,6 @@ fn start(
         .local_addr()
         .map_err(|error| cannot_listen(config.listen, &error))?;
     let www = config.www.as_deref().map(http::Www::open).transpose()?;
-    let metrics = http::install_metrics(&config)?;
     if config.data_dir == DataDir::Memory {
         tracing::warn!("the store is in memory: nothing is kept when the relay ends");
     }
@@ -100,17 +101,25 @@ fn start(
     let (handle, thread) =
         shard::start(parts).map_err(|error| Fatal::new(format!("no thread: {error}")))?;
     let (end, ended) = watch::channel(None);
-    let app = App::new(
-        &config,
-        address,
-        handle.clone(),
+    let (stop, stopping) = watch::channel(false);
+    let made = Made {
+        shard: handle.clone(),
         store,
         keys,
         www,
         metrics,
         end,
-    );
-    let outcome = runtime.block_on(run(config, listener, address, app, ended, broken_in));
+        stopping,
+    };
+    let app = App::new(&config, address, made);
+    let running = Server {
+        config,
+        listener,
+        address,
+        app,
+        stop,
+    };
+    let outcome = runtime.block_on(running.run(ended, broken_in));
     // A thread that still reads a file is not waited for.
     runtime.shutdown_background();
     Ok((handle, thread, outcome))
@@ -128,40 +137,57 @@ fn cannot_listen(address: SocketAddr, error: &std::io::Error) -> Fatal {
     })
 }
 
-async fn run(
+/// The HTTP side, ready to serve.
+struct Server {
     config: Config,
     listener: TcpListener,
     address: SocketAddr,
     app: App,
-    mut ended: watch::Receiver<Option<End>>,
-    mut broken: mpsc::UnboundedReceiver<String>,
-) -> Result<(), Fatal> {
-    let mut signals = Signals::new()?;
-    let (stop, stopped) = watch::channel(false);
-    let server = tokio::spawn(http::serve(listener, http::router(app.clone()), stopped));
-    announce(address);
-    let end = tokio::select! {
-        () = signals.next() => End::Asked,
-        Some(why) = broken.recv() => End::Broken(why),
-        end = ended.wait_for(Option::is_some) => end.ok().and_then(|end| end.clone()).unwrap_or(End::Asked),
-    };
-    app.draining.store(true, Ordering::Relaxed);
-    let _ = stop.send(true);
-    match end {
-        End::Restart => Err(Fatal {
-            message: String::new(),
-            status: RESTART,
-        }),
-        End::Asked => {
-            tracing::info!("going down: clients are told when to come back");
-            drain(&config, &app.shard, server, &mut signals).await;
-            Ok(())
-        }
-        End::Broken(why) => {
-            drain(&config, &app.shard, server, &mut signals).await;
-            Err(Fatal::new(format!(
-                "the store failed ({why}); the relay ends so that the next start reads what the disk really holds"
-            )))
+    stop: watch::Sender<bool>,
+}
+
+impl Server {
+    async fn run(
+        self,
+        mut ended: watch::Receiver<Option<End>>,
+        mut broken: mpsc::UnboundedReceiver<String>,
+    ) -> Result<(), Fatal> {
+        let Self {
+            config,
+            listener,
+            address,
+            app,
+            stop,
+        } = self;
+        let mut signals = Signals::new()?;
+        let server = tokio::spawn(http::serve(
+            listener,
+            http::router(app.clone()),
+            stop.subscribe(),
+        ));
+        announce(address);
+        let end = tokio::select! {
+            () = signals.next() => End::Asked,
+            Some(why) = broken.recv() => End::Broken(why),
+            end = ended.wait_for(Option::is_some) => end.ok().and_then(|end| end.clone()).unwrap_or(End::Asked),
+        };
+        let _ = stop.send(true);
+        match end {
+            End::Restart => Err(Fatal {
+                message: String::new(),
+                status: RESTART,
+            }),
+            End::Asked => {
+                tracing::info!("going down: clients are told when to come back");
+                drain(&config, &app.shard, server, &mut signals).await;
+                Ok(())
+            }
+            End::Broken(why) => {
+                drain(&config, &app.shard, server, &mut signals).await;
+                Err(Fatal::new(format!(
+                    "the store failed ({why}); the relay ends so that the next start reads what the disk really holds"
+                )))
+            }
         }
     }
 }

@@ -147,7 +147,9 @@ pub(crate) struct Shard {
     /// Records with the store.
     pending: usize,
     full: bool,
-    draining: Option<oneshot::Sender<()>>,
+    draining: bool,
+    /// Told when the last connection has gone.
+    drained: Option<oneshot::Sender<()>>,
     broken: mpsc::UnboundedSender<String>,
     gauges: seat::Gauges,
 }
@@ -207,7 +209,8 @@ async fn run(parts: Parts, mut jobs: mpsc::UnboundedReceiver<Job>) {
             alarm: Rc::clone(&alarm),
             pending: 0,
             full: false,
-            draining: None,
+            draining: false,
+            drained: None,
             broken,
             gauges: seat::Gauges::default(),
         })

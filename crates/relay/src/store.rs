@@ -6,6 +6,8 @@ mod lock;
 mod read;
 mod rows;
 mod schema;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 use crate::Fatal;
@@ -82,7 +84,7 @@ impl std::fmt::Debug for Store {
 /// The threads behind a [`Store`] and the lock on its folder; one per process.
 #[derive(Debug)]
 pub struct Running {
-    jobs: mpsc::Sender<Job>,
+    store: Store,
     threads: Vec<JoinHandle<()>>,
     _lock: Option<FolderLock>,
 }
@@ -91,12 +93,15 @@ impl Running {
     /// Writes what was appended, marks the store as cleanly closed and lets go of the folder.
     pub fn close(self) {
         let Self {
-            jobs,
+            store,
             threads,
             _lock,
         } = self;
-        let _ = jobs.send(Job::Close);
-        drop(jobs);
+        // Whoever still holds a handle finds the store closed.
+        let _ = store.jobs.send(Job::Close);
+        if let Some(reads) = &store.reads {
+            let _ = reads.send(read::Read::Close);
+        }
         for thread in threads {
             let _ = thread.join();
         }
@@ -137,19 +142,16 @@ impl Store {
         let writer = writer::Writer::new(connection, path, reports);
         threads.push(spawn("store-write", move || writer.run(&jobs_in))?);
         let store = Self {
-            jobs: jobs.clone(),
+            jobs,
             reads,
             generation: Arc::new(AtomicU64::new(0)),
         };
-        Ok((
-            store,
-            Running {
-                jobs,
-                threads,
-                _lock: lock,
-            },
-            reports_in,
-        ))
+        let running = Running {
+            store: store.clone(),
+            threads,
+            _lock: lock,
+        };
+        Ok((store, running, reports_in))
     }
 
     /// Hands records over, to be committed in this order with whatever else waits.
@@ -237,11 +239,11 @@ fn reader(
     reads: mpsc::Receiver<read::Read>,
 ) -> Result<impl FnOnce() + Send + 'static, Fatal> {
     let connection = schema::open_reader(&path)?;
-    Ok(move || {
-        while let Ok(read) = reads.recv() {
-            read.answer(&connection);
-        }
-    })
+    Ok(
+        move || {
+            while reads.recv().is_ok_and(|read| read.answer(&connection)) {}
+        },
+    )
 }
 
 fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, Fatal> {

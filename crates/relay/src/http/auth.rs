@@ -1,9 +1,9 @@
 use super::App;
 use super::problem::Problem;
 use crate::token::Identity;
-use axum::extract::FromRequestParts;
+use axum::extract::{FromRequestParts, OptionalFromRequestParts};
 use axum::http::request::Parts;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use tautline_protocol::{AuthCode, is_restaurant_id};
 
 /// Who makes this request, by its bearer token.
@@ -13,8 +13,22 @@ impl FromRequestParts<App> for Caller {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
-        let bearer = parts
-            .headers
+        app.caller(&parts.headers)
+    }
+}
+
+impl OptionalFromRequestParts<App> for Caller {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Option<Self>, Problem> {
+        let named = parts.headers.contains_key(header::AUTHORIZATION);
+        named.then(|| app.caller(&parts.headers)).transpose()
+    }
+}
+
+impl App {
+    fn caller(&self, headers: &HeaderMap) -> Result<Caller, Problem> {
+        let bearer = headers
             .get(header::AUTHORIZATION)
             .and_then(|value| value.to_str().ok())
             .and_then(|value| value.split_once(' '))
@@ -27,16 +41,14 @@ impl FromRequestParts<App> for Caller {
                 "send Authorization: Bearer <token>",
             ));
         };
-        let identity = app.keys.verify(token)?;
+        let identity = self.keys.verify(token)?;
         // A token for every restaurant has no business in a page.
-        if identity.is_wildcard() && parts.headers.contains_key(header::ORIGIN) {
+        if identity.is_wildcard() && headers.contains_key(header::ORIGIN) {
             return Err(AuthCode::RestaurantForbidden.into());
         }
-        Ok(Self(identity))
+        Ok(Caller(identity))
     }
-}
 
-impl App {
     /// Whether this caller may speak for this restaurant, and whether it is served here.
     pub(super) fn may_use(&self, caller: &Identity, restaurant: &str) -> bool {
         is_restaurant_id(restaurant)

@@ -1,6 +1,7 @@
 //! What `--dev` adds: tokens for the asking, and trouble (`docs/relay.md`, HTTP). The guard has checked the host.
 
 use super::App;
+use super::auth::Caller;
 use super::body::Text;
 use super::orders::json;
 use super::problem::Problem;
@@ -59,8 +60,12 @@ struct Wanted {
     ms: Option<u64>,
 }
 
-/// `POST /dev/trouble`.
-pub(super) async fn trouble(State(app): State<App>, Text(body): Text) -> Result<Response, Problem> {
+/// `POST /dev/trouble`: for one connection, for those of the caller's restaurant, or without a token for all.
+pub(super) async fn trouble(
+    State(app): State<App>,
+    caller: Option<Caller>,
+    Text(body): Text,
+) -> Result<Response, Problem> {
     let wanted: Wanted =
         serde_json::from_str(&body).map_err(|error| Problem::invalid(format!("body: {error}")))?;
     let trouble = match wanted.kind.as_str() {
@@ -83,10 +88,17 @@ pub(super) async fn trouble(State(app): State<App>, Text(body): Text) -> Result<
             )));
         }
     };
-    let session = wanted.session_id;
+    let (session, own) = (wanted.session_id, app.clone());
     let met = app
         .shard
-        .get(move |shard| shard.trouble(trouble, session.as_deref()))
+        .get(move |shard| {
+            let may_see = |restaurant: &str| {
+                caller
+                    .as_ref()
+                    .is_none_or(|Caller(caller)| own.may_use(caller, restaurant))
+            };
+            shard.trouble(trouble, session.as_deref(), may_see)
+        })
         .await;
     Ok(json(
         StatusCode::ACCEPTED,

@@ -3,8 +3,9 @@
 use super::App;
 use super::auth::Caller;
 use super::body::Text;
-use super::orders::{json, submit};
+use super::orders::{json, reached, submit};
 use super::problem::Problem;
+use super::told;
 use crate::store::Stretch;
 use axum::body::{Body, Bytes};
 use axum::extract::{Path, Query, State};
@@ -191,13 +192,11 @@ async fn follow(
 impl Follower {
     /// The next events, or a sign of life; `None` ends the stream: the reader comes back with `Last-Event-ID`.
     async fn next(&mut self) -> Option<Bytes> {
-        let ahead = tokio::time::timeout(KEEP_ALIVE, self.head.wait_for(|&head| head > self.at))
-            .await
-            .map(|ahead| ahead.map(|_| ()));
-        match ahead {
-            Err(_) => return Some(Bytes::from_static(b":\n\n")),
-            Ok(Err(_)) => return None,
-            Ok(Ok(_)) => {}
+        tokio::select! {
+            biased;
+            () = told(&mut self.app.stopping) => return None,
+            there = reached(&mut self.head, self.at + 1) => if !there { return None },
+            () = tokio::time::sleep(KEEP_ALIVE) => return Some(Bytes::from_static(b":\n\n")),
         }
         let found = read(&self.app, &self.restaurant, self.at, PAGE)
             .await

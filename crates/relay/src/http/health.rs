@@ -5,7 +5,6 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
-use std::sync::atomic::Ordering;
 
 /// The recorder of this process.
 pub(crate) fn install_metrics(config: &Config) -> Result<PrometheusHandle, Fatal> {
@@ -47,13 +46,12 @@ pub(super) async fn healthz() -> &'static str {
 
 /// New clients are welcome, and what they write can be stored.
 pub(super) async fn readyz(State(app): State<App>) -> impl IntoResponse {
-    let draining = app.draining.load(Ordering::Relaxed);
     let writable = app
         .shard
         .get(|shard| shard.is_writable())
         .await
         .unwrap_or(false);
-    if !draining && writable {
+    if !app.is_stopping() && writable {
         (StatusCode::OK, "ready")
     } else {
         (StatusCode::SERVICE_UNAVAILABLE, "not ready")

@@ -20,6 +20,7 @@ use tautline_machine::relay::{Ack, Answer};
 use tautline_protocol::order::Order;
 use tautline_protocol::request::{Command, Key, http};
 use tautline_protocol::{JsonWriter, OrderStatus, Seq, is_command_id, is_rfc3339};
+use tokio::sync::watch;
 
 /// Orders of one page unless asked otherwise, and at most.
 const PAGE: usize = 200;
@@ -166,6 +167,11 @@ pub(super) async fn remove(
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
+/// Waits for a restaurant's log to get there; `false` when the shard has gone.
+pub(super) async fn reached(head: &mut watch::Receiver<Seq>, seq: Seq) -> bool {
+    head.wait_for(|&head| head >= seq).await.is_ok()
+}
+
 /// The live set as a caller asks for it.
 async fn live_set(app: &App, restaurant: &str, min_seq: Seq) -> Result<Vec<Arc<Order>>, Problem> {
     let mut head = app
@@ -173,10 +179,7 @@ async fn live_set(app: &App, restaurant: &str, min_seq: Seq) -> Result<Vec<Arc<O
         .restaurant(restaurant, |restaurant| restaurant.head.subscribe())
         .await
         .ok_or_else(Problem::unreadable)?;
-    if !matches!(
-        tokio::time::timeout(CATCH_UP, head.wait_for(|&head| head >= min_seq)).await,
-        Ok(Ok(_))
-    ) {
+    if tokio::time::timeout(CATCH_UP, reached(&mut head, min_seq)).await != Ok(true) {
         return Err(Problem::unavailable(format!(
             "this relay has not seen seq {min_seq} yet"
         )));

@@ -7,7 +7,6 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use hyper_util::rt::TokioIo;
-use std::sync::atomic::Ordering;
 use tautline_protocol::V1;
 use tokio::net::TcpStream;
 
@@ -19,7 +18,7 @@ pub(super) async fn upgrade(
     let refused = |result: &'static str| {
         metrics::counter!("tautline_connects_total", "result" => result).increment(1)
     };
-    if app.draining.load(Ordering::Relaxed) {
+    if app.is_stopping() {
         refused("draining");
         return Err(Problem::unavailable("the relay is going down"));
     }

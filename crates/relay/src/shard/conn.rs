@@ -96,6 +96,10 @@ impl Shard {
                 return;
             }
         };
+        if self.draining {
+            // Too late: refused like one that comes a moment later.
+            return;
+        }
         let id = self.next_id();
         let conn = Conn {
             id,
@@ -170,7 +174,7 @@ impl Shard {
         }
         drop(conn);
         if self.conns.is_empty()
-            && let Some(done) = self.draining.take()
+            && let Some(done) = self.drained.take()
         {
             let _ = done.send(());
         }
@@ -309,6 +313,9 @@ impl Shard {
             )
         };
         let restaurant = Rc::clone(restaurant);
+        if position.is_none() {
+            metrics::counter!("tautline_snapshots_total").increment(1);
+        }
         if asked.is_err() && restaurant.borrow().log.pending() == 0 {
             self.begin_epoch(&restaurant);
         }

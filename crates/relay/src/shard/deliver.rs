@@ -59,14 +59,12 @@ impl Shard {
         if conn.blocked.is_some() || conn.is_stalled() {
             return;
         }
-        let turn = match catch_unwind(AssertUnwindSafe(|| Self::take_turn(conn, &self.gauges))) {
-            Ok(turn) => turn,
-            Err(_) => {
-                if let Some(conn) = self.conns.remove(&id) {
-                    self.panicked(*conn);
-                }
-                return;
+        let Ok(turn) = catch_unwind(AssertUnwindSafe(|| Self::take_turn(conn, &self.gauges)))
+        else {
+            if let Some(conn) = self.conns.remove(&id) {
+                self.panicked(*conn);
             }
+            return;
         };
         match turn {
             Taken::Turn { synced, .. } => {

@@ -1,6 +1,6 @@
 //! What operators and the development page ask of connections.
 
-use super::conn::ConnId;
+use super::conn::{Conn, ConnId};
 use super::{Shard, task};
 use crate::ids::random_below;
 use serde::Serialize;
@@ -106,12 +106,24 @@ impl Shard {
         found.is_some()
     }
 
-    /// Makes trouble for one connection or all; how many it met.
-    pub(crate) fn trouble(&mut self, trouble: Trouble, session: Option<&str>) -> usize {
+    /// Makes trouble for one connection, or all of the restaurants that `may_see` allows; how many it met.
+    pub(crate) fn trouble(
+        &mut self,
+        trouble: Trouble,
+        session: Option<&str>,
+        may_see: impl Fn(&str) -> bool,
+    ) -> usize {
+        let met = |conn: &Conn| match session {
+            Some(name) => conn.name == name,
+            None => conn
+                .session
+                .identity()
+                .is_some_and(|identity| may_see(identity.restaurant_id)),
+        };
         let ids: Vec<ConnId> = self
             .conns
             .values()
-            .filter(|conn| session.is_none_or(|name| conn.name == name))
+            .filter(|conn| met(conn))
             .map(|conn| conn.id)
             .collect();
         for &id in &ids {
@@ -170,6 +182,7 @@ impl Shard {
 
     /// The relay goes down: every client is told when to come back; `done` when the last has gone.
     pub(crate) fn drain(&mut self, done: oneshot::Sender<()>) {
+        self.draining = true;
         let window = (self.conns.len() as u64 * 1000 / limits::RECONNECTS_PER_S).max(2000);
         let ids: Vec<ConnId> = self.conns.keys().copied().collect();
         for id in ids {
@@ -183,7 +196,7 @@ impl Shard {
         if self.conns.is_empty() {
             let _ = done.send(());
         } else {
-            self.draining = Some(done);
+            self.drained = Some(done);
         }
     }
 }

@@ -142,6 +142,9 @@ impl Shard {
             } => {
                 held.subscribers.insert(conn.id);
                 drop(held);
+                if attach.sync && !resumed {
+                    metrics::counter!("tautline_snapshots_total").increment(1);
+                }
                 let result = if resumed {
                     "resumed"
                 } else if attach.resume.is_some() {

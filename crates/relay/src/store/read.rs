@@ -10,6 +10,7 @@ use tautline_protocol::{Epoch, Seq, limits};
 use tokio::sync::oneshot;
 
 pub(super) enum Read {
+    Close,
     Load {
         restaurant: Arc<str>,
         now_ms: u64,
@@ -25,9 +26,11 @@ pub(super) enum Read {
 }
 
 impl Read {
-    /// Answers on this connection. Whoever asked may have gone; that is their business.
-    pub(super) fn answer(self, db: &Connection) {
+    /// Answers on this connection; `false` when there is nothing more to answer. Whoever asked may have gone; that
+    /// is their business.
+    pub(super) fn answer(self, db: &Connection) -> bool {
         match self {
+            Self::Close => return false,
             Self::Load {
                 restaurant,
                 now_ms,
@@ -45,6 +48,7 @@ impl Read {
                 let _ = done.send(stretch(db, &restaurant, after, events, bytes).map_err(describe));
             }
         }
+        true
     }
 }
 

@@ -72,10 +72,42 @@ pub(super) fn open_file(path: &Path, durability: Durability) -> Result<Connectio
         tracing::info!("the store was not closed cleanly; checked, sound");
     }
     migrate(&mut connection, path)?;
-    connection
-        .execute("INSERT OR REPLACE INTO meta VALUES ('clean', 0)", [])
-        .map_err(|error| cannot(path, error))?;
+    begin(&connection, durability).map_err(|error| cannot(path, error))?;
     Ok(connection)
+}
+
+/// Marks the store as in use. Without full durability a machine that went down under it may have lost what was
+/// acknowledged, and nobody can tell: then every history gets another name (`docs/protocol.md` §1, Epoch).
+fn begin(connection: &Connection, durability: Durability) -> rusqlite::Result<()> {
+    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    let unproven: bool = connection.query_row(
+        "SELECT coalesce((SELECT value FROM meta WHERE name = 'clean'), 1) = 0
+            AND coalesce((SELECT value FROM meta WHERE name = 'durability'), 'full') <> 'full'
+            AND coalesce((SELECT value FROM meta WHERE name = 'boot'), '') <> ?1",
+        [&boot],
+        |row| row.get(0),
+    )?;
+    let change = connection.unchecked_transaction()?;
+    if unproven {
+        tracing::error!(
+            "the machine went down under --durability normal: every restaurant begins a new epoch"
+        );
+        metrics::counter!("tautline_epochs_total").increment(1);
+        change.execute("DELETE FROM event", [])?;
+        change.execute(
+            "UPDATE restaurant SET epoch = lower(hex(randomblob(16)))",
+            [],
+        )?;
+    }
+    let durability = match durability {
+        Durability::Full => "full",
+        Durability::Normal => "normal",
+    };
+    change.execute(
+        "INSERT OR REPLACE INTO meta VALUES ('clean', 0), ('durability', ?1), ('boot', ?2)",
+        [durability, &boot],
+    )?;
+    change.commit()
 }
 
 pub(super) fn open_reader(path: &Path) -> Result<Connection, Fatal> {

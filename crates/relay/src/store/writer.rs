@@ -88,7 +88,9 @@ impl Writer {
             }
             match next {
                 None => {}
-                Some(Next::Read(read)) => read.answer(&self.db),
+                Some(Next::Read(read)) => {
+                    read.answer(&self.db);
+                }
                 Some(Next::Create {
                     restaurant,
                     epoch,

@@ -311,11 +311,8 @@ mod tests {
         let mut decoder = Decoder::new(70_000);
         let mut out = Vec::new();
         for mut piece in bytes.chunks(chunk) {
-            loop {
-                match decoder.next(&mut piece)? {
-                    Some(message) => out.push(message),
-                    None => break,
-                }
+            while let Some(message) = decoder.next(&mut piece)? {
+                out.push(message);
             }
             assert!(piece.is_empty(), "all input is taken");
         }

@@ -1,5 +1,11 @@
 //! The real binary, real sockets, real files.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test that cannot go on has failed"
+)]
+
 mod cli;
 mod closes;
 mod durable;
