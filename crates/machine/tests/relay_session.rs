@@ -1,5 +1,10 @@
 //! The peer's protocol on one orders socket (`docs/protocol.md` §1, Life of a connection, Commands, Close codes).
 #![cfg(feature = "relay")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test fails by panicking"
+)]
 
 use proptest::prelude::*;
 use serde_json::{Value, json};

@@ -6,6 +6,11 @@
 
 #![cfg(all(feature = "client", feature = "relay"))]
 #![expect(unreachable_pub, reason = "the modules of one test")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a schedule fails by panicking"
+)]
 
 #[path = "sim/check.rs"]
 mod check;

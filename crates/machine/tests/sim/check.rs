@@ -31,10 +31,9 @@ impl Watch {
             frame["epoch"].as_str().unwrap().to_owned(),
             frame["seq"].as_u64().unwrap(),
         );
-        // Numbers go on from one history to the next, so an event is there once.
-        let stored = disk.all().rev().find(|&&(at, ..)| at == seq);
-        let stored =
-            stored.unwrap_or_else(|| panic!("event {seq} was shown and is not on the disk"));
+        let stored = disk
+            .event(seq)
+            .unwrap_or_else(|| panic!("event {seq} was shown and is not on the disk"));
         assert_eq!(
             serde_json::from_str::<Value>(&stored.3).unwrap(),
             *frame,

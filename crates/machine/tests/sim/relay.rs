@@ -3,7 +3,7 @@
 
 use crate::net::{Down, Link, Up};
 use crate::world::Tally;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use tautline_machine::relay::{
     Answer, By, Claims, Cursor, Dedupe, Event, Input, Judged, Log, Moment, Output, Place, Record,
@@ -28,6 +28,8 @@ pub struct Disk {
     pub past: Vec<(u64, String, u64, Arc<str>)>,
     orders: BTreeMap<String, (String, u64)>,
     dedupe: Vec<Dedupe>,
+    /// Ids of every command ever applied.
+    commands: BTreeSet<String>,
 }
 
 impl Disk {
@@ -53,22 +55,34 @@ impl Disk {
             };
         }
         self.dedupe.extend(record.dedupe.clone());
-        self.dedupe.retain(|row| {
-            !record
-                .forgotten
-                .iter()
-                .any(|(sub, id)| *sub == row.sub && *id == row.id)
-        });
+        if !record.forgotten.is_empty() {
+            let gone = |row: &Dedupe| {
+                let mut keys = record.forgotten.iter();
+                keys.any(|(sub, id)| *sub == row.sub && *id == row.id)
+            };
+            self.dedupe.retain(|row| !gone(row));
+        }
+        self.commands
+            .extend(record.dedupe.iter().map(|row| row.id.clone()));
+    }
+
+    /// The event of that number: they go on from one history to the next.
+    pub fn event(&self, seq: u64) -> Option<&(u64, String, u64, Arc<str>)> {
+        let index = usize::try_from(seq).ok()?.checked_sub(1)?;
+        match index.checked_sub(self.past.len()) {
+            None => self.past.get(index),
+            Some(index) => self.events.get(index),
+        }
     }
 
     /// Every event ever written, in order.
-    pub fn all(&self) -> impl DoubleEndedIterator<Item = &(u64, String, u64, Arc<str>)> {
+    pub fn all(&self) -> impl Iterator<Item = &(u64, String, u64, Arc<str>)> {
         self.past.iter().chain(&self.events)
     }
 
-    /// Whether the duplicate memory holds the command: it was applied.
+    /// Whether the command was applied.
     pub fn has_command(&self, id: &str) -> bool {
-        self.dedupe.iter().any(|row| row.id == id)
+        self.commands.contains(id)
     }
 
     fn load(&self, head: u64, keep: usize) -> Stored {
@@ -96,11 +110,19 @@ impl Disk {
     }
 }
 
+/// What `auth` asked for.
+struct Placing {
+    dialect: Dialect,
+    role: Role,
+    resume: Option<(Epoch, u64)>,
+    sync: bool,
+}
+
 struct Peer {
     session: Session,
     cursor: Option<Cursor>,
     /// A placement that waits for a new epoch to be durable.
-    placing: Option<(Dialect, Role, Option<(Epoch, u64)>, bool)>,
+    placing: Option<Placing>,
     wake: Option<u64>,
     blocked: bool,
     verifying: Option<(u64, Result<Claims, AuthCode>)>,
@@ -168,7 +190,10 @@ impl Relay {
             self.disk.epoch = Some(Epoch::new(&format!("epoch-{}", self.epochs)));
         }
         let epoch = self.disk.epoch.clone().unwrap();
-        self.head = self.disk.all().last().map_or(0, |&(seq, ..)| seq);
+        self.head = self
+            .disk
+            .event((self.disk.past.len() + self.disk.events.len()) as u64)
+            .map_or(0, |&(seq, ..)| seq);
         self.log = Some(Log::load(
             RESTAURANT,
             epoch,
@@ -476,7 +501,12 @@ impl Relay {
                 restaurant_id,
             } => {
                 assert_eq!(restaurant_id, RESTAURANT);
-                peer.placing = Some((dialect, role, resume, sync));
+                peer.placing = Some(Placing {
+                    dialect,
+                    role,
+                    resume,
+                    sync,
+                });
                 self.place(id, now, links, rng);
             }
             Output::Submit {
@@ -533,7 +563,13 @@ impl Relay {
         let Some(peer) = self.peers.get_mut(&id) else {
             return;
         };
-        let Some((dialect, role, resume, sync)) = peer.placing.take() else {
+        let Some(Placing {
+            dialect,
+            role,
+            resume,
+            sync,
+        }) = peer.placing.take()
+        else {
             return;
         };
         let Some(log) = &self.log else { return };
