@@ -328,6 +328,10 @@ fn past_its_limits_the_outbox_takes_nothing() {
     );
     d.cancel("a");
     d.send(named("c")).expect("room again");
+    for _ in 0..20 {
+        d.cancel("c");
+        d.send(named("c")).expect("its bytes come back too");
+    }
 }
 
 #[test]
@@ -444,6 +448,32 @@ fn one_refused_for_its_rate_leaves_again_by_itself() {
     assert!(ids(&mut d).is_empty());
     d.pass(1_000);
     assert_eq!(ids(&mut d), ["a", "b"]);
+}
+
+#[test]
+fn refused_ones_make_room_on_the_wire() {
+    let mut d = Driver::live_with(
+        with_token(),
+        &Success {
+            limits: Some(Limits {
+                rate_per_s: 10_000,
+                burst: 10_000,
+                max_message: 65_536,
+            }),
+            ..Success::default()
+        },
+    );
+    d.pass(1_000);
+    for n in 0..128 {
+        d.send(named(&format!("c{n}"))).expect("room");
+    }
+    let first = ids(&mut d);
+    assert_eq!(first.len(), 128);
+    for id in &first {
+        d.nack(id, NackCode::RateLimited, Some(100));
+    }
+    d.pass(1_000);
+    assert_eq!(ids(&mut d), first);
 }
 
 #[test]

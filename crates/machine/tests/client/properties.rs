@@ -212,6 +212,18 @@ impl Run {
                     if let Some((at, timer)) = wait {
                         prop_assert!(at > self.now, "{timer:?} is due and was not fired");
                         prop_assert!(at - self.now <= 3_600_000, "{timer:?} is too long");
+                        let outlives = !matches!(
+                            timer,
+                            Timer::Heartbeat
+                                | Timer::Pong
+                                | Timer::Settled
+                                | Timer::Renew
+                                | Timer::Sync
+                                | Timer::SnapshotPart
+                                | Timer::Pace
+                        );
+                        let connected = self.client.dialect().is_some();
+                        prop_assert!(connected || outlives, "{timer:?} without a connection");
                     }
                     prop_assert!(self.sockets.len() <= 1, "two sockets");
                     return Ok(wait);
