@@ -34,3 +34,19 @@ scenarios! { "/tests/browser/plain.js":
     a_plain_server_works = plainServer,
     hostile_frames_do_no_harm = hostileFrames,
 }
+
+scenarios! { "/tests/browser/orders.js":
+    an_order_makes_the_round_trip = roundTrip,
+    the_outbox_survives_a_cut = outboxAcrossACut,
+    optimistic_changes_are_an_overlay = optimisticOverlay,
+}
+
+scenarios! { "/tests/browser/lifetime.js":
+    five_hundred_rounds_leave_nothing = fiveHundredRounds,
+    callbacks_may_do_anything = callbacksDoAnything,
+    failing_callbacks_are_reported_and_delivery_goes_on = callbackFailuresAreReported,
+    aborts_before_during_and_after = aborts,
+    leases_share_one_socket = leases,
+    refused_auth_ends_in_error_and_a_new_token_leads_out = authEnds,
+    many_events_leave_the_page_room = manyEventsLeaveThePageRoom,
+}

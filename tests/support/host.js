@@ -20,11 +20,17 @@ export function makeHost() {
     error: (code, message, fields) => new TautlineError(code, message, fields),
     report: (error) => void heard.errors.push(error),
     warn: (text) => void heard.warnings.push(text),
-    panic(message) {
-      heard.panics.push(message);
-      for (const { release } of [...book.values()].reverse()) release();
-      book.clear();
-    },
+    // What the browser calls in the module's place, so that a trap does not go unnoticed.
+    shield: (inner) =>
+      function shielded(...args) {
+        try {
+          return inner.apply(this, args);
+        } catch (error) {
+          if (error instanceof WebAssembly.RuntimeError && heard.panics.length === 0) release(String(error));
+          throw error;
+        }
+      },
+    panic: release,
     twin: {
       enter(kind, owner, release) {
         if (typeof release !== 'function') throw new TypeError(`${kind} without a release function`);
@@ -34,6 +40,13 @@ export function makeHost() {
       leave: (id) => void book.delete(id),
     },
   };
+}
+
+/** The module is dead: everything is let go of without it. */
+function release(message) {
+  heard.panics.push(message);
+  for (const { release } of [...book.values()].reverse()) release();
+  book.clear();
 }
 
 /** The ledger: how many of each kind. */
@@ -172,4 +185,27 @@ uncounted(() => globalThis.addEventListener('unhandledrejection', (event) => unh
 export async function noneUnhandled() {
   await pause(20);
   if (unhandled.length) throw new Error(`unhandled: ${unhandled.splice(0).map(String).join('; ')}`);
+}
+
+const made = [];
+
+/** The classes, remembering what is made of them. */
+export function remembered(classes) {
+  const each = Object.entries(classes).map(([name, Class]) => [
+    name,
+    new Proxy(Class, {
+      construct(target, args) {
+        const object = Reflect.construct(target, args.map((arg) => arg));
+        made.push(object);
+        return object;
+      },
+    }),
+  ]);
+  return Object.fromEntries(each);
+}
+
+/** Ends what a scenario that failed has left, so that the next one starts from nothing. */
+export async function cleared() {
+  for (const object of made.splice(0)) if (object.__wbg_ptr !== 0) object.dispose();
+  await nothingLive().catch(() => {});
 }

@@ -10,6 +10,8 @@ use wasm_bindgen_futures::JsFuture;
 extern "C" {
     #[wasm_bindgen(js_name = makeHost)]
     fn make_host() -> tautline::Host;
+    fn remembered(classes: &JsValue) -> JsValue;
+    fn cleared() -> Promise;
 }
 
 #[wasm_bindgen(module = "/tests/support/server.js")]
@@ -44,10 +46,12 @@ pub(crate) fn classes() -> JsValue {
             method.call0(&instance).unwrap();
         }
     }
-    classes.into()
+    remembered(&classes)
 }
 
-/// Runs a scenario to its end.
+/// Runs a scenario to its end; one that fails leaves nothing to the next.
 pub(crate) async fn play(scenario: Promise) -> Result<(), JsValue> {
-    JsFuture::from(scenario).await.map(drop)
+    let ended = JsFuture::from(scenario).await;
+    JsFuture::from(cleared()).await?;
+    ended.map(drop)
 }

@@ -35,6 +35,12 @@ export async function api(restaurantId, method, path, body) {
   return uncounted(() => fetch(`${relay}/api/v1/restaurants/${restaurantId}${path}`, init)).then(json);
 }
 
+/** Trouble for a restaurant's connections, as the demo page makes it. */
+export async function trouble(restaurantId, body) {
+  const headers = { authorization: `Bearer ${await token(restaurantId)}`, 'content-type': 'application/json' };
+  return uncounted(() => fetch(`${relay}/dev/trouble`, { method: 'POST', headers, body: JSON.stringify(body) })).then(json);
+}
+
 /** The plain server's controls (`tests/servers/plain.mjs`). */
 export function control(restaurantId, action, body = {}) {
   const init = { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) };
