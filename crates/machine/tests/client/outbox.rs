@@ -401,6 +401,17 @@ fn a_thousand_flush_in_order_within_the_relays_bucket() {
 }
 
 #[test]
+fn a_cut_ends_the_pace() {
+    let mut d = Driver::live();
+    for _ in 0..120 {
+        d.send(command("order:create")).expect("room");
+    }
+    assert_eq!(d.wait.map(|(_, timer)| timer), Some(Timer::Pace));
+    d.close(1006);
+    assert_eq!(d.wait.map(|(_, timer)| timer), Some(Timer::Backoff));
+}
+
+#[test]
 fn no_more_is_on_the_wire_than_the_relay_queues_answers_for() {
     let mut d = Driver::live_with(
         with_token(),
