@@ -12,6 +12,8 @@ mod reader;
 mod restaurant;
 mod seat;
 mod task;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use commands::Author;
 pub(crate) use peers::Trouble;

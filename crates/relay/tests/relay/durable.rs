@@ -197,3 +197,32 @@ async fn memory_only_forgets_and_says_so_by_its_epoch() {
     );
     assert_ne!(first["epoch"], second["epoch"]);
 }
+
+#[tokio::test]
+async fn a_disk_that_fails_ends_the_relay_and_what_was_answered_is_kept() {
+    let data = tempfile::tempdir().unwrap();
+    // Files may grow to 2 MiB; a write beyond fails as a broken disk's does.
+    let mut relay = Relay::start_limited(data.path(), 4096);
+    let token = relay.token("service").await;
+    let (mut watcher, _) = Client::v1(&relay, &token, json!({})).await;
+    let mut http = relay.http().await;
+    let big = json!({"type":"menu:updated","payload":{"text":"x".repeat(60_000)}}).to_string();
+    let mut answered = 0;
+    while let Ok(answer) = http.send("POST", EVENTS, &token, &[], &big).await {
+        if answer.status != 202 {
+            break;
+        }
+        answered = answer.json()["seq"].as_u64().unwrap();
+    }
+    assert!(answered > 10);
+    assert_eq!(watcher.closed().await.0, 1012);
+    assert_eq!(relay.ended().await.code(), Some(1));
+    let relay = Relay::start(data.path(), &[]);
+    let page = relay
+        .http()
+        .await
+        .get(&format!("{EVENTS}?limit=1000"), &token)
+        .await
+        .json();
+    assert!(page["seq"].as_u64().unwrap() >= answered);
+}

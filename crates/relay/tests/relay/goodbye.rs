@@ -73,3 +73,19 @@ async fn a_restart_asked_for_by_the_page_ends_with_its_own_status() {
     );
     assert_eq!(relay.ended().await.code(), Some(75));
 }
+
+#[tokio::test]
+async fn a_stream_of_events_does_not_hold_the_end_up() {
+    let data = tempfile::tempdir().unwrap();
+    let mut relay = Relay::start(data.path(), &["--drain", "1h"]);
+    let token = relay.token("service").await;
+    let mut stream = relay.http().await;
+    let request = format!(
+        "GET {EVENTS} HTTP/1.1\r\nhost: {}\r\nauthorization: Bearer {token}\r\naccept: text/event-stream\r\n\r\n",
+        relay.address
+    );
+    stream.raw(&request).await;
+    stream.read_until("\r\n\r\n").await;
+    relay.signal(Signal::TERM);
+    assert_eq!(relay.ended().await.code(), Some(0));
+}

@@ -90,3 +90,24 @@ async fn a_slow_consumer_harms_nobody_and_resumes() {
         );
     }
 }
+
+#[tokio::test]
+async fn who_falls_behind_the_tail_is_told_to_resume() {
+    let data = tempfile::tempdir().unwrap();
+    let relay = Relay::start(data.path(), &["--durability", "normal"]);
+    let token = relay.token("service").await;
+    let (mut slow, _) = Client::v1(&relay, &token, json!({})).await;
+    // More than the 64 MiB that are kept, while it reads nothing.
+    let big = json!({"type":"menu:updated","payload":{"text":"x".repeat(60_000)}}).to_string();
+    let writers = (0..4).map(|_| {
+        let (relay, token, big) = (&relay, &token, &big);
+        async move {
+            let mut http = relay.http().await;
+            for _ in 0..325 {
+                assert_eq!(http.post(EVENTS, token, big).await.status, 202);
+            }
+        }
+    });
+    futures_util::future::join_all(writers).await;
+    assert_eq!(slow.closed().await.0, 4008);
+}

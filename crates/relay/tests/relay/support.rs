@@ -33,7 +33,22 @@ pub(crate) struct Relay {
 
 impl Relay {
     pub(crate) fn start(data: &Path, args: &[&str]) -> Self {
-        let mut child = command()
+        Self::spawn(command(), data, args)
+    }
+
+    /// With files of at most that many blocks of 512 bytes.
+    pub(crate) fn start_limited(data: &Path, blocks: usize) -> Self {
+        let mut shell = Command::new("sh");
+        shell.args([
+            "-c",
+            &format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$0\" \"$@\""),
+        ]);
+        shell.arg(env!("CARGO_BIN_EXE_tautline-relay"));
+        Self::spawn(shell, data, &[])
+    }
+
+    fn spawn(mut command: Command, data: &Path, args: &[&str]) -> Self {
+        let mut child = command
             .args([
                 "serve",
                 "--dev",
@@ -55,10 +70,11 @@ impl Relay {
         let address = line
             .trim()
             .strip_prefix("listening on http://")
-            .unwrap_or_else(|| panic!("{line:?}"))
-            .parse()
-            .unwrap();
-        Self { child, address }
+            .unwrap_or_else(|| panic!("{line:?}"));
+        Self {
+            address: address.parse().unwrap(),
+            child,
+        }
     }
 
     pub(crate) fn pid(&self) -> u32 {
