@@ -118,14 +118,21 @@ test('a connection that the network has forgotten is found dead within 3 s of wa
 
 test('silence without closing is noticed by the heartbeat alone', async ({ page }) => {
   const restaurant = 'silent';
-  await record(page);
-  await openDisplay(page, proxy.url, { restaurant }); // heartbeat and pong wait are 5 s on the display
-  proxy.forget();
-  await postMany(restaurant, 2);
-  await expect(ticket(page)).toHaveCount(2, { timeout: 15_000 });
-  const told = await seen(page);
-  expect(told.closes).toContain(4100);
-  expect(faults(told)).toEqual(NO_FAULTS);
+  const lab = await startLab();
+  try {
+    await record(page);
+    await openLab(page, lab, { url: `${proxy.url}/ws`, restaurantId: restaurant, heartbeatInterval: 1_000, pongTimeoutMs: 1_000, getToken: () => relay.token({ restaurant }) });
+    expect(await connectLab(page)).toBe('connected');
+    proxy.forget();
+    await postMany(restaurant, 2);
+    await untilCurrent(page, restaurant);
+    const told = await seen(page);
+    expect(told.closes).toEqual([4100]);
+    expect(told.states).toContain('reconnecting');
+    expect(faults(told)).toEqual(NO_FAULTS);
+  } finally {
+    await lab.stop();
+  }
 });
 
 test('what was held up arrives late, once, and nothing is redialled for it', async ({ page }) => {

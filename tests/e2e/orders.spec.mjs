@@ -15,13 +15,20 @@ const tick = (page, id, item) => ticket(page, id).locator(`[data-item-id="${item
 const pending = (page, id) => page.locator(`[data-testid=ticket][data-order-id="${id}"][data-pending]`);
 const statusAtRelay = async (restaurant, id) => (await relay.orders({ restaurant })).find((order) => order.id === id)?.status;
 
-/** Two displays of the same kitchen. */
+const others = [];
+test.afterEach(async () => {
+  for (const context of others.splice(0)) await context.close();
+});
+
+/** Two displays of the same kitchen, each on a screen of its own: a tab behind another draws once a second. */
 async function openTwo(page, restaurant) {
-  const context = page.context();
-  await record(context);
+  const context = await page.context().browser().newContext();
+  others.push(context);
   const second = await context.newPage();
-  await openDisplay(page, relay.url, { restaurant });
-  await openDisplay(second, relay.url, { restaurant });
+  for (const display of [page, second]) {
+    await record(display);
+    await openDisplay(display, relay.url, { restaurant });
+  }
   return second;
 }
 

@@ -60,7 +60,7 @@ test('a token is renewed before it runs out, on the same socket', async ({ page 
   await openLab(page, lab, options(restaurant, {
     getToken: ({ reason }) => {
       reasons.push(reason);
-      return relay.token({ restaurant, ttl: reason === 'connect' ? '21s' : '1h' });
+      return relay.token({ restaurant, ttl: reason === 'connect' ? '9s' : '1h' });
     },
   }));
   expect(await connectLab(page)).toBe('connected');

@@ -47,10 +47,17 @@ class Link {
     for (const socket of [this.near, this.#far]) if (socket && !socket.destroyed) socket.resetAndDestroy();
   }
 
+  /** Ends it without a goodbye, but so that what was carried still arrives. */
+  abandon() {
+    this.onGone(this);
+    this.#far?.destroy();
+    this.near.end();
+  }
+
   #forward(from, to, direction) {
     from.on('data', (chunk) => {
+      if (!to.write(chunk)) from.pause();
       this.onCarried(this, direction, chunk.length);
-      if (!to.destroyed && !to.write(chunk)) from.pause();
     });
     to.on('drain', () => this.#held || from.resume());
     from.on('end', () => {
@@ -91,7 +98,7 @@ export async function startProxy(target) {
     allowance -= length;
     if (allowance > 0) return;
     allowance = Infinity;
-    link.cut();
+    link.abandon();
   }
 
   async function listen() {
@@ -140,7 +147,7 @@ export async function startProxy(target) {
     },
     /** Resets every connection; new ones are welcome. */
     cut,
-    /** Resets the connection that brings the `length`th byte from now on to whoever connects here. */
+    /** Ends the connection that brings the `length`th byte from now on to whoever connects here, right after it. */
     cutAfter(length) {
       allowance = length;
     },
