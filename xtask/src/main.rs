@@ -103,7 +103,7 @@ fn check() -> bool {
         run(
             "clippy",
             &mut cargo(
-                "clippy --quiet --workspace --exclude tautline --all-targets -- -D warnings",
+                "clippy --quiet --keep-going --workspace --exclude tautline --all-targets -- -D warnings",
             ),
         ),
     );
@@ -112,7 +112,7 @@ fn check() -> bool {
         run(
             "clippy for wasm",
             &mut cargo(
-                "clippy --quiet -p tautline --all-targets --target wasm32-unknown-unknown -- -D warnings",
+                "clippy --quiet --keep-going -p tautline --all-targets --target wasm32-unknown-unknown -- -D warnings",
             ),
         ),
     );
