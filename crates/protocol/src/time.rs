@@ -1,58 +1,18 @@
+//! Times as people and the wire read them; the calendar is `jiff`'s.
+
+use jiff::Timestamp;
+
 /// The RFC 3339 text, UTC with milliseconds, of a wall clock's milliseconds since 1970 (`docs/protocol.md`).
 pub fn rfc3339(wall_ms: u64) -> String {
-    // Civil date from days (the era is 400 years from March, so that the leap day ends a year).
-    let (days, ms) = (wall_ms / 86_400_000, wall_ms % 86_400_000);
-    let shifted = days + 719_468;
-    let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
-    let year_of_era =
-        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let march = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * march + 2) / 5 + 1;
-    let month = if march < 10 { march + 3 } else { march - 9 };
-    let year = era * 400 + year_of_era + u64::from(month <= 2);
-    let (seconds, ms) = (ms / 1000, ms % 1000);
-    format!(
-        "{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}.{ms:03}Z",
-        seconds / 3600,
-        seconds / 60 % 60,
-        seconds % 60
-    )
+    let ms = i64::try_from(wall_ms).unwrap_or(i64::MAX);
+    let at = Timestamp::from_millisecond(ms).unwrap_or(Timestamp::MAX);
+    format!("{at:.3}")
 }
 
-/// Whether a text has the shape of an RFC 3339 time.
+/// Whether a text is an RFC 3339 time. The parser takes some more (a space for the `T`, a zone in brackets).
 pub fn is_rfc3339(text: &str) -> bool {
-    let bytes = text.as_bytes();
-    let (Some(head), Some(tail)) = (bytes.get(..19), text.get(19..)) else {
-        return false;
-    };
-    let shape = head
-        .iter()
-        .zip(b"0000-00-00T00:00:00")
-        .all(|(b, want)| match want {
-            b'0' => b.is_ascii_digit(),
-            b'T' => b.eq_ignore_ascii_case(&b'T'),
-            other => b == other,
-        });
-    let zone = match tail.strip_prefix('.') {
-        Some(fraction) => {
-            let zone = fraction.trim_start_matches(|c: char| c.is_ascii_digit());
-            if zone.len() == fraction.len() {
-                return false;
-            }
-            zone
-        }
-        None => tail,
-    };
-    let offset = |z: &[u8]| {
-        z.len() == 6
-            && z.iter().zip(b"+00:00").all(|(b, want)| match want {
-                b'+' => matches!(b, b'+' | b'-'),
-                b'0' => b.is_ascii_digit(),
-                other => b == other,
-            })
-    };
-    shape && (zone.eq_ignore_ascii_case("z") || offset(zone.as_bytes()))
+    let t = text.as_bytes().get(10).is_some_and(|t| t.eq_ignore_ascii_case(&b'T'));
+    t && !text.ends_with(']') && text.parse::<Timestamp>().is_ok()
 }
 
 #[cfg(test)]
