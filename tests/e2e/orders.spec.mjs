@@ -250,3 +250,18 @@ test('no page and no list ever holds a phone number', async ({ page }) => {
   const { body } = await relay.api('GET', `/orders/${before.id}`, undefined, { restaurant });
   expect(body.customer_phone).toBe('+49 30 5550101');
 });
+
+test('the console stays silent, and nothing is asked for from elsewhere', async ({ page }) => {
+  const said = [];
+  const asked = new Set();
+  page.on('console', (message) => said.push(`${message.type()}: ${message.text()}`));
+  page.on('pageerror', (error) => said.push(String(error)));
+  page.on('request', (request) => asked.add(new URL(request.url()).origin));
+  await openDisplay(page, relay.url, { restaurant: 'console' });
+  await page.locator('[data-testid=place-order]').click();
+  await expect(ticket(page)).toHaveCount(1);
+  await ticket(page).locator('[data-action=bump]').click();
+  await expect(ticket(page)).toHaveAttribute('data-status', 'confirmed');
+  expect(said).toEqual([]);
+  expect([...asked]).toEqual([relay.url]);
+});

@@ -9,7 +9,7 @@ import {
 let relay;
 let lab;
 test.beforeAll(async () => {
-  [relay, lab] = await Promise.all([startRelay({ args: LAB_ORIGIN }), startLab()]);
+  [relay, lab] = await Promise.all([startRelay({ args: [...LAB_ORIGIN, '--log-level', 'trace'] }), startLab()]);
 });
 test.afterAll(async () => {
   await lab?.stop();
@@ -147,4 +147,15 @@ test('a display without any token yet keeps trying', async ({ page }) => {
   });
   await openDisplay(page, relay.url, { restaurant });
   expect(asked).toBeGreaterThanOrEqual(3);
+});
+
+test('no token and nobody’s name is in the relay’s most verbose log', async ({ page }) => {
+  const restaurant = 'secrets';
+  await openDisplay(page, relay.url, { restaurant });
+  const order = await relay.postOrder({ customer_name: 'Zebulon', customer_phone: '5550199', notes: 'allergic to everything' }, { restaurant });
+  await expect(ticket(page, order.id)).toHaveCount(1);
+  await relay.restart(); // what is said at an end and at a start, too
+  await expect(ticket(page, order.id)).toHaveCount(1);
+  expect(relay.logs).toContain('going down');
+  for (const secret of [/eyJ[\w-]+\./, /not\.a\.token/, /Bearer/i, /Zebulon/, /5550199/, /allergic/]) expect(relay.logs).not.toMatch(secret);
 });
