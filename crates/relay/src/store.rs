@@ -67,7 +67,7 @@ enum Job {
     Close,
 }
 
-/// A handle; clones share the threads, which end with [`Store::close`].
+/// A handle; clones share the threads, which end with [`Running::close`].
 #[derive(Clone)]
 pub struct Store {
     jobs: mpsc::Sender<Job>,

@@ -19,7 +19,7 @@ use std::time::Duration;
 use tautline_machine::relay::{Ack, Answer};
 use tautline_protocol::order::Order;
 use tautline_protocol::request::{Command, Key, http};
-use tautline_protocol::{JsonWriter, OrderStatus, Seq, is_command_id, is_rfc3339};
+use tautline_protocol::{JsonWriter, OrderStatus, Seq, is_command_id, rfc3339_ms};
 use tokio::sync::watch;
 
 /// Orders of one page unless asked otherwise, and at most.
@@ -218,13 +218,11 @@ pub(super) async fn list(
     app.admit(&caller, &rid)?;
     let wanted = Wanted::read(&query)?;
     let statuses = wanted.statuses()?;
-    if wanted
+    let since = wanted
         .since
-        .as_ref()
-        .is_some_and(|since| !is_rfc3339(since))
-    {
-        return Err(Problem::invalid("since: an RFC 3339 time"));
-    }
+        .as_deref()
+        .map(|since| rfc3339_ms(since).ok_or_else(|| Problem::invalid("since: an RFC 3339 time")))
+        .transpose()?;
     let after = wanted.cursor.as_deref().map(decode_cursor).transpose()?;
     let limit = wanted.limit.unwrap_or(PAGE).clamp(1, PAGE_MAX);
     let mut orders = live_set(&app, &rid, wanted.min_seq.unwrap_or(0)).await?;
@@ -232,10 +230,9 @@ pub(super) async fn list(
         statuses
             .as_ref()
             .is_none_or(|statuses| statuses.contains(&order.status))
-            && wanted
-                .since
-                .as_deref()
-                .is_none_or(|since| order.updated_at.as_deref().unwrap_or_default() >= since)
+            && since.is_none_or(|since| {
+                order.updated_at.as_deref().and_then(rfc3339_ms) >= Some(since)
+            })
             && after
                 .as_ref()
                 .is_none_or(|(time, id)| place(order) > (time.as_str(), id.as_str()))

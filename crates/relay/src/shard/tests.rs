@@ -22,7 +22,9 @@ struct Rig {
 
 impl Drop for Rig {
     fn drop(&mut self) {
-        self.running.take().map(Running::close);
+        if let Some(running) = self.running.take() {
+            running.close();
+        }
     }
 }
 
