@@ -5,48 +5,37 @@
 
 mod support;
 
-use js_sys::Promise;
-use support::{classes, play, ready};
+use support::play;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_test::wasm_bindgen_test;
 
 wasm_bindgen_test::wasm_bindgen_test_configure!(run_in_browser);
 
-/// Declares the scenarios of a file and a test for each.
 macro_rules! scenarios {
-    ($file:literal: $($(#[$meta:meta])* $name:ident = $js:ident,)*) => {
-        #[wasm_bindgen(module = $file)]
-        extern "C" {
-            $(fn $js(classes: &JsValue) -> Promise;)*
-        }
+    ($($name:ident = $scenario:literal,)*) => {
         $(
-            $(#[$meta])*
             #[wasm_bindgen_test]
             async fn $name() -> Result<(), JsValue> {
-                ready();
-                play($js(&classes())).await
+                play($scenario).await
             }
         )*
     };
 }
 
-scenarios! { "/tests/browser/plain.js":
-    a_plain_server_works = plainServer,
-    hostile_frames_do_no_harm = hostileFrames,
-}
-
-scenarios! { "/tests/browser/orders.js":
-    an_order_makes_the_round_trip = roundTrip,
-    the_outbox_survives_a_cut = outboxAcrossACut,
-    optimistic_changes_are_an_overlay = optimisticOverlay,
-}
-
-scenarios! { "/tests/browser/lifetime.js":
-    five_hundred_rounds_leave_nothing = fiveHundredRounds,
-    callbacks_may_do_anything = callbacksDoAnything,
-    failing_callbacks_are_reported_and_delivery_goes_on = callbackFailuresAreReported,
-    aborts_before_during_and_after = aborts,
-    leases_share_one_socket = leases,
-    refused_auth_ends_in_error_and_a_new_token_leads_out = authEnds,
-    many_events_leave_the_page_room = manyEventsLeaveThePageRoom,
+scenarios! {
+    // tests/browser/plain.js
+    a_plain_server_works = "plainServer",
+    hostile_frames_do_no_harm = "hostileFrames",
+    // tests/browser/orders.js
+    an_order_makes_the_round_trip = "roundTrip",
+    the_outbox_survives_a_cut = "outboxAcrossACut",
+    optimistic_changes_are_an_overlay = "optimisticOverlay",
+    // tests/browser/lifetime.js
+    five_hundred_rounds_leave_nothing = "fiveHundredRounds",
+    callbacks_may_do_anything = "callbacksDoAnything",
+    failing_callbacks_are_reported_and_delivery_goes_on = "callbackFailuresAreReported",
+    aborts_before_during_and_after = "aborts",
+    leases_share_one_socket = "leases",
+    refused_auth_ends_in_error_and_a_new_token_leads_out = "authEnds",
+    many_events_leave_the_page_room = "manyEventsLeaveThePageRoom",
 }

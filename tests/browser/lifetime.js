@@ -2,7 +2,7 @@
 
 import { browser, check, heard, ledger, noneUnhandled, nothingLive, pause, rejection, same, until } from '../support/host.js';
 import { control, plainSocket, relaySocket, restaurant, token } from '../support/server.js';
-import { serviceAt } from './orders.js';
+import { serviceAt } from '../browser/orders.js';
 
 /** The ledger says what the browser says. */
 function agree() {

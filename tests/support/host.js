@@ -206,6 +206,8 @@ export function remembered(classes) {
 
 /** Ends what a scenario that failed has left, so that the next one starts from nothing. */
 export async function cleared() {
-  for (const object of made.splice(0)) if (object.__wbg_ptr !== 0) object.dispose();
+  const left = made.splice(0);
+  if (heard.panics.length > 0) return;
+  for (const object of left) if (object.__wbg_ptr !== 0) object.dispose();
   await nothingLive().catch(() => {});
 }

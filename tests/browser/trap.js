@@ -1,0 +1,41 @@
+import { check, browser, heard, ledger, pause, same, until } from '../support/host.js';
+import { relaySocket, restaurant, token } from '../support/server.js';
+
+export async function trapLeavesNothing({ WebSocketService, ConnectionManager, OrderUpdates, provokeTrap }) {
+  const id = restaurant('trap');
+  const jwt = await token(id);
+  // Something of every kind: open and opening sockets, timers, listeners, waits, leases, calls under way.
+  const services = [];
+  for (let n = 0; n < 3; n += 1) services.push(new WebSocketService({ restaurantId: id }, relaySocket(), () => jwt));
+  const waiting = new WebSocketService({ restaurantId: id }, () => new Promise(() => {}), undefined);
+  const pending = [waiting.connect(undefined, 60_000)];
+  await services[0].connect(undefined, 5_000);
+  pending.push(services[1].connect(new AbortController().signal, 60_000));
+  const manager = new ConnectionManager(services[0], 1_000);
+  await manager.acquire(undefined);
+  const orders = new OrderUpdates(services[0]);
+  orders.initialize();
+  pending.push(orders.fetchOrders('', undefined), services[0].request('order:cancel', '{}', 60_000, undefined, undefined));
+  for (const promise of pending) promise.catch(() => {});
+  const kinds = Object.keys(ledger()).sort();
+  same(kinds, ['closure', 'fetch', 'lease', 'listener', 'socket', 'timer'], 'what is live before');
+
+  let thrown;
+  services[0].subscribe('*', () => {});
+  try {
+    provokeTrap();
+  } catch (error) {
+    thrown = error;
+  }
+  check(thrown instanceof WebAssembly.RuntimeError, 'it traps');
+  same(heard.panics.length, 1, 'panics told');
+  check(/host\.rs:\d+: provoked/.test(heard.panics[0]), `where and why: ${heard.panics[0]}`);
+  same(ledger(), {}, 'the ledger');
+  await until('nothing live in the browser', () => {
+    const { timers, listeners, sockets, fetches } = browser();
+    return timers + listeners + sockets + fetches === 0;
+  });
+  // What still comes in is turned away, and nothing new begins.
+  await pause(200);
+  same(browser(), { timers: 0, listeners: 0, sockets: 0, fetches: 0 }, 'afterwards');
+}
