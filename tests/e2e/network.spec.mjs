@@ -32,6 +32,12 @@ async function untilCurrent(page, restaurant) {
   return Date.now() - began;
 }
 
+/** The newest socket, once it is seen to have brought that many events: frames are reported a little later. */
+async function brings(sockets, count) {
+  await expect.poll(() => brought(sockets.at(-1)).events.length).toBe(count);
+  return sockets.at(-1);
+}
+
 test('a resume of k missed events is those k events and no snapshot', async ({ page }) => {
   const restaurant = 'resume';
   const sockets = watchSockets(page);
@@ -39,7 +45,7 @@ test('a resume of k missed events is those k events and no snapshot', async ({ p
   await postMany(restaurant, 3);
   await openDisplay(page, proxy.url, { restaurant });
   await expect(ticket(page)).toHaveCount(3);
-  expect(brought(sockets[0]).snapshots).toHaveLength(1);
+  await expect.poll(() => brought(sockets[0]).snapshots).toHaveLength(1);
 
   await proxy.refuse();
   const missed = 7;
@@ -49,7 +55,7 @@ test('a resume of k missed events is those k events and no snapshot', async ({ p
   await proxy.resume();
   await untilCurrent(page, restaurant);
 
-  const last = sockets.at(-1);
+  const last = await brings(sockets, missed + 1);
   expect(last).not.toBe(sockets[0]);
   const { events, snapshots, welcome } = brought(last);
   expect(welcome.resumed).toBe(true);
@@ -69,7 +75,7 @@ test('many missed events come in batches of at most 64, in order', async ({ page
   await postMany(restaurant, 200);
   await proxy.resume();
   await untilCurrent(page, restaurant);
-  const { events, snapshots } = brought(sockets.at(-1));
+  const { events, snapshots } = brought(await brings(sockets, 200));
   expect(events.map(({ seq }) => seq)).toEqual(Array.from({ length: 200 }, (_, n) => 1 + n));
   expect(snapshots).toEqual([]);
   expect(sockets.at(-1).batches).toBeGreaterThanOrEqual(4);
@@ -110,8 +116,8 @@ test('a connection that the network has forgotten is found dead within 3 s of wa
   await context.setOffline(true);
   await context.setOffline(false); // a real `online` event
   expect(await untilCurrent(page, restaurant)).toBeLessThan(CURRENT_MS);
+  const { events, snapshots, welcome } = brought(await brings(sockets, 4));
   expect(sockets).toHaveLength(2);
-  const { events, snapshots, welcome } = brought(sockets[1]);
   expect([welcome.resumed, events.length, snapshots.length]).toEqual([true, 4, 0]);
   expect((await seen(page)).closes).toContain(4100);
 });
@@ -163,8 +169,8 @@ test('a cut in the middle of a snapshot installs nothing of it', async ({ page }
     await untilCurrent(page, restaurant);
 
     expect(sockets.length).toBeGreaterThanOrEqual(2);
+    await expect.poll(() => brought(sockets[0]).snapshots.length).toBeGreaterThan(0);
     const cutShort = brought(sockets[0]).snapshots;
-    expect(cutShort.length).toBeGreaterThan(0);
     expect(cutShort.length).toBeLessThan(cutShort[0].payload.parts);
     const told = await seen(page);
     expect(told.counts.filter((length) => length !== 0 && length !== count)).toEqual([]);
@@ -191,6 +197,7 @@ test('a foreign change and a deletion missed beyond the log are told as differen
     const after = await memory.postOrder({}, { restaurant });
     await expect(ticket(page, after.id)).toHaveCount(1, { timeout: 20_000 });
     await expect(ticket(page)).toHaveCount(1);
+    await expect.poll(() => brought(sockets.at(-1)).snapshots).not.toEqual([]);
     const { welcome, snapshots } = brought(sockets.at(-1));
     expect(welcome.resumed).toBe(false);
     expect(snapshots.length).toBeGreaterThan(0);
