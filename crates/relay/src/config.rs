@@ -4,6 +4,7 @@
 use crate::Fatal;
 use crate::parse::{Rate, duration, rate};
 use clap::Args;
+use clap::builder::FalseyValueParser;
 use serde::Deserialize;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -87,7 +88,7 @@ pub struct KeyArgs {
     )]
     pub jwt_secret: Option<String>,
     /// Development: tokens from /dev/token with a secret kept in the data folder
-    #[arg(long, env = "TAUTLINE_DEV")]
+    #[arg(long, env = "TAUTLINE_DEV", value_parser = FalseyValueParser::new())]
     pub dev: bool,
     /// Issuer a token must name
     #[arg(long, env = "TAUTLINE_JWT_ISSUER", value_name = "ISS")]

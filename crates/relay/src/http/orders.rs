@@ -230,9 +230,8 @@ pub(super) async fn list(
         statuses
             .as_ref()
             .is_none_or(|statuses| statuses.contains(&order.status))
-            && since.is_none_or(|since| {
-                order.updated_at.as_deref().and_then(rfc3339_ms) >= Some(since)
-            })
+            && since
+                .is_none_or(|since| order.updated_at.as_deref().and_then(rfc3339_ms) >= Some(since))
             && after
                 .as_ref()
                 .is_none_or(|(time, id)| place(order) > (time.as_str(), id.as_str()))

@@ -46,6 +46,20 @@ fn what_is_in_the_way_is_one_sentence() {
     assert!(err.contains("at least 32"), "{err}");
 }
 
+#[tokio::test]
+async fn the_environment_is_a_twin_of_the_flags() {
+    let www = tempfile::tempdir().unwrap();
+    std::fs::write(www.path().join("index.html"), "<!doctype html>").unwrap();
+    let relay = Relay::start_by_environment(&[
+        ("TAUTLINE_DEV", "1"),
+        ("TAUTLINE_LISTEN", "127.0.0.1:0"),
+        ("TAUTLINE_DATA_DIR", ":memory:"),
+        ("TAUTLINE_WWW", www.path().to_str().unwrap()),
+    ]);
+    assert_eq!(relay.http().await.get("/", "").await.status, 200);
+    relay.token("kitchen").await;
+}
+
 #[test]
 fn a_second_relay_on_the_same_folder_is_told_whose_it_is() {
     let data = tempfile::tempdir().unwrap();

@@ -48,7 +48,7 @@ impl Relay {
     }
 
     fn spawn(mut command: Command, data: &Path, args: &[&str]) -> Self {
-        let mut child = command
+        command
             .args([
                 "serve",
                 "--dev",
@@ -59,10 +59,19 @@ impl Relay {
                 "--data-dir",
             ])
             .arg(data)
-            .args(args)
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
+            .args(args);
+        Self::ready(command)
+    }
+
+    /// Without a flag.
+    pub(crate) fn start_by_environment(environment: &[(&str, &str)]) -> Self {
+        let mut command = command();
+        command.arg("serve").envs(environment.iter().copied());
+        Self::ready(command)
+    }
+
+    fn ready(mut command: Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap())
             .read_line(&mut line)
