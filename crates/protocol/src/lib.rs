@@ -32,7 +32,7 @@ pub use json::JsonWriter;
 pub use role::Role;
 pub use state::{ItemStatus, OrderStatus};
 #[cfg(feature = "json")]
-pub use time::{is_rfc3339, rfc3339};
+pub use time::{is_rfc3339, rfc3339, rfc3339_ms};
 
 /// The name of the dialect with `seq`, acks, resume and cursor frames (`docs/protocol.md` §1, Two dialects).
 pub const V1: &str = "tautline.v1";

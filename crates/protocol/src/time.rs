@@ -9,10 +9,19 @@ pub fn rfc3339(wall_ms: u64) -> String {
     format!("{at:.3}")
 }
 
-/// Whether a text is an RFC 3339 time. The parser takes some more (a space for the `T`, a zone in brackets).
+/// The milliseconds since 1970 of an RFC 3339 time in any zone; `None` for what is none.
+pub fn rfc3339_ms(text: &str) -> Option<i64> {
+    // The parser takes some more: a space for the `T`, a zone in brackets.
+    let t = text.as_bytes().get(10)?.eq_ignore_ascii_case(&b'T');
+    if !t || text.ends_with(']') {
+        return None;
+    }
+    Some(text.parse::<Timestamp>().ok()?.as_millisecond())
+}
+
+/// Whether a text is an RFC 3339 time.
 pub fn is_rfc3339(text: &str) -> bool {
-    let t = text.as_bytes().get(10).is_some_and(|t| t.eq_ignore_ascii_case(&b'T'));
-    t && !text.ends_with(']') && text.parse::<Timestamp>().is_ok()
+    rfc3339_ms(text).is_some()
 }
 
 #[cfg(test)]
@@ -26,6 +35,15 @@ mod tests {
         assert_eq!(rfc3339(1_795_453_734_056), "2026-11-23T17:08:54.056Z");
         assert_eq!(rfc3339(4_107_542_399_999), "2100-02-28T23:59:59.999Z");
         assert_eq!(rfc3339(4_107_542_400_000), "2100-03-01T00:00:00.000Z");
+    }
+
+    #[test]
+    fn times_compare_whatever_their_zone_and_fraction() {
+        assert_eq!(
+            rfc3339_ms("2026-11-23T17:08:54Z"),
+            rfc3339_ms("2026-11-23T18:08:54.000+01:00")
+        );
+        assert!(rfc3339_ms("2026-11-23T17:08:54.056Z") > rfc3339_ms("2026-11-23T17:08:54Z"));
     }
 
     #[test]
