@@ -75,7 +75,7 @@ impl WebSocketService {
 
     /// Final until the next `connect`; subscriptions are kept.
     pub fn disconnect(&self) {
-        self.core.input(Input::Disconnect);
+        self.core.disconnect();
     }
 
     /// Ends the object.

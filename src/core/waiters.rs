@@ -57,6 +57,8 @@ enum Who {
 pub(super) struct Waiters {
     list: RefCell<Vec<(WaiterId, Who)>>,
     last: Cell<u32>,
+    /// `connect()` was called and not taken back: then the last lease's end is not the connection's.
+    wanted: Cell<bool>,
 }
 
 impl Waiters {
@@ -81,11 +83,9 @@ impl Waiters {
         }
     }
 
-    /// The leases' wait, and whether anybody else waits too.
-    fn leases(&self) -> (Option<WaiterId>, bool) {
-        let list = self.list.borrow();
-        let leases = list.iter().find(|(_, who)| matches!(who, Who::Leases)).map(|(id, _)| *id);
-        (leases, list.len() > usize::from(leases.is_some()))
+    /// The leases' wait.
+    fn leases(&self) -> Option<WaiterId> {
+        self.list.borrow().iter().find(|(_, who)| matches!(who, Who::Leases)).map(|(id, _)| *id)
     }
 }
 
@@ -97,6 +97,7 @@ impl Core {
             settle.settle(Err(reason));
             return promise;
         }
+        self.waiters.wanted.set(true);
         let id = self.waiters.add(Who::Caller(settle, Limits::default()));
         let (aborted, late) = (self.me.clone(), self.me.clone());
         let abort = signal.as_ref().and_then(|signal| {
@@ -119,12 +120,18 @@ impl Core {
         promise
     }
 
+    /// `disconnect()`.
+    pub(crate) fn disconnect(&self) {
+        self.waiters.wanted.set(false);
+        self.input(Input::Disconnect);
+    }
+
     /// The caller gave up: by its signal, or because its time is over.
     fn give_up(&self, id: WaiterId, timeout_ms: Option<u64>) {
         let Some(Who::Caller(settle, limits)) = self.waiters.take(id) else { return };
         let error = match (timeout_ms, &limits.signal) {
             (None, Some(signal)) => signal.reason(),
-            _ => Error::new(ErrorCode::ConnectTimeout, "not connected within timeoutMs; the service goes on trying unless nobody waits")
+            _ => Error::new(ErrorCode::ConnectTimeout, "not connected within timeoutMs; the service goes on trying")
                 .timeout_ms(timeout_ms)
                 .make(),
         };
@@ -138,6 +145,9 @@ impl Core {
             None => {}
             Some(Who::Caller(settle, limits)) => {
                 drop(limits);
+                if result.is_err() {
+                    self.waiters.wanted.set(false);
+                }
                 let result = result.map(|()| JsValue::UNDEFINED);
                 settle.settle(result.map_err(|failure| self.failure(&failure)));
             }
@@ -241,8 +251,9 @@ impl Core {
         }
     }
 
-    /// Ends this generation of holders.
+    /// Ends this generation of holders, and the connection whoever wanted it.
     pub(crate) fn force_disconnect(&self) {
+        self.waiters.wanted.set(false);
         self.lease(LeaseInput::Force);
         let gone = self.leases.holders.take();
         drop(gone);
@@ -290,16 +301,15 @@ impl Core {
         }
     }
 
-    /// The last holder is gone, and with it the leases' own wait: its answer would be taken for the next one's. Those
-    /// who called `connect()` themselves and still wait keep the attempt.
+    /// The last holder is gone, and with it the leases' own wait: its answer would be taken for the next one's. A page
+    /// that called `connect()` itself keeps the connection, or the attempt.
     fn nobody_holds(&self) {
-        let (leases, others_wait) = self.waiters.leases();
-        if let Some(id) = leases {
+        if let Some(id) = self.waiters.leases() {
             let gone = self.waiters.take(id);
             drop(gone);
             self.input(Input::Abandon(id));
         }
-        if !others_wait {
+        if !self.waiters.wanted.get() {
             self.input(Input::Disconnect);
         }
     }

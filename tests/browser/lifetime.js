@@ -123,6 +123,7 @@ export async function callbacksDoAnything({ WebSocketService, ConnectionManager,
     await service.connect(undefined, 10_000).catch(() => {});
     await until(`connected (${at})`, () => service.isConnected(), 10_000);
     for (let n = 0; n < 3; n += 1) await control(id, 'event', { type: 'order:created', payload: { order: { id: `o${n}`, status: 'new', items: [] } } });
+    service.send('kds:update', '{}', undefined, undefined, undefined).done.catch(() => {});
     if (!['stale', 'fresh', 'latency', 'resumed'].includes(at)) await until(`${at} ran`, () => ran > 0);
     if (ran > 0 && !['url', 'getToken'].includes(at)) check(errors.some((error) => error.code === 'callback'), `${at}: what it threw is reported`);
     // Now once more, disposing from inside.
@@ -195,7 +196,7 @@ export async function aborts({ WebSocketService, ConnectionManager, OrderUpdates
 
   // The attempt goes when nobody is left.
   const alone = new AbortController();
-  const wait = service.connect(alone.signal, undefined);
+  const wait = manager.acquire(alone.signal);
   alone.abort();
   same((await rejection(wait)).name, 'AbortError', "the platform's reason where the caller gave none");
   await until('the attempt is dropped', () => service.getConnectionState() === 'disconnected');
