@@ -81,7 +81,9 @@ impl ConnectionManager {
         match last {
             Some(id) => self.core.release(id, self.linger_ms),
             None if !self.warned.replace(true) => {
-                host::warn("tautline: ConnectionManager.disconnect() without a connect() to match; it does nothing");
+                host::warn(
+                    "tautline: ConnectionManager.disconnect() without a connect() to match; it does nothing",
+                );
             }
             None => {}
         }
@@ -101,7 +103,10 @@ impl ConnectionManager {
         let state = self.core.ask(|machine| machine.state());
         to_js(&Status {
             is_connected: state == ConnectionState::Connected,
-            is_connecting: matches!(state, ConnectionState::Connecting | ConnectionState::Reconnecting),
+            is_connecting: matches!(
+                state,
+                ConnectionState::Connecting | ConnectionState::Reconnecting
+            ),
             connection_count: self.core.holders(),
         })
     }

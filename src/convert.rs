@@ -12,12 +12,16 @@ const MAX_SAFE: f64 = 9_007_199_254_740_991.0;
 /// A result for the page.
 pub(crate) fn to_js<T: Serialize>(value: &T) -> JsValue {
     // Serialising our own structs cannot fail: names, numbers, strings and options of them.
-    value.serialize(&serde_wasm_bindgen::Serializer::new()).unwrap_or(JsValue::UNDEFINED)
+    value
+        .serialize(&serde_wasm_bindgen::Serializer::new())
+        .unwrap_or(JsValue::UNDEFINED)
 }
 
 /// A result for the page in which what is not there is `null`.
 pub(crate) fn to_js_null<T: Serialize>(value: &T) -> JsValue {
-    value.serialize(&serde_wasm_bindgen::Serializer::new().serialize_missing_as_null(true)).unwrap_or(JsValue::UNDEFINED)
+    value
+        .serialize(&serde_wasm_bindgen::Serializer::new().serialize_missing_as_null(true))
+        .unwrap_or(JsValue::UNDEFINED)
 }
 
 /// Options from the page.
@@ -25,7 +29,8 @@ pub(crate) fn to_js_null<T: Serialize>(value: &T) -> JsValue {
 /// # Errors
 /// `invalid_argument`, naming `what` takes.
 pub(crate) fn from_js<T: DeserializeOwned>(value: JsValue, what: &str) -> Result<T, JsValue> {
-    serde_wasm_bindgen::from_value(value).map_err(|error| Error::invalid(what).cause(error.into()).make())
+    serde_wasm_bindgen::from_value(value)
+        .map_err(|error| Error::invalid(what).cause(error.into()).make())
 }
 
 /// A string, if it is one.
@@ -42,7 +47,11 @@ pub(crate) fn whole(value: &JsValue) -> Option<u64> {
 
 /// A whole number that may be left out: `Err` when there is something else in its place.
 pub(crate) fn optional_whole(value: &JsValue) -> Result<Option<u64>, ()> {
-    if value.is_undefined() || value.is_null() { Ok(None) } else { whole(value).map(Some).ok_or(()) }
+    if value.is_undefined() || value.is_null() {
+        Ok(None)
+    } else {
+        whole(value).map(Some).ok_or(())
+    }
 }
 
 /// Whether it is an object whose properties may be read, and no array.

@@ -33,7 +33,11 @@ struct Fields {
 
 impl<'a> Error<'a> {
     pub(crate) fn new(code: ErrorCode, message: &'a str) -> Self {
-        Self { code, message, fields: Fields::default() }
+        Self {
+            code,
+            message,
+            fields: Fields::default(),
+        }
     }
 
     /// An argument is not what the method takes; `message` says what it takes.
@@ -42,7 +46,10 @@ impl<'a> Error<'a> {
     }
 
     pub(crate) fn disposed() -> Self {
-        Self::new(ErrorCode::Disposed, "this object was disposed; make a new one")
+        Self::new(
+            ErrorCode::Disposed,
+            "this object was disposed; make a new one",
+        )
     }
 
     pub(crate) fn failure(failure: &'a Failure) -> Self {
@@ -55,7 +62,12 @@ impl<'a> Error<'a> {
         error
     }
 
-    pub(crate) fn nack(code: NackCode, message: &'a str, outcome: Outcome, retry_after_ms: Option<u64>) -> Self {
+    pub(crate) fn nack(
+        code: NackCode,
+        message: &'a str,
+        outcome: Outcome,
+        retry_after_ms: Option<u64>,
+    ) -> Self {
         let mut error = Self::new(ErrorCode::Nack, message).outcome(outcome);
         error.fields.nack_code = Some(code.as_str());
         error.fields.retryable = Some(code.retryable());
@@ -91,29 +103,52 @@ impl<'a> Error<'a> {
 
     /// The error itself.
     pub(crate) fn make(self) -> JsValue {
-        host::make_error(self.code.as_str(), self.message, &crate::convert::to_js(&self.fields))
+        host::make_error(
+            self.code.as_str(),
+            self.message,
+            &crate::convert::to_js(&self.fields),
+        )
     }
 }
 
 /// What a command's promise is rejected with; `None` when the command succeeded.
-pub(crate) fn of_answer(answer: &Answer, said: Option<String>, timeout_ms: Option<u64>) -> Option<JsValue> {
+pub(crate) fn of_answer(
+    answer: &Answer,
+    said: Option<String>,
+    timeout_ms: Option<u64>,
+) -> Option<JsValue> {
     match answer {
         Answer::Acked { .. } | Answer::Confirmed { .. } | Answer::Written => None,
-        Answer::Nacked { code, outcome, retry_after_ms } => {
+        Answer::Nacked {
+            code,
+            outcome,
+            retry_after_ms,
+        } => {
             let message = said.unwrap_or_else(|| String::from("the server refused the command"));
             Some(Error::nack(*code, &message, *outcome, *retry_after_ms).make())
         }
         Answer::Failed { code, outcome } => {
-            let timeout = (*code == ErrorCode::RequestTimeout).then_some(timeout_ms).flatten();
-            Some(Error::new(*code, explained(*code)).outcome(*outcome).timeout_ms(timeout).make())
+            let timeout = (*code == ErrorCode::RequestTimeout)
+                .then_some(timeout_ms)
+                .flatten();
+            Some(
+                Error::new(*code, explained(*code))
+                    .outcome(*outcome)
+                    .timeout_ms(timeout)
+                    .make(),
+            )
         }
     }
 }
 
 fn explained(code: ErrorCode) -> &'static str {
     match code {
-        ErrorCode::OutboxExpired => "the message waited too long for a connection and was taken back",
-        ErrorCode::RequestTimeout => "no answer came in time; `outcome` says whether the message was sent",
+        ErrorCode::OutboxExpired => {
+            "the message waited too long for a connection and was taken back"
+        }
+        ErrorCode::RequestTimeout => {
+            "no answer came in time; `outcome` says whether the message was sent"
+        }
         ErrorCode::Aborted => "given up by the caller; `outcome` says whether the message was sent",
         ErrorCode::Disposed => "the service was disposed",
         ErrorCode::MessageTooLarge => "the message is larger than the server takes",

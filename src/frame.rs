@@ -106,7 +106,10 @@ impl Frame {
 
     /// The `orders` of a snapshot's part.
     pub(crate) fn orders(&self) -> Option<js_sys::Array> {
-        Self::record(self.frame_payload())?.frame_orders().dyn_into().ok()
+        Self::record(self.frame_payload())?
+            .frame_orders()
+            .dyn_into()
+            .ok()
     }
 
     /// What a `nack` or `error` says in words.
@@ -148,7 +151,9 @@ impl EpochCache {
         {
             return EpochRef::Current;
         }
-        let Some(name) = value.as_string() else { return EpochRef::None };
+        let Some(name) = value.as_string() else {
+            return EpochRef::None;
+        };
         let epoch = Epoch::new(&name);
         if current == Some(&epoch) {
             self.known = Some((epoch, value));
@@ -159,21 +164,31 @@ impl EpochCache {
 }
 
 /// The head of a frame of this type; `None` for one that breaks the protocol.
-pub(crate) fn head(frame: &Frame, kind: &str, epochs: &mut EpochCache, current: Option<&Epoch>) -> Option<Head> {
+pub(crate) fn head(
+    frame: &Frame,
+    kind: &str,
+    epochs: &mut EpochCache,
+    current: Option<&Epoch>,
+) -> Option<Head> {
     Some(match kind {
         "connected" => Head::Connected {
             auth_required: frame.frame_auth_required().as_bool().unwrap_or(true),
             heartbeat_ms: whole(&frame.frame_heartbeat_ms()),
-            max_message: whole(&frame.frame_max_message()).and_then(|bytes| u32::try_from(bytes).ok()),
+            max_message: whole(&frame.frame_max_message())
+                .and_then(|bytes| u32::try_from(bytes).ok()),
         },
         "auth:success" => auth_success(frame),
         "auth:failed" => Head::AuthFailed {
-            code: text(&frame.frame_code()).and_then(|code| AuthCode::parse(&code)).unwrap_or(AuthCode::TokenInvalid),
+            code: text(&frame.frame_code())
+                .and_then(|code| AuthCode::parse(&code))
+                .unwrap_or(AuthCode::TokenInvalid),
             renewal: frame.frame_renewal().as_bool().unwrap_or(false),
         },
         "pong" => {
             let payload = Frame::record(frame.payload());
-            let read = |get: fn(&Frame) -> JsValue| payload.as_ref().and_then(|payload| whole(&get(payload)));
+            let read = |get: fn(&Frame) -> JsValue| {
+                payload.as_ref().and_then(|payload| whole(&get(payload)))
+            };
             Head::Pong {
                 timestamp: read(Frame::frame_timestamp),
                 seq: read(Frame::frame_seq),
@@ -190,7 +205,9 @@ pub(crate) fn head(frame: &Frame, kind: &str, epochs: &mut EpochCache, current: 
             Head::Ack {
                 id: text(&frame.frame_id())?,
                 seq: payload.as_ref().map_or(Ok(None), Frame::seq).ok()?,
-                epoch: payload.map_or(EpochRef::None, |payload| epochs.refer(payload.frame_epoch(), current)),
+                epoch: payload.map_or(EpochRef::None, |payload| {
+                    epochs.refer(payload.frame_epoch(), current)
+                }),
             }
         }
         "nack" => {
@@ -198,13 +215,18 @@ pub(crate) fn head(frame: &Frame, kind: &str, epochs: &mut EpochCache, current: 
             Head::Nack {
                 id: text(&frame.frame_id())?,
                 code: nack_code(&error),
-                outcome: text(&error.frame_outcome()).and_then(|name| Outcome::parse(&name)).unwrap_or(Outcome::Unknown),
+                outcome: text(&error.frame_outcome())
+                    .and_then(|name| Outcome::parse(&name))
+                    .unwrap_or(Outcome::Unknown),
                 retry_after_ms: whole(&error.frame_retry_after_ms()),
             }
         }
         "sync_complete" => sync_complete(frame)?,
         "sync_aborted" => Head::SyncAborted,
-        "reset" => Head::Reset { epoch: Epoch::new(&text(&frame.frame_epoch())?), seq: whole(&frame.frame_seq())? },
+        "reset" => Head::Reset {
+            epoch: Epoch::new(&text(&frame.frame_epoch())?),
+            seq: whole(&frame.frame_seq())?,
+        },
         "error" => {
             let error = Frame::record(frame.frame_error())?;
             Head::Refused {
@@ -232,7 +254,9 @@ pub(crate) fn ack_parts(payload: &JsValue) -> (Option<String>, JsValue) {
 
 /// A code this client does not know is `invalid`.
 fn nack_code(error: &Frame) -> NackCode {
-    text(&error.frame_code()).and_then(|code| NackCode::parse(&code)).unwrap_or(NackCode::Invalid)
+    text(&error.frame_code())
+        .and_then(|code| NackCode::parse(&code))
+        .unwrap_or(NackCode::Invalid)
 }
 
 fn auth_success(frame: &Frame) -> Head {
@@ -262,11 +286,13 @@ fn sync_complete(frame: &Frame) -> Option<Head> {
         return Some(Head::PlainSync { has_orders: false });
     };
     match text(&payload.frame_status()).as_deref() {
-        Some("resumed") => {
-            Some(Head::SyncResumed { epoch: Epoch::new(&text(&payload.frame_epoch())?), seq: whole(&payload.frame_seq())? })
-        }
+        Some("resumed") => Some(Head::SyncResumed {
+            epoch: Epoch::new(&text(&payload.frame_epoch())?),
+            seq: whole(&payload.frame_seq())?,
+        }),
         Some("snapshot") => {
-            let small = |value: JsValue| whole(&value).and_then(|number| u32::try_from(number).ok());
+            let small =
+                |value: JsValue| whole(&value).and_then(|number| u32::try_from(number).ok());
             js_sys::Array::is_array(&payload.frame_orders()).then_some(())?;
             Some(Head::SnapshotPart {
                 sync_id: text(&payload.frame_sync_id())?,
@@ -276,7 +302,9 @@ fn sync_complete(frame: &Frame) -> Option<Head> {
                 parts: small(payload.frame_parts())?,
             })
         }
-        _ => Some(Head::PlainSync { has_orders: js_sys::Array::is_array(&payload.frame_orders()) }),
+        _ => Some(Head::PlainSync {
+            has_orders: js_sys::Array::is_array(&payload.frame_orders()),
+        }),
     }
 }
 

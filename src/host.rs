@@ -143,7 +143,9 @@ pub(crate) fn warn(text: &str) {
 /// not: then the one who called is the first to know, and here that is the browser.
 pub(crate) fn shield(function: &JsValue) -> Function {
     let function: &Function = function.unchecked_ref();
-    get().and_then(|(host, _)| host.shield(function).ok()).unwrap_or_else(|| function.clone())
+    get()
+        .and_then(|(host, _)| host.shield(function).ok())
+        .unwrap_or_else(|| function.clone())
 }
 
 /// Enters a resource on the ledger; `None` where there is no host.

@@ -70,8 +70,13 @@ pub(crate) fn global() -> Global {
 
 /// A function that does nothing, without a closure of ours and without `eval`: `clearTimeout` of no timer.
 pub(crate) fn nothing() -> Function {
-    let clear = global().clear_timeout_function().unwrap_or(JsValue::UNDEFINED);
-    clear.unchecked_ref::<Function>().bind1(&JsValue::UNDEFINED, &JsValue::UNDEFINED).unchecked_into()
+    let clear = global()
+        .clear_timeout_function()
+        .unwrap_or(JsValue::UNDEFINED);
+    clear
+        .unchecked_ref::<Function>()
+        .bind1(&JsValue::UNDEFINED, &JsValue::UNDEFINED)
+        .unchecked_into()
 }
 
 /// A monotonic clock, in milliseconds.
@@ -80,5 +85,10 @@ pub(crate) fn now_ms() -> u64 {
         static CLOCK: Option<Clock> = global().performance().ok();
     }
     // A float is cut off, never out of range: `as` saturates.
-    CLOCK.with(|clock| clock.as_ref().and_then(|clock| clock.now().ok()).unwrap_or_else(js_sys::Date::now) as u64)
+    CLOCK.with(|clock| {
+        clock
+            .as_ref()
+            .and_then(|clock| clock.now().ok())
+            .unwrap_or_else(js_sys::Date::now) as u64
+    })
 }

@@ -59,7 +59,12 @@ impl Drop for Entry {
 }
 
 /// `method.bind(this, …arguments)`: a release function made of the browser's own, which needs no wasm to run.
-pub(crate) fn bound(method: &JsValue, this: &JsValue, first: Option<&JsValue>, second: Option<&JsValue>) -> Function {
+pub(crate) fn bound(
+    method: &JsValue,
+    this: &JsValue,
+    first: Option<&JsValue>,
+    second: Option<&JsValue>,
+) -> Function {
     let method: &Function = method.unchecked_ref();
     match (first, second) {
         (Some(first), Some(second)) => method.bind2(this, first, second).unchecked_into(),

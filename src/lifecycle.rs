@@ -44,7 +44,8 @@ pub(crate) fn join(core: &Rc<Core>) {
     });
     if first {
         let listeners = listen();
-        let before = LIFE.with(|life| std::mem::replace(&mut life.borrow_mut().listeners, listeners));
+        let before =
+            LIFE.with(|life| std::mem::replace(&mut life.borrow_mut().listeners, listeners));
         drop(before);
     }
 }
@@ -53,14 +54,25 @@ pub(crate) fn join(core: &Rc<Core>) {
 pub(crate) fn leave(core: &Core) {
     let gone = LIFE.with(|life| {
         let mut life = life.borrow_mut();
-        life.services.retain(|service| !std::ptr::eq(service.as_ptr(), core));
-        if life.services.is_empty() { std::mem::take(&mut life.listeners) } else { Vec::new() }
+        life.services
+            .retain(|service| !std::ptr::eq(service.as_ptr(), core));
+        if life.services.is_empty() {
+            std::mem::take(&mut life.listeners)
+        } else {
+            Vec::new()
+        }
     });
     drop(gone);
 }
 
 fn services() -> Vec<Rc<Core>> {
-    LIFE.with(|life| life.borrow().services.iter().filter_map(Weak::upgrade).collect())
+    LIFE.with(|life| {
+        life.borrow()
+            .services
+            .iter()
+            .filter_map(Weak::upgrade)
+            .collect()
+    })
 }
 
 fn tell(event: PageEvent) {
@@ -75,20 +87,39 @@ fn tell(event: PageEvent) {
 /// In a page all of them, in a worker those it has, under Node none.
 fn listen() -> Vec<Listener> {
     let global = js::global();
-    let Ok(window) = global.clone().dyn_into::<EventTarget>() else { return Vec::new() };
+    let Ok(window) = global.clone().dyn_into::<EventTarget>() else {
+        return Vec::new();
+    };
     let mut listeners = Vec::new();
-    let mut add = |target: &EventTarget, event, then: fn(JsValue)| listeners.extend(Listener::new(target, event, then).ok());
+    let mut add = |target: &EventTarget, event, then: fn(JsValue)| {
+        listeners.extend(Listener::new(target, event, then).ok())
+    };
     add(&window, "online", |_| tell(PageEvent::Online));
     add(&window, "offline", |_| tell(PageEvent::Offline));
-    let document: Option<EventTarget> = global.document().ok().and_then(|document| document.dyn_into().ok());
+    let document: Option<EventTarget> = global
+        .document()
+        .ok()
+        .and_then(|document| document.dyn_into().ok());
     if let Some(document) = document {
-        add(&window, "pagehide", |event| if kept(event) { tell(PageEvent::Suspended) } else { end() });
+        add(&window, "pagehide", |event| {
+            if kept(event) {
+                tell(PageEvent::Suspended)
+            } else {
+                end()
+            }
+        });
         add(&window, "pageshow", |event| {
             if kept(event) {
                 tell(PageEvent::Shown);
             }
         });
-        add(&document, "visibilitychange", |_| tell(if is_hidden() { PageEvent::Hidden } else { PageEvent::Visible }));
+        add(&document, "visibilitychange", |_| {
+            tell(if is_hidden() {
+                PageEvent::Hidden
+            } else {
+                PageEvent::Visible
+            })
+        });
         add(&document, "resume", |_| tell(PageEvent::Resumed));
     }
     listeners
@@ -96,11 +127,16 @@ fn listen() -> Vec<Listener> {
 
 /// Whether the page goes into the back/forward cache, or comes out of it.
 fn kept(event: JsValue) -> bool {
-    event.unchecked_into::<Transition>().persisted().is_ok_and(|persisted| persisted.is_truthy())
+    event
+        .unchecked_into::<Transition>()
+        .persisted()
+        .is_ok_and(|persisted| persisted.is_truthy())
 }
 
 fn is_hidden() -> bool {
-    let state = js::global().document().and_then(|document| document.unchecked_into::<Page>().visibility_state());
+    let state = js::global()
+        .document()
+        .and_then(|document| document.unchecked_into::<Page>().visibility_state());
     state.is_ok_and(|state| state.as_string().is_some_and(|state| state == "hidden"))
 }
 

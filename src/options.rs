@@ -48,10 +48,24 @@ pub(crate) struct ServiceOptions {
 impl ServiceOptions {
     /// # Errors
     /// `invalid_argument`, saying what the option takes.
-    pub(crate) fn new(config: JsValue, url: JsValue, get_token: Option<Function>) -> Result<Self, JsValue> {
-        let given: Given = from_js(config, "the options are not those of a WebSocketService; see `cause`")?;
-        if given.restaurant_id.as_deref().is_some_and(|id| !is_restaurant_id(id)) {
-            return Err(Error::invalid("restaurantId takes 1 to 64 of the characters A-Z a-z 0-9 . _ ~ -").make());
+    pub(crate) fn new(
+        config: JsValue,
+        url: JsValue,
+        get_token: Option<Function>,
+    ) -> Result<Self, JsValue> {
+        let given: Given = from_js(
+            config,
+            "the options are not those of a WebSocketService; see `cause`",
+        )?;
+        if given
+            .restaurant_id
+            .as_deref()
+            .is_some_and(|id| !is_restaurant_id(id))
+        {
+            return Err(Error::invalid(
+                "restaurantId takes 1 to 64 of the characters A-Z a-z 0-9 . _ ~ -",
+            )
+            .make());
         }
         let usual = Config::default();
         let machine = Config {
@@ -59,22 +73,39 @@ impl ServiceOptions {
             reconnect_interval_ms: ms(given.reconnect_interval, usual.reconnect_interval_ms),
             max_reconnect_delay_ms: ms(given.max_reconnect_delay, usual.max_reconnect_delay_ms),
             // A float is cut off, never out of range: `as` saturates.
-            max_reconnect_attempts: given.max_reconnect_attempts.filter(|max| max.is_finite()).map(|max| max as u32),
+            max_reconnect_attempts: given
+                .max_reconnect_attempts
+                .filter(|max| max.is_finite())
+                .map(|max| max as u32),
             connect_timeout_ms: ms(given.connect_timeout, usual.connect_timeout_ms),
             heartbeat_interval_ms: ms(given.heartbeat_interval, usual.heartbeat_interval_ms),
             pong_timeout_ms: ms(given.pong_timeout_ms, usual.pong_timeout_ms),
-            outbox_limit: given.outbox_limit.map_or(usual.outbox_limit, |limit| limit as usize),
+            outbox_limit: given
+                .outbox_limit
+                .map_or(usual.outbox_limit, |limit| limit as usize),
             outbox_bytes: usual.outbox_bytes,
             outbox_ttl_ms: ms(given.outbox_ttl_ms, usual.outbox_ttl_ms),
             auth_probe_interval_ms: ms(given.auth_probe_interval, usual.auth_probe_interval_ms),
             stale_after_ms: given.stale_after.map(|after| after as u64),
             client: given.client.map(|client| {
-                JsonWriter::object().str("name", &client.name).opt_str("version", client.version.as_deref()).end()
+                JsonWriter::object()
+                    .str("name", &client.name)
+                    .opt_str("version", client.version.as_deref())
+                    .end()
             }),
             restaurant_id: given.restaurant_id,
         };
-        let url = UrlOption { given: url, restaurant_id: machine.restaurant_id.clone() };
-        Ok(Self { machine, url, get_token, subprotocol: given.subprotocol, debug: given.debug })
+        let url = UrlOption {
+            given: url,
+            restaurant_id: machine.restaurant_id.clone(),
+        };
+        Ok(Self {
+            machine,
+            url,
+            get_token,
+            subprotocol: given.subprotocol,
+            debug: given.debug,
+        })
     }
 }
 
@@ -104,8 +135,14 @@ impl UrlOption {
     /// `invalid_argument` for what is no address.
     pub(crate) fn socket(&self, answer: &JsValue) -> Result<String, JsValue> {
         const TAKES: &str = "url takes a ws(s):// or http(s):// address, a path on this page's host, or a function that gives one";
-        let text = if answer.is_undefined() || answer.is_null() { Some(String::from("/ws")) } else { answer.as_string() };
-        let url = text.and_then(|text| parse(&text).ok()).ok_or_else(|| Error::invalid(TAKES).make())?;
+        let text = if answer.is_undefined() || answer.is_null() {
+            Some(String::from("/ws"))
+        } else {
+            answer.as_string()
+        };
+        let url = text
+            .and_then(|text| parse(&text).ok())
+            .ok_or_else(|| Error::invalid(TAKES).make())?;
         match url.protocol().as_str() {
             "http:" => url.set_protocol("ws:"),
             "https:" => url.set_protocol("wss:"),
@@ -125,7 +162,9 @@ impl UrlOption {
 /// An address, of this page's host when it is only a path.
 fn parse(text: &str) -> Result<Url, JsValue> {
     match js::global().location().and_then(|location| location.href()) {
-        Ok(base) if base.is_string() => Url::new_with_base(text, &base.as_string().unwrap_or_default()),
+        Ok(base) if base.is_string() => {
+            Url::new_with_base(text, &base.as_string().unwrap_or_default())
+        }
         _ => Url::new(text),
     }
 }
@@ -133,7 +172,11 @@ fn parse(text: &str) -> Result<Url, JsValue> {
 /// The address of a path at the host of a socket's address.
 pub(crate) fn http_url(socket: &str, path: &str) -> Result<String, JsValue> {
     let url = Url::new(socket)?;
-    let mut address = String::from(if url.protocol() == "wss:" { "https://" } else { "http://" });
+    let mut address = String::from(if url.protocol() == "wss:" {
+        "https://"
+    } else {
+        "http://"
+    });
     address.push_str(&url.host());
     address.push_str(path);
     Ok(address)

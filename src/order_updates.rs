@@ -34,7 +34,12 @@ impl OrderUpdates {
     pub fn new(service: &WebSocketService) -> Self {
         let core = Rc::clone(service.core());
         let observer = core.observe();
-        Self { core, observer, none: Array::new(), disposed: Cell::new(false) }
+        Self {
+            core,
+            observer,
+            none: Array::new(),
+            disposed: Cell::new(false),
+        }
     }
 
     /// Starts to keep the set: asks for a snapshot now or at the next connect. Twice does nothing.
@@ -71,7 +76,9 @@ impl OrderUpdates {
 
     /// The live orders: the same array until something has changed.
     pub fn orders(&self) -> Array {
-        self.core.orders_of(&self.observer).unwrap_or_else(|| self.none.clone())
+        self.core
+            .orders_of(&self.observer)
+            .unwrap_or_else(|| self.none.clone())
     }
 
     /// Asks the server what was missed.
@@ -122,11 +129,17 @@ impl OrderUpdates {
             .str("status", &status)
             .opt_str("expected_status", expected_status.as_deref())
             .end();
-        self.change("order:update_item_status", payload, Outcome::Nothing, |id| {
-            if optimistic {
-                self.core.optimistic(id, &order_id, Patch::ItemStatus { item_id, status });
-            }
-        })
+        self.change(
+            "order:update_item_status",
+            payload,
+            Outcome::Nothing,
+            |id| {
+                if optimistic {
+                    self.core
+                        .optimistic(id, &order_id, Patch::ItemStatus { item_id, status });
+                }
+            },
+        )
     }
 
     /// Makes an order from JSON text; resolves with it.
@@ -139,7 +152,10 @@ impl OrderUpdates {
     /// Cancels an order; resolves with it.
     #[wasm_bindgen(js_name = cancelOrder)]
     pub fn cancel_order(&self, order_id: &str, reason: Option<String>) -> Promise {
-        let payload = JsonWriter::object().str("order_id", order_id).opt_str("reason", reason.as_deref()).end();
+        let payload = JsonWriter::object()
+            .str("order_id", order_id)
+            .opt_str("reason", reason.as_deref())
+            .end();
         self.change("order:cancel", payload, Outcome::Order, |_| ())
     }
 
@@ -172,23 +188,49 @@ impl OrderUpdates {
 
 impl OrderUpdates {
     fn live(&self) -> Result<(), JsValue> {
-        if self.disposed.get() || self.core.is_disposed() { Err(Error::disposed().make()) } else { Ok(()) }
+        if self.disposed.get() || self.core.is_disposed() {
+            Err(Error::disposed().make())
+        } else {
+            Ok(())
+        }
     }
 
-    fn change(&self, kind: &str, payload: String, outcome: Outcome, taken: impl FnOnce(&str)) -> Promise {
+    fn change(
+        &self,
+        kind: &str,
+        payload: String,
+        outcome: Outcome,
+        taken: impl FnOnce(&str),
+    ) -> Promise {
         if let Err(error) = self.live() {
             return Promise::reject(&error);
         }
         let kind = String::from(kind);
-        let command = Command { kind, payload, id: None, ttl_ms: None, timeout_ms: None, until_shown: true };
-        self.core.send_for(Sending { command, outcome, signal: None, owner: self.observer.number() }, taken)
+        let command = Command {
+            kind,
+            payload,
+            id: None,
+            ttl_ms: None,
+            timeout_ms: None,
+            until_shown: true,
+        };
+        self.core.send_for(
+            Sending {
+                command,
+                outcome,
+                signal: None,
+                owner: self.observer.number(),
+            },
+            taken,
+        )
     }
 
     fn get(&self, path: &str, signal: Option<AbortSignal>) -> Promise {
         if let Err(error) = self.live() {
             return Promise::reject(&error);
         }
-        self.core.get(path, signal.map(Signal::new), self.observer.number())
+        self.core
+            .get(path, signal.map(Signal::new), self.observer.number())
     }
 }
 

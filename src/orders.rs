@@ -4,8 +4,8 @@ use crate::convert::{is_record, text};
 use crate::frame::Frame;
 use js_sys::{Array, Object};
 use tautline_machine::client::{Change, OrderView, Patch};
-use tautline_protocol::event::OrderEvent;
 use tautline_protocol::OrderStatus;
+use tautline_protocol::event::OrderEvent;
 use wasm_bindgen::prelude::*;
 
 #[wasm_bindgen]
@@ -119,7 +119,10 @@ impl Order {
     /// The status of one of its items.
     pub(crate) fn item_status(&self, item_id: &str) -> Option<String> {
         let items: Array = self.0.fields_items().dyn_into().ok()?;
-        let item = items.iter().filter_map(Fields::of).find(|item| text(&item.fields_id()).is_some_and(|id| id == item_id));
+        let item = items
+            .iter()
+            .filter_map(Fields::of)
+            .find(|item| text(&item.fields_id()).is_some_and(|id| id == item_id));
         item.and_then(|item| item.status())
     }
 }
@@ -131,7 +134,8 @@ impl OrderView for Order {
 
     fn same_version(&self, other: &Self) -> bool {
         // Compared by the engine, by value.
-        self.0.fields_updated_at() == other.0.fields_updated_at() && self.0.fields_status() == other.0.fields_status()
+        self.0.fields_updated_at() == other.0.fields_updated_at()
+            && self.0.fields_status() == other.0.fields_status()
     }
 
     fn patched(&self, patch: &Patch, at: Option<&str>) -> Self {
@@ -142,10 +146,12 @@ impl OrderView for Order {
                 Some(at) if *status == OrderStatus::Completed.as_str() => copy.set_completed_at(at),
                 _ => Ok(()),
             }),
-            Patch::ItemStatus { item_id, status } => match self.0.fields_items().dyn_into::<Array>() {
-                Ok(items) => copy.set_items(&with_item_status(&items, item_id, status)),
-                Err(_) => Ok(()),
-            },
+            Patch::ItemStatus { item_id, status } => {
+                match self.0.fields_items().dyn_into::<Array>() {
+                    Ok(items) => copy.set_items(&with_item_status(&items, item_id, status)),
+                    Err(_) => Ok(()),
+                }
+            }
         };
         if let Some(at) = at {
             let _ = copy.set_updated_at(at);
@@ -157,7 +163,8 @@ impl OrderView for Order {
 fn with_item_status(items: &Array, item_id: &str, status: &str) -> Array {
     let patched = Array::new();
     for item in items.iter() {
-        let found = Fields::of(item.clone()).filter(|item| text(&item.fields_id()).is_some_and(|id| id == item_id));
+        let found = Fields::of(item.clone())
+            .filter(|item| text(&item.fields_id()).is_some_and(|id| id == item_id));
         match found.map(|item| item.copied()) {
             Some(copy) => {
                 let _ = copy.set_status(status);
@@ -177,7 +184,9 @@ pub(crate) fn change(event: OrderEvent, frame: &Frame) -> Option<Change<Order>> 
     Some(match event {
         OrderEvent::Created => Change::Created(Order::of(payload.fields_order())?),
         OrderEvent::Updated => Change::Updated(Order::of(payload.fields_order())?),
-        OrderEvent::Deleted => Change::Deleted { id: payload.order_id()? },
+        OrderEvent::Deleted => Change::Deleted {
+            id: payload.order_id()?,
+        },
         OrderEvent::StatusChanged => Change::Patched {
             id: payload.order_id()?,
             patch: Patch::Status(payload.status()?),
@@ -185,12 +194,17 @@ pub(crate) fn change(event: OrderEvent, frame: &Frame) -> Option<Change<Order>> 
         },
         OrderEvent::ItemStatusChanged => Change::Patched {
             id: payload.order_id()?,
-            patch: Patch::ItemStatus { item_id: payload.item_id()?, status: payload.status()? },
+            patch: Patch::ItemStatus {
+                item_id: payload.item_id()?,
+                status: payload.status()?,
+            },
             at: frame.timestamp(),
         },
         OrderEvent::Archived => {
             let ids: Array = payload.fields_order_ids().dyn_into().ok()?;
-            Change::Archived { ids: ids.iter().filter_map(|id| text(&id)).collect() }
+            Change::Archived {
+                ids: ids.iter().filter_map(|id| text(&id)).collect(),
+            }
         }
     })
 }

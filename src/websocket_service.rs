@@ -64,13 +64,20 @@ impl WebSocketService {
     /// # Errors
     /// `invalid_argument`.
     #[wasm_bindgen(constructor)]
-    pub fn new(config: JsValue, url: JsValue, get_token: Option<Function>) -> Result<Self, JsValue> {
-        Ok(Self { core: Core::new(ServiceOptions::new(config, url, get_token)?) })
+    pub fn new(
+        config: JsValue,
+        url: JsValue,
+        get_token: Option<Function>,
+    ) -> Result<Self, JsValue> {
+        Ok(Self {
+            core: Core::new(ServiceOptions::new(config, url, get_token)?),
+        })
     }
 
     /// Resolves once connected and authenticated; shares an attempt already under way.
     pub fn connect(&self, signal: Option<AbortSignal>, timeout_ms: Option<f64>) -> Promise {
-        self.core.connect(signal.map(Signal::new), timeout_ms.map(|ms| ms as u64))
+        self.core
+            .connect(signal.map(Signal::new), timeout_ms.map(|ms| ms as u64))
     }
 
     /// Final until the next `connect`; subscriptions are kept.
@@ -95,10 +102,25 @@ impl WebSocketService {
         ttl_ms: Option<f64>,
         signal: Option<AbortSignal>,
     ) -> Result<JsValue, JsValue> {
-        let command = Command { kind, payload, id, ttl_ms: ttl_ms.map(|ms| ms as u64), timeout_ms: None, until_shown: false };
-        let sending = Sending { command, outcome: Outcome::Ack, signal: signal.map(Signal::new), owner: 0 };
+        let command = Command {
+            kind,
+            payload,
+            id,
+            ttl_ms: ttl_ms.map(|ms| ms as u64),
+            timeout_ms: None,
+            until_shown: false,
+        };
+        let sending = Sending {
+            command,
+            outcome: Outcome::Ack,
+            signal: signal.map(Signal::new),
+            owner: 0,
+        };
         let (id, done) = self.core.send(sending, |_| ())?;
-        Ok(to_js_null(&Sent { id, done: done.into() }))
+        Ok(to_js_null(&Sent {
+            id,
+            done: done.into(),
+        }))
     }
 
     /// Takes a message and resolves with its answer, or rejects when none came in time.
@@ -110,8 +132,23 @@ impl WebSocketService {
         id: Option<String>,
         signal: Option<AbortSignal>,
     ) -> Promise {
-        let command = Command { kind, payload, id, ttl_ms: None, timeout_ms: Some(timeout_ms as u64), until_shown: false };
-        self.core.send_for(Sending { command, outcome: Outcome::Ack, signal: signal.map(Signal::new), owner: 0 }, |_| ())
+        let command = Command {
+            kind,
+            payload,
+            id,
+            ttl_ms: None,
+            timeout_ms: Some(timeout_ms as u64),
+            until_shown: false,
+        };
+        self.core.send_for(
+            Sending {
+                command,
+                outcome: Outcome::Ack,
+                signal: signal.map(Signal::new),
+                owner: 0,
+            },
+            |_| (),
+        )
     }
 
     /// Withdraws a message; `false` when it was answered already.
@@ -170,13 +207,15 @@ impl WebSocketService {
     /// The connection as the page sees it.
     #[wasm_bindgen(js_name = getConnectionState)]
     pub fn get_connection_state(&self) -> String {
-        self.core.ask(|machine| String::from(machine.state().as_str()))
+        self.core
+            .ask(|machine| String::from(machine.state().as_str()))
     }
 
     /// Whether it is connected and authenticated.
     #[wasm_bindgen(js_name = isConnected)]
     pub fn is_connected(&self) -> bool {
-        self.core.ask(|machine| machine.state() == ConnectionState::Connected)
+        self.core
+            .ask(|machine| machine.state() == ConnectionState::Connected)
     }
 
     /// What the service has been through.
@@ -197,7 +236,10 @@ impl WebSocketService {
             last_seq: ms(stats.last_seq),
             stale: stats.stale,
             offline: stats.offline,
-            outbox: OutboxStats { length: stats.outbox_len, oldest_ms: ms(stats.outbox_oldest_ms) },
+            outbox: OutboxStats {
+                length: stats.outbox_len,
+                oldest_ms: ms(stats.outbox_oldest_ms),
+            },
         })
     }
 

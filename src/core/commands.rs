@@ -75,7 +75,10 @@ struct Acked<'a> {
     epoch: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     seq: Option<f64>,
-    #[serde(with = "serde_wasm_bindgen::preserve", skip_serializing_if = "JsValue::is_undefined")]
+    #[serde(
+        with = "serde_wasm_bindgen::preserve",
+        skip_serializing_if = "JsValue::is_undefined"
+    )]
     result: JsValue,
 }
 
@@ -95,14 +98,27 @@ impl Core {
     ///
     /// # Errors
     /// What keeps the outbox from taking it, or the reason of a signal that was aborted already.
-    pub(crate) fn send(&self, sending: Sending, taken: impl FnOnce(&str)) -> Result<(String, Promise), JsValue> {
-        let Sending { command, outcome, signal, owner } = sending;
+    pub(crate) fn send(
+        &self,
+        sending: Sending,
+        taken: impl FnOnce(&str),
+    ) -> Result<(String, Promise), JsValue> {
+        let Sending {
+            command,
+            outcome,
+            signal,
+            owner,
+        } = sending;
         if let Some(reason) = signal.as_ref().and_then(Signal::aborted) {
             return Err(reason);
         }
         let timeout_ms = command.timeout_ms;
         let sent = self.machine.borrow_mut().send(command, now());
-        let id = sent.map_err(|failure| Error::failure(&failure).outcome(tautline_protocol::Outcome::NotSent).make())?;
+        let id = sent.map_err(|failure| {
+            Error::failure(&failure)
+                .outcome(tautline_protocol::Outcome::NotSent)
+                .make()
+        })?;
         let (promise, settle) = Settle::promise();
         let (weak, name) = (self.me.clone(), id.clone());
         let _abort = signal.as_ref().and_then(|signal| {
@@ -112,7 +128,16 @@ impl Core {
                 }
             })
         });
-        let pending = Pending { id: id.clone(), owner, settle, outcome, timeout_ms, kept: JsValue::UNDEFINED, signal, _abort };
+        let pending = Pending {
+            id: id.clone(),
+            owner,
+            settle,
+            outcome,
+            timeout_ms,
+            kept: JsValue::UNDEFINED,
+            signal,
+            _abort,
+        };
         self.commands.pending.borrow_mut().push(pending);
         taken(&id);
         self.turn();
@@ -152,13 +177,20 @@ impl Core {
 
     /// Where a message is, while it is in the outbox.
     pub(crate) fn status(&self, id: &str) -> Option<&'static str> {
-        self.ask(|machine| machine.entries(now()).find(|entry| entry.id == id).map(|entry| status(entry.state)))
+        self.ask(|machine| {
+            machine
+                .entries(now())
+                .find(|entry| entry.id == id)
+                .map(|entry| status(entry.state))
+        })
     }
 
     /// Calls of an owner that is gone: their promises are rejected, the messages stay on their way.
     pub(super) fn end_calls(&self, owner: u32) {
         let pending = self.commands.pending.take();
-        let (gone, kept): (Vec<_>, Vec<_>) = pending.into_iter().partition(|pending| pending.owner == owner);
+        let (gone, kept): (Vec<_>, Vec<_>) = pending
+            .into_iter()
+            .partition(|pending| pending.owner == owner);
         self.commands.pending.replace(kept);
         drop(gone);
         self.end_requests(Some(owner));
@@ -177,7 +209,9 @@ impl Core {
         }
         if let Some(id) = frame.command_id() {
             let mut pending = self.commands.pending.borrow_mut();
-            let found = pending.iter_mut().find(|pending| pending.id == id && pending.kept.is_undefined());
+            let found = pending
+                .iter_mut()
+                .find(|pending| pending.id == id && pending.kept.is_undefined());
             if let Some(found) = found {
                 found.kept = frame.payload();
             }
@@ -186,19 +220,42 @@ impl Core {
 
     pub(super) fn settled(&self, id: &str, answer: &Answer, current: Option<Current<'_>>) {
         self.optimistic_over(id);
-        let Some(pending) = self.commands.take(id) else { return };
-        let Pending { settle, outcome, timeout_ms, kept, signal, _abort, .. } = pending;
+        let Some(pending) = self.commands.take(id) else {
+            return;
+        };
+        let Pending {
+            settle,
+            outcome,
+            timeout_ms,
+            kept,
+            signal,
+            _abort,
+            ..
+        } = pending;
         drop(_abort);
-        let frame = current.filter(|current| matches!(current.kind, "ack" | "nack")).map(|current| current.frame);
-        let by_signal = matches!(answer, Answer::Failed { code: ErrorCode::Aborted, .. });
-        if let Some(reason) = signal.filter(|_| by_signal).and_then(|signal| signal.aborted()) {
+        let frame = current
+            .filter(|current| matches!(current.kind, "ack" | "nack"))
+            .map(|current| current.frame);
+        let by_signal = matches!(
+            answer,
+            Answer::Failed {
+                code: ErrorCode::Aborted,
+                ..
+            }
+        );
+        if let Some(reason) = signal
+            .filter(|_| by_signal)
+            .and_then(|signal| signal.aborted())
+        {
             return settle.settle(Err(reason));
         }
         if let Some(error) = of_answer(answer, frame.and_then(Frame::said), timeout_ms) {
             return settle.settle(Err(error));
         }
         let payload = match answer {
-            Answer::Acked { .. } => frame.filter(|frame| frame.answers(id)).map_or(kept, Frame::payload),
+            Answer::Acked { .. } => frame
+                .filter(|frame| frame.answers(id))
+                .map_or(kept, Frame::payload),
             _ => kept,
         };
         settle.settle(Ok(answered(id, answer, outcome, payload)));
@@ -215,7 +272,11 @@ fn status(state: EntryState) -> &'static str {
 /// What the promise resolves with; `payload` is the ack's, or that of the event in its place.
 fn answered(id: &str, answer: &Answer, outcome: Outcome, payload: JsValue) -> JsValue {
     let is_ack = matches!(answer, Answer::Acked { .. });
-    let (epoch, result) = if is_ack { crate::frame::ack_parts(&payload) } else { (None, payload) };
+    let (epoch, result) = if is_ack {
+        crate::frame::ack_parts(&payload)
+    } else {
+        (None, payload)
+    };
     match outcome {
         Outcome::Nothing => JsValue::UNDEFINED,
         Outcome::Order => Order::inside(&result).map_or(JsValue::UNDEFINED, Order::into_js),
@@ -224,7 +285,12 @@ fn answered(id: &str, answer: &Answer, outcome: Outcome, payload: JsValue) -> Js
                 Answer::Acked { seq } | Answer::Confirmed { seq } => seq.map(|seq| seq as f64),
                 _ => None,
             };
-            to_js(&Acked { id, epoch, seq, result: if is_ack { result } else { JsValue::UNDEFINED } })
+            to_js(&Acked {
+                id,
+                epoch,
+                seq,
+                result: if is_ack { result } else { JsValue::UNDEFINED },
+            })
         }
     }
 }

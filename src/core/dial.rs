@@ -4,9 +4,9 @@ use super::{Core, Said};
 use crate::convert::text;
 use crate::guard::{Awaited, Fetch, Socket, SocketEvent, Timer};
 use crate::{host, js};
+use serde::Serialize;
 use tautline_machine::client::{AttemptId, Closed, Input, Token, TokenAnswer, TokenReason};
 use tautline_protocol::{CloseCode, V1};
-use serde::Serialize;
 use wasm_bindgen::prelude::*;
 
 /// Bytes written and not taken by the network past which the outbox keeps the rest.
@@ -85,8 +85,13 @@ impl Core {
 
     /// Calls `getToken`.
     pub(super) fn ask_token(&self, reason: TokenReason, number: u32) -> Result<JsValue, JsValue> {
-        let Some(get_token) = &self.options.get_token else { return Ok(JsValue::NULL) };
-        let request = TokenRequest { reason: reason.as_str(), attempt: number };
+        let Some(get_token) = &self.options.get_token else {
+            return Ok(JsValue::NULL);
+        };
+        let request = TokenRequest {
+            reason: reason.as_str(),
+            attempt: number,
+        };
         get_token.call1(&JsValue::UNDEFINED, &crate::convert::to_js(&request))
     }
 
@@ -124,7 +129,11 @@ impl Core {
 
     /// What the page threw when it was last asked.
     pub(super) fn take_cause(&self) -> JsValue {
-        self.connection.borrow_mut().cause.take().unwrap_or(JsValue::UNDEFINED)
+        self.connection
+            .borrow_mut()
+            .cause
+            .take()
+            .unwrap_or(JsValue::UNDEFINED)
     }
 
     pub(super) fn open(&self, attempt: AttemptId) {
@@ -141,12 +150,20 @@ impl Core {
         });
         match socket {
             Ok(socket) => {
-                let before = self.connection.borrow_mut().socket.replace((attempt, socket));
+                let before = self
+                    .connection
+                    .borrow_mut()
+                    .socket
+                    .replace((attempt, socket));
                 drop(before);
             }
             Err(cause) => {
                 self.connection.borrow_mut().cause = Some(cause);
-                let closed = Closed { code: CloseCode::ABNORMAL, reason: String::new(), was_clean: false };
+                let closed = Closed {
+                    code: CloseCode::ABNORMAL,
+                    reason: String::new(),
+                    was_clean: false,
+                };
                 self.arrived(attempt, Said::Closed(closed));
             }
         }
@@ -156,8 +173,19 @@ impl Core {
         match event {
             SocketEvent::Opened => self.arrived(attempt, Said::Opened),
             SocketEvent::Message(data) => self.message(attempt, &data),
-            SocketEvent::Closed { code, reason, was_clean } => {
-                self.arrived(attempt, Said::Closed(Closed { code: CloseCode(code), reason, was_clean }));
+            SocketEvent::Closed {
+                code,
+                reason,
+                was_clean,
+            } => {
+                self.arrived(
+                    attempt,
+                    Said::Closed(Closed {
+                        code: CloseCode(code),
+                        reason,
+                        was_clean,
+                    }),
+                );
             }
         }
         self.turn();
@@ -166,11 +194,17 @@ impl Core {
     /// One message: an object, or an array of them. The text never comes into wasm: the engine parses it, and its
     /// own objects are handed on.
     fn message(&self, attempt: AttemptId, data: &JsValue) {
-        let parsed = if data.is_string() { js::json_parse(data) } else { Err(JsValue::UNDEFINED) };
+        let parsed = if data.is_string() {
+            js::json_parse(data)
+        } else {
+            Err(JsValue::UNDEFINED)
+        };
         match parsed {
             Err(_) => self.arrived(attempt, Said::Garbage),
             Ok(value) => match value.dyn_into::<js_sys::Array>() {
-                Ok(batch) => batch.iter().for_each(|frame| self.arrived(attempt, Said::Frame(frame))),
+                Ok(batch) => batch
+                    .iter()
+                    .for_each(|frame| self.arrived(attempt, Said::Frame(frame))),
                 Err(frame) => self.arrived(attempt, Said::Frame(frame)),
             },
         }
@@ -178,7 +212,9 @@ impl Core {
 
     pub(super) fn write(&self, attempt: AttemptId, text: &str) {
         let connection = self.connection.borrow();
-        let Some((open, socket)) = &connection.socket else { return };
+        let Some((open, socket)) = &connection.socket else {
+            return;
+        };
         // A socket that is closing already takes nothing; its `close` event tells the machine.
         if *open != attempt || !socket.send(text) {
             return;
@@ -196,7 +232,13 @@ impl Core {
         let timer = Timer::new("buffer", BUFFERED_EVERY_MS, move || {
             let Some(core) = weak.upgrade() else { return };
             let connection = core.connection.borrow();
-            let Some((_, socket)) = connection.socket.as_ref().filter(|(open, _)| *open == attempt) else { return };
+            let Some((_, socket)) = connection
+                .socket
+                .as_ref()
+                .filter(|(open, _)| *open == attempt)
+            else {
+                return;
+            };
             let waits = socket.buffered() > BUFFERED_MAX / 2;
             drop(connection);
             if waits {
@@ -206,7 +248,9 @@ impl Core {
             core.input(Input::Writable(attempt, true));
             drop(done);
         });
-        let done = timer.ok().and_then(|timer| self.connection.borrow_mut().full.replace(timer));
+        let done = timer
+            .ok()
+            .and_then(|timer| self.connection.borrow_mut().full.replace(timer));
         drop(done);
     }
 
@@ -239,7 +283,12 @@ impl Core {
 
     /// Three sockets in a row did not open: is the server down, or does it refuse them?
     pub(super) fn probe_health(&self, attempt: AttemptId) {
-        let url = self.connection.borrow().url.as_deref().and_then(|url| crate::options::http_url(url, "/healthz").ok());
+        let url = self
+            .connection
+            .borrow()
+            .url
+            .as_deref()
+            .and_then(|url| crate::options::http_url(url, "/healthz").ok());
         let (Some(url), Ok(fetch)) = (url, Fetch::new("healthz")) else {
             return self.input(Input::Health(attempt, false));
         };
@@ -248,16 +297,21 @@ impl Core {
         drop(before);
         let weak = self.me.clone();
         wasm_bindgen_futures::spawn_local(async move {
-            let answer = gloo_net::http::Request::get(&url).abort_signal(Some(&signal)).send().await;
+            let answer = gloo_net::http::Request::get(&url)
+                .abort_signal(Some(&signal))
+                .send()
+                .await;
             if host::is_dead() || signal.aborted() {
                 return;
             }
             if let Some(core) = weak.upgrade() {
                 let done = core.connection.borrow_mut().health.take();
-                core.input(Input::Health(attempt, answer.is_ok_and(|answer| answer.ok())));
+                core.input(Input::Health(
+                    attempt,
+                    answer.is_ok_and(|answer| answer.ok()),
+                ));
                 drop(done);
             }
         });
     }
 }
-

@@ -71,7 +71,13 @@ impl Emitter {
     fn add(&self, topic: Topic, callback: Function, once: bool) -> u32 {
         let id = self.last.get() + 1;
         self.last.set(id);
-        self.list.borrow_mut().push(Rc::new(Registered { id, topic, callback, once, off: Cell::new(false) }));
+        self.list.borrow_mut().push(Rc::new(Registered {
+            id,
+            topic,
+            callback,
+            once,
+            off: Cell::new(false),
+        }));
         id
     }
 
@@ -90,11 +96,20 @@ impl Emitter {
 
     /// Who is told now: a listener added meanwhile is first called next time.
     fn snapshot(&self, wants: impl Fn(&Topic) -> bool) -> Vec<Rc<Registered>> {
-        self.list.borrow().iter().filter(|listener| wants(&listener.topic)).cloned().collect()
+        self.list
+            .borrow()
+            .iter()
+            .filter(|listener| wants(&listener.topic))
+            .cloned()
+            .collect()
     }
 
     fn count(&self, event: &str) -> usize {
-        self.list.borrow().iter().filter(|listener| matches!(&listener.topic, Topic::Event(name) if name == event)).count()
+        self.list
+            .borrow()
+            .iter()
+            .filter(|listener| matches!(&listener.topic, Topic::Event(name) if name == event))
+            .count()
     }
 }
 
@@ -102,13 +117,28 @@ impl Emitter {
 #[serde(untagged)]
 enum Detail {
     #[serde(rename_all = "camelCase")]
-    Disconnected { code: u16, reason: String, was_clean: bool, will_reconnect: bool },
+    Disconnected {
+        code: u16,
+        reason: String,
+        was_clean: bool,
+        will_reconnect: bool,
+    },
     #[serde(rename_all = "camelCase")]
-    Reconnecting { attempt: u32, delay_ms: f64 },
-    Span { from: f64, to: f64 },
+    Reconnecting {
+        attempt: u32,
+        delay_ms: f64,
+    },
+    Span {
+        from: f64,
+        to: f64,
+    },
     #[serde(rename_all = "camelCase")]
-    Latency { rtt_ms: f64 },
-    Degraded { since: Option<String> },
+    Latency {
+        rtt_ms: f64,
+    },
+    Degraded {
+        since: Option<String>,
+    },
 }
 
 #[derive(Serialize)]
@@ -134,7 +164,8 @@ impl Core {
     }
 
     pub(crate) fn subscribe(&self, pattern: &str, callback: Function) -> u32 {
-        self.emitter.add(Topic::Messages(Pattern::new(pattern)), callback, false)
+        self.emitter
+            .add(Topic::Messages(Pattern::new(pattern)), callback, false)
     }
 
     pub(crate) fn on_outbox(&self, callback: Function) -> u32 {
@@ -148,7 +179,8 @@ impl Core {
     /// Takes a callback off an event, however often it was put on.
     pub(crate) fn off(&self, event: &str, callback: &Function) {
         self.emitter.remove(|listener| {
-            matches!(&listener.topic, Topic::Event(name) if name == event) && listener.callback == *callback
+            matches!(&listener.topic, Topic::Event(name) if name == event)
+                && listener.callback == *callback
         });
     }
 
@@ -173,13 +205,19 @@ impl Core {
         if self.options.debug {
             let _ = js::debug("tautline", event, value);
         }
-        for listener in self.emitter.snapshot(|topic| matches!(topic, Topic::Event(name) if name == event)) {
+        for listener in self
+            .emitter
+            .snapshot(|topic| matches!(topic, Topic::Event(name) if name == event))
+        {
             self.call(&listener, value, None);
         }
     }
 
     pub(super) fn outbox_changed(&self) {
-        for listener in self.emitter.snapshot(|topic| matches!(topic, Topic::Outbox)) {
+        for listener in self
+            .emitter
+            .snapshot(|topic| matches!(topic, Topic::Outbox))
+        {
             self.call(&listener, &JsValue::UNDEFINED, None);
         }
     }
@@ -187,19 +225,54 @@ impl Core {
     pub(super) fn emit_detail(&self, notice: Notice) {
         let (event, detail) = match notice {
             Notice::Connected => return self.emit("connected", &JsValue::UNDEFINED),
-            Notice::MaxReconnectAttemptsReached => return self.emit("maxReconnectAttemptsReached", &JsValue::UNDEFINED),
-            Notice::Disconnected { closed, will_reconnect } => (
-                "disconnected",
-                Detail::Disconnected { code: closed.code.0, reason: closed.reason, was_clean: closed.was_clean, will_reconnect },
-            ),
-            Notice::Reconnecting { attempt, delay_ms } => {
-                ("reconnecting", Detail::Reconnecting { attempt, delay_ms: delay_ms as f64 })
+            Notice::MaxReconnectAttemptsReached => {
+                return self.emit("maxReconnectAttemptsReached", &JsValue::UNDEFINED);
             }
-            Notice::Resumed { from, to } => ("resumed", Detail::Span { from: from as f64, to: to as f64 }),
-            Notice::Gap { from, to } => ("gap", Detail::Span { from: from as f64, to: to as f64 }),
-            Notice::Latency { rtt_ms } => ("latency", Detail::Latency { rtt_ms: rtt_ms as f64 }),
+            Notice::Disconnected {
+                closed,
+                will_reconnect,
+            } => (
+                "disconnected",
+                Detail::Disconnected {
+                    code: closed.code.0,
+                    reason: closed.reason,
+                    was_clean: closed.was_clean,
+                    will_reconnect,
+                },
+            ),
+            Notice::Reconnecting { attempt, delay_ms } => (
+                "reconnecting",
+                Detail::Reconnecting {
+                    attempt,
+                    delay_ms: delay_ms as f64,
+                },
+            ),
+            Notice::Resumed { from, to } => (
+                "resumed",
+                Detail::Span {
+                    from: from as f64,
+                    to: to as f64,
+                },
+            ),
+            Notice::Gap { from, to } => (
+                "gap",
+                Detail::Span {
+                    from: from as f64,
+                    to: to as f64,
+                },
+            ),
+            Notice::Latency { rtt_ms } => (
+                "latency",
+                Detail::Latency {
+                    rtt_ms: rtt_ms as f64,
+                },
+            ),
             Notice::Degraded => ("degraded", Detail::Degraded { since: None }),
-            Notice::State(_) | Notice::Outbox | Notice::Error(_) | Notice::Stale | Notice::Fresh => return,
+            Notice::State(_)
+            | Notice::Outbox
+            | Notice::Error(_)
+            | Notice::Stale
+            | Notice::Fresh => return,
         };
         self.emit(event, &to_js(&detail));
     }
@@ -253,7 +326,13 @@ impl Core {
     }
 
     /// Calls the page. What it throws, or rejects with later, is reported, and delivery goes on.
-    pub(super) fn call_page(&self, callback: &Function, value: &JsValue, second: Option<&JsValue>, told_error: bool) {
+    pub(super) fn call_page(
+        &self,
+        callback: &Function,
+        value: &JsValue,
+        second: Option<&JsValue>,
+        told_error: bool,
+    ) {
         let answered = match second {
             Some(second) => callback.call2(&JsValue::UNDEFINED, value, second),
             None => callback.call1(&JsValue::UNDEFINED, value),
@@ -263,9 +342,14 @@ impl Core {
             Ok(answer) if answer.is_object() && answer.is_instance_of::<Promise>() => {
                 let weak = self.me.clone();
                 spawn_local(async move {
-                    let Err(rejected) = JsFuture::from(answer.unchecked_into::<Promise>()).await else { return };
+                    let Err(rejected) = JsFuture::from(answer.unchecked_into::<Promise>()).await
+                    else {
+                        return;
+                    };
                     match weak.upgrade() {
-                        Some(core) if !host::is_dead() => core.callback_failed(rejected, told_error),
+                        Some(core) if !host::is_dead() => {
+                            core.callback_failed(rejected, told_error)
+                        }
                         _ => host::report(&rejected),
                     }
                 });
@@ -276,8 +360,17 @@ impl Core {
 
     /// `told_error`: it was an `error` listener that failed; telling it again would not end.
     fn callback_failed(&self, cause: JsValue, told_error: bool) {
-        let error = Error::new(ErrorCode::Callback, "a callback failed; its error is the cause").cause(cause).make();
-        if told_error { host::report(&error) } else { self.emit_error(&error) }
+        let error = Error::new(
+            ErrorCode::Callback,
+            "a callback failed; its error is the cause",
+        )
+        .cause(cause)
+        .make();
+        if told_error {
+            host::report(&error)
+        } else {
+            self.emit_error(&error)
+        }
     }
 
     /// An error that no call of the page's is there to reject with.

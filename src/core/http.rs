@@ -46,9 +46,19 @@ impl Core {
             settle.settle(Err(reason));
             return promise;
         }
-        let Some(restaurant) = self.options.machine.restaurant_id.as_deref().filter(|_| !self.is_disposed()) else {
+        let Some(restaurant) = self
+            .options
+            .machine
+            .restaurant_id
+            .as_deref()
+            .filter(|_| !self.is_disposed())
+        else {
             let disposed = self.is_disposed();
-            let error = if disposed { Error::disposed() } else { Error::invalid("HTTP calls need the restaurantId option") };
+            let error = if disposed {
+                Error::disposed()
+            } else {
+                Error::invalid("HTTP calls need the restaurantId option")
+            };
             settle.settle(Err(error.make()));
             return promise;
         };
@@ -69,19 +79,42 @@ impl Core {
             let given = signal.clone();
             signal.listen(move || {
                 let call = weak.upgrade().and_then(|core| core.requests.take(id));
-                if let Some(Call { settle, _fetch, _abort, .. }) = call {
+                if let Some(Call {
+                    settle,
+                    _fetch,
+                    _abort,
+                    ..
+                }) = call
+                {
                     drop((_fetch, _abort));
                     settle.settle(Err(given.reason()));
                 }
             })
         });
         let life = fetch.signal();
-        self.requests.list.borrow_mut().push((id, Call { owner, settle, _fetch: fetch, _abort: abort }));
+        self.requests.list.borrow_mut().push((
+            id,
+            Call {
+                owner,
+                settle,
+                _fetch: fetch,
+                _abort: abort,
+            },
+        ));
         let weak = self.me.clone();
         spawn_local(async move {
             let answer = answer(&weak, &full, &life).await;
-            let call = weak.upgrade().filter(|_| !host::is_dead()).and_then(|core| core.requests.take(id));
-            if let Some(Call { settle, _fetch, _abort, .. }) = call {
+            let call = weak
+                .upgrade()
+                .filter(|_| !host::is_dead())
+                .and_then(|core| core.requests.take(id));
+            if let Some(Call {
+                settle,
+                _fetch,
+                _abort,
+                ..
+            }) = call
+            {
                 drop((_fetch, _abort));
                 settle.settle(answer);
             }
@@ -92,8 +125,9 @@ impl Core {
     /// Calls under way, of that owner or all, are aborted, their promises rejected `disposed`.
     pub(super) fn end_requests(&self, owner: Option<u32>) {
         let calls = self.requests.list.take();
-        let (gone, kept): (Vec<_>, Vec<_>) =
-            calls.into_iter().partition(|(_, call)| owner.is_none_or(|owner| call.owner == owner));
+        let (gone, kept): (Vec<_>, Vec<_>) = calls
+            .into_iter()
+            .partition(|(_, call)| owner.is_none_or(|owner| call.owner == owner));
         self.requests.list.replace(kept);
         drop(gone);
     }
@@ -120,7 +154,9 @@ async fn answer(core: &Weak<Core>, path: &str, life: &AbortSignal) -> Result<JsV
 }
 
 fn upgrade(core: &Weak<Core>) -> Result<std::rc::Rc<Core>, JsValue> {
-    core.upgrade().filter(|core| !core.is_disposed()).ok_or_else(|| Error::disposed().make())
+    core.upgrade()
+        .filter(|core| !core.is_disposed())
+        .ok_or_else(|| Error::disposed().make())
 }
 
 async fn settled(value: JsValue) -> Result<JsValue, JsValue> {
@@ -136,7 +172,11 @@ async fn ask(core: &Weak<Core>, reason: TokenReason) -> Result<Option<String>, J
     Ok(token)
 }
 
-async fn request(address: &str, token: Option<&str>, life: &AbortSignal) -> Result<web_sys::Response, JsValue> {
+async fn request(
+    address: &str,
+    token: Option<&str>,
+    life: &AbortSignal,
+) -> Result<web_sys::Response, JsValue> {
     let mut request = gloo_net::http::Request::get(address).abort_signal(Some(life));
     if let Some(token) = token {
         let mut bearer = String::from("Bearer ");
@@ -150,7 +190,11 @@ async fn request(address: &str, token: Option<&str>, life: &AbortSignal) -> Resu
                 gloo_net::Error::JsError(error) => js_sys::Error::new(&error.message).into(),
                 _ => JsValue::UNDEFINED,
             };
-            Err(Error::new(ErrorCode::HttpFailed, "the server could not be reached").cause(cause).make())
+            Err(
+                Error::new(ErrorCode::HttpFailed, "the server could not be reached")
+                    .cause(cause)
+                    .make(),
+            )
         }
     }
 }
@@ -163,12 +207,23 @@ async fn read(response: web_sys::Response) -> Result<JsValue, JsValue> {
     };
     if response.ok() {
         return body.map_err(|cause| {
-            Error::new(ErrorCode::HttpFailed, "the server's answer is not JSON").status(status, false).cause(cause).make()
+            Error::new(ErrorCode::HttpFailed, "the server's answer is not JSON")
+                .status(status, false)
+                .cause(cause)
+                .make()
         });
     }
     let problem = body.ok().and_then(Problem::of);
-    let code = problem.as_ref().and_then(|problem| NackCode::parse(&problem.code()?));
-    let said = problem.as_ref().and_then(Problem::said).unwrap_or_else(|| String::from("the server refused the call"));
+    let code = problem
+        .as_ref()
+        .and_then(|problem| NackCode::parse(&problem.code()?));
+    let said = problem
+        .as_ref()
+        .and_then(Problem::said)
+        .unwrap_or_else(|| String::from("the server refused the call"));
     let retryable = status == 429 || status >= 500;
-    Err(Error::new(ErrorCode::HttpFailed, &said).status(status, retryable).nack_code(code).make())
+    Err(Error::new(ErrorCode::HttpFailed, &said)
+        .status(status, retryable)
+        .nack_code(code)
+        .make())
 }

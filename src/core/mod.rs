@@ -79,7 +79,8 @@ struct Current<'a> {
 
 impl Core {
     pub(crate) fn new(options: ServiceOptions) -> Rc<Self> {
-        let seed = js_sys::Math::random().to_bits() ^ js_sys::Math::random().to_bits().rotate_left(32);
+        let seed =
+            js_sys::Math::random().to_bits() ^ js_sys::Math::random().to_bits().rotate_left(32);
         let machine = Client::new(options.machine.clone(), seed, now());
         let core = Rc::new_cyclic(|me| Self {
             me: me.clone(),
@@ -112,7 +113,9 @@ impl Core {
 
     /// The only door for what sockets say.
     fn arrived(&self, attempt: AttemptId, what: Said) {
-        self.arrivals.borrow_mut().push_back(Arrival { attempt, what });
+        self.arrivals
+            .borrow_mut()
+            .push_back(Arrival { attempt, what });
     }
 
     /// Takes everything that waits at the doors. Called from inside a turn it does nothing: the turn below on the
@@ -174,12 +177,22 @@ impl Core {
                 let Some((frame, kind)) = Frame::of(value) else {
                     return self.handle(Input::Malformed(attempt));
                 };
-                let head = crate::frame::head(&frame, &kind, &mut self.epochs.borrow_mut(), self.machine.borrow().epoch());
+                let head = crate::frame::head(
+                    &frame,
+                    &kind,
+                    &mut self.epochs.borrow_mut(),
+                    self.machine.borrow().epoch(),
+                );
                 let Some(head) = head else {
                     return self.handle(Input::Malformed(attempt));
                 };
-                self.machine.borrow_mut().handle(Input::Frame(attempt, head), now());
-                self.drain(Some(Current { frame: &frame, kind: &kind }));
+                self.machine
+                    .borrow_mut()
+                    .handle(Input::Frame(attempt, head), now());
+                self.drain(Some(Current {
+                    frame: &frame,
+                    kind: &kind,
+                }));
             }
         }
     }
@@ -206,7 +219,12 @@ impl Core {
             let done = self.wake.take();
             return drop(done);
         };
-        if self.wake.borrow().as_ref().is_some_and(|(set, _)| *set <= at) {
+        if self
+            .wake
+            .borrow()
+            .as_ref()
+            .is_some_and(|(set, _)| *set <= at)
+        {
             return;
         }
         let weak = self.me.clone();

@@ -56,7 +56,12 @@ impl Observer {
     pub(crate) fn add(&self, function: Function, whole: bool) -> u32 {
         let id = self.last.get() + 1;
         self.last.set(id);
-        self.callbacks.borrow_mut().push(Rc::new(Callback { id, whole, function, off: Cell::new(false) }));
+        self.callbacks.borrow_mut().push(Rc::new(Callback {
+            id,
+            whole,
+            function,
+            off: Cell::new(false),
+        }));
         id
     }
 
@@ -82,7 +87,12 @@ impl Observer {
     }
 
     fn snapshot(&self, whole: bool) -> Vec<Rc<Callback>> {
-        self.callbacks.borrow().iter().filter(|callback| callback.whole == whole).cloned().collect()
+        self.callbacks
+            .borrow()
+            .iter()
+            .filter(|callback| callback.whole == whole)
+            .cloned()
+            .collect()
     }
 }
 
@@ -96,7 +106,10 @@ struct OrderUpdate<'a> {
     source: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     initial: Option<bool>,
-    #[serde(with = "serde_wasm_bindgen::preserve", skip_serializing_if = "JsValue::is_undefined")]
+    #[serde(
+        with = "serde_wasm_bindgen::preserve",
+        skip_serializing_if = "JsValue::is_undefined"
+    )]
     order: JsValue,
     #[serde(skip_serializing_if = "Option::is_none")]
     item_id: Option<String>,
@@ -119,8 +132,14 @@ impl Core {
     pub(crate) fn observe(&self) -> Rc<Observer> {
         let number = self.orders.last.get() + 1;
         self.orders.last.set(number);
-        let observer = Rc::new(Observer { number, ..Observer::default() });
-        self.orders.observers.borrow_mut().push(Rc::downgrade(&observer));
+        let observer = Rc::new(Observer {
+            number,
+            ..Observer::default()
+        });
+        self.orders
+            .observers
+            .borrow_mut()
+            .push(Rc::downgrade(&observer));
         observer
     }
 
@@ -154,7 +173,10 @@ impl Core {
     pub(crate) fn forget_observer(&self, observer: &Rc<Observer>) {
         observer.silence();
         self.leave_orders(observer);
-        self.orders.observers.borrow_mut().retain(|known| known.as_ptr() != Rc::as_ptr(observer));
+        self.orders
+            .observers
+            .borrow_mut()
+            .retain(|known| known.as_ptr() != Rc::as_ptr(observer));
         self.end_calls(observer.number);
     }
 
@@ -172,7 +194,11 @@ impl Core {
         }
         // A snapshot that found nothing changed shows the array there was.
         let same = before.as_ref().is_some_and(|(_, array)| {
-            array.length() as usize == set.len() && set.iter().zip(array.iter()).all(|(order, shown)| *order.as_js() == shown)
+            array.length() as usize == set.len()
+                && set
+                    .iter()
+                    .zip(array.iter())
+                    .all(|(order, shown)| *order.as_js() == shown)
         });
         let array = match before {
             Some((_, array)) if same => array,
@@ -188,8 +214,12 @@ impl Core {
         if self.orders.wanted.get() == 0 {
             return;
         }
-        let Some(event) = OrderEvent::parse(current.kind) else { return };
-        let Some(change) = change(event, current.frame) else { return };
+        let Some(event) = OrderEvent::parse(current.kind) else {
+            return;
+        };
+        let Some(change) = change(event, current.frame) else {
+            return;
+        };
         let updates = self.orders.set.borrow_mut().apply(change);
         let payload = Fields::of(current.frame.payload());
         for update in updates {
@@ -198,7 +228,10 @@ impl Core {
     }
 
     pub(super) fn collect_orders(&self, first: bool, orders: &Array) {
-        self.orders.set.borrow_mut().collect(first, orders.iter().filter_map(Order::of));
+        self.orders
+            .set
+            .borrow_mut()
+            .collect(first, orders.iter().filter_map(Order::of));
     }
 
     pub(super) fn install_orders(&self, seq: Option<Seq>) {
@@ -226,7 +259,10 @@ impl Core {
 
     /// Shows a change before the server has confirmed it.
     pub(crate) fn optimistic(&self, command: &str, order_id: &str, patch: Patch) {
-        self.orders.set.borrow_mut().overlay(String::from(command), String::from(order_id), patch);
+        self.orders
+            .set
+            .borrow_mut()
+            .overlay(String::from(command), String::from(order_id), patch);
     }
 
     pub(super) fn optimistic_over(&self, command: &str) {
@@ -269,7 +305,12 @@ impl Core {
     }
 
     fn observers(&self) -> Vec<Rc<Observer>> {
-        self.orders.observers.borrow().iter().filter_map(Weak::upgrade).collect()
+        self.orders
+            .observers
+            .borrow()
+            .iter()
+            .filter_map(Weak::upgrade)
+            .collect()
     }
 
     fn tell_late(&self, observer: &Rc<Observer>) {
@@ -277,7 +318,13 @@ impl Core {
         for order in orders {
             let Some(id) = order.id() else { continue };
             let source = Source::Snapshot { initial: true };
-            let update = Update { action: UpdateAction::Created, id, order: Some(order), previous: None, source };
+            let update = Update {
+                action: UpdateAction::Created,
+                id,
+                order: Some(order),
+                previous: None,
+                source,
+            };
             let value = describe(&update, self.ask(|machine| machine.position()), None);
             self.tell_observer(observer, &value);
         }
@@ -291,7 +338,10 @@ impl Core {
 
     fn tell_update(&self, update: &Update<Order>, seq: Option<Seq>, payload: Option<&Fields>) {
         let observers = self.observers();
-        if observers.iter().all(|observer| observer.snapshot(false).is_empty()) {
+        if observers
+            .iter()
+            .all(|observer| observer.snapshot(false).is_empty())
+        {
             return;
         }
         let value = describe(update, seq, payload);
@@ -331,7 +381,10 @@ fn describe(update: &Update<Order>, seq: Option<Seq>, payload: Option<&Fields>) 
         reason: payload.and_then(Fields::reason),
     };
     if let Some(payload) = payload
-        && matches!(update.action, UpdateAction::StatusChanged | UpdateAction::ItemStatusChanged)
+        && matches!(
+            update.action,
+            UpdateAction::StatusChanged | UpdateAction::ItemStatusChanged
+        )
     {
         described.item_id = payload.item_id();
         described.status = payload.status();

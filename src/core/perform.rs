@@ -10,7 +10,11 @@ impl Core {
     pub(super) fn perform(&self, output: Output, current: Option<Current<'_>>) {
         match output {
             Output::ResolveUrl(attempt) => self.resolve_url(attempt),
-            Output::FetchToken { attempt, reason, number } => self.fetch_token(attempt, reason, number),
+            Output::FetchToken {
+                attempt,
+                reason,
+                number,
+            } => self.fetch_token(attempt, reason, number),
             Output::Open(attempt) => self.open(attempt),
             Output::Send(attempt, text) => self.write(attempt, &text),
             Output::Close(attempt, code, reason) => {
@@ -68,7 +72,9 @@ impl Core {
     pub(super) fn failure(&self, failure: &Failure) -> JsValue {
         let error = Error::failure(failure);
         match failure.stage {
-            Some(Stage::Url | Stage::Token | Stage::Socket) => error.cause(self.take_cause()).make(),
+            Some(Stage::Url | Stage::Token | Stage::Socket) => {
+                error.cause(self.take_cause()).make()
+            }
             _ => error.make(),
         }
     }

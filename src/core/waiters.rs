@@ -3,11 +3,13 @@
 use super::{Core, now};
 use crate::error::Error;
 use crate::guard::{Listener, Settle, Timer};
-use crate::ledger::{Entry, Kind};
 use crate::js;
+use crate::ledger::{Entry, Kind};
 use js_sys::Promise;
 use std::cell::{Cell, RefCell};
-use tautline_machine::client::{Failure, Input, LeaseId, LeaseInput, LeaseOutput, Leases, WaiterId};
+use tautline_machine::client::{
+    Failure, Input, LeaseId, LeaseInput, LeaseOutput, Leases, WaiterId,
+};
 use tautline_protocol::ErrorCode;
 use wasm_bindgen::prelude::*;
 use web_sys::AbortSignal;
@@ -29,7 +31,11 @@ impl Signal {
     /// The signal's own reason.
     pub(crate) fn reason(&self) -> JsValue {
         let reason = self.0.reason();
-        if reason.is_undefined() { Error::new(ErrorCode::Aborted, "given up by the caller").make() } else { reason }
+        if reason.is_undefined() {
+            Error::new(ErrorCode::Aborted, "given up by the caller").make()
+        } else {
+            reason
+        }
     }
 
     /// Calls `then` when it is aborted; ends with the guard.
@@ -85,7 +91,11 @@ impl Waiters {
 
     /// The leases' wait.
     fn leases(&self) -> Option<WaiterId> {
-        self.list.borrow().iter().find(|(_, who)| matches!(who, Who::Leases)).map(|(id, _)| *id)
+        self.list
+            .borrow()
+            .iter()
+            .find(|(_, who)| matches!(who, Who::Leases))
+            .map(|(id, _)| *id)
     }
 }
 
@@ -115,7 +125,14 @@ impl Core {
             };
             Timer::new("connect", ms, then).ok()
         });
-        self.waiters.limit(id, Limits { signal, _abort: abort, _timer: timer });
+        self.waiters.limit(
+            id,
+            Limits {
+                signal,
+                _abort: abort,
+                _timer: timer,
+            },
+        );
         self.input(Input::Connect(id));
         promise
     }
@@ -128,12 +145,17 @@ impl Core {
 
     /// The caller gave up: by its signal, or because its time is over.
     fn give_up(&self, id: WaiterId, timeout_ms: Option<u64>) {
-        let Some(Who::Caller(settle, limits)) = self.waiters.take(id) else { return };
+        let Some(Who::Caller(settle, limits)) = self.waiters.take(id) else {
+            return;
+        };
         let error = match (timeout_ms, &limits.signal) {
             (None, Some(signal)) => signal.reason(),
-            _ => Error::new(ErrorCode::ConnectTimeout, "not connected within timeoutMs; the service goes on trying")
-                .timeout_ms(timeout_ms)
-                .make(),
+            _ => Error::new(
+                ErrorCode::ConnectTimeout,
+                "not connected within timeoutMs; the service goes on trying",
+            )
+            .timeout_ms(timeout_ms)
+            .make(),
         };
         drop(limits);
         settle.settle(Err(error));
@@ -215,13 +237,24 @@ impl Core {
         });
         // Let go of without wasm it does nothing: its socket has a place of its own on the ledger.
         let _entry = Entry::new(Kind::Lease, "lease", &js::nothing());
-        self.leases.holders.borrow_mut().push(Holder { id, wait: Some((settle, signal, abort)), _entry });
+        self.leases.holders.borrow_mut().push(Holder {
+            id,
+            wait: Some((settle, signal, abort)),
+            _entry,
+        });
         self.lease(LeaseInput::Acquire(id));
         (id, promise)
     }
 
     fn abort_lease(&self, id: LeaseId) {
-        let Some(Holder { wait: Some((settle, Some(signal), abort)), _entry, .. }) = self.leases.take(id) else { return };
+        let Some(Holder {
+            wait: Some((settle, Some(signal), abort)),
+            _entry,
+            ..
+        }) = self.leases.take(id)
+        else {
+            return;
+        };
         drop((abort, _entry));
         settle.settle(Err(signal.reason()));
         self.lease(LeaseInput::Abort(id));
@@ -230,8 +263,15 @@ impl Core {
     /// Lets go of a place; of an unknown or earlier one nothing.
     pub(crate) fn release(&self, id: LeaseId, linger_ms: u64) {
         match self.leases.take(id) {
-            Some(Holder { wait: Some((settle, ..)), .. }) => {
-                settle.settle(Err(Error::new(ErrorCode::Aborted, "released before it was granted").make()));
+            Some(Holder {
+                wait: Some((settle, ..)),
+                ..
+            }) => {
+                settle.settle(Err(Error::new(
+                    ErrorCode::Aborted,
+                    "released before it was granted",
+                )
+                .make()));
                 self.lease(LeaseInput::Abort(id));
             }
             Some(_) => self.lease(LeaseInput::Release(id, linger_ms)),
@@ -242,7 +282,10 @@ impl Core {
     /// The holder's manager is disposed: its wait is rejected so, its share let go of without a linger.
     pub(crate) fn end_lease(&self, id: LeaseId) {
         match self.leases.take(id) {
-            Some(Holder { wait: Some((settle, ..)), .. }) => {
+            Some(Holder {
+                wait: Some((settle, ..)),
+                ..
+            }) => {
                 settle.settle(Err(Error::disposed().make()));
                 self.lease(LeaseInput::Abort(id));
             }
@@ -280,7 +323,10 @@ impl Core {
                     self.refuse_lease(id, error);
                 }
                 LeaseOutput::Cancel(id) => {
-                    self.refuse_lease(id, Error::new(ErrorCode::Aborted, "forceDisconnect() was called").make());
+                    self.refuse_lease(
+                        id,
+                        Error::new(ErrorCode::Aborted, "forceDisconnect() was called").make(),
+                    );
                 }
                 LeaseOutput::Wait(at) => {
                     let weak = self.me.clone();
@@ -317,7 +363,10 @@ impl Core {
     fn granted(&self, id: LeaseId) {
         let wait = {
             let mut holders = self.leases.holders.borrow_mut();
-            holders.iter_mut().find(|holder| holder.id == id).and_then(|holder| holder.wait.take())
+            holders
+                .iter_mut()
+                .find(|holder| holder.id == id)
+                .and_then(|holder| holder.wait.take())
         };
         if let Some((settle, _, abort)) = wait {
             drop(abort);
@@ -326,7 +375,11 @@ impl Core {
     }
 
     fn refuse_lease(&self, id: LeaseId, error: JsValue) {
-        if let Some(Holder { wait: Some((settle, ..)), .. }) = self.leases.take(id) {
+        if let Some(Holder {
+            wait: Some((settle, ..)),
+            ..
+        }) = self.leases.take(id)
+        {
             settle.settle(Err(error));
         }
     }

@@ -28,13 +28,21 @@ impl Listener {
         let release = bound(&remove, target, Some(&event.into()), Some(&function));
         let _entry = Entry::new(Kind::Listener, event, &release);
         target.add_event_listener_with_callback(event, &function)?;
-        Ok(Self { target: target.clone(), event, function, _closure, _entry })
+        Ok(Self {
+            target: target.clone(),
+            event,
+            function,
+            _closure,
+            _entry,
+        })
     }
 }
 
 impl Drop for Listener {
     fn drop(&mut self) {
         // Detach first: a closure called after it is freed throws into the page.
-        let _ = self.target.remove_event_listener_with_callback(self.event, &self.function);
+        let _ = self
+            .target
+            .remove_event_listener_with_callback(self.event, &self.function);
     }
 }

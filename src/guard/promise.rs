@@ -47,20 +47,32 @@ pub(crate) struct Awaited {
 
 impl Awaited {
     /// Calls `then` with what `value` (a promise or not) settles to.
-    pub(crate) fn new(owner: &str, value: &JsValue, then: impl FnOnce(Result<JsValue, JsValue>) + 'static) -> Self {
+    pub(crate) fn new(
+        owner: &str,
+        value: &JsValue,
+        then: impl FnOnce(Result<JsValue, JsValue>) + 'static,
+    ) -> Self {
         // A race against a promise that `Drop` settles: the engine lets go of both closures either way, within a
         // microtask, where dropping them ourselves would leave the page's promise calling freed ones.
         let mut cancel = None;
         let cancelled = Promise::new(&mut |resolve, _| cancel = Some(resolve));
         let cancel = cancel.unwrap_or_else(|| JsValue::UNDEFINED.unchecked_into());
         let token = js_sys::Object::new();
-        let cancel = cancel.bind1(&JsValue::UNDEFINED, &token).unchecked_into::<Function>();
+        let cancel = cancel
+            .bind1(&JsValue::UNDEFINED, &token)
+            .unchecked_into::<Function>();
         // After a trap a settled wait only finds `is_dead`; there is nothing to release.
-        let _entry = Entry::new(Kind::Closure, owner, Function::unchecked_from_js_ref(&cancel));
+        let _entry = Entry::new(
+            Kind::Closure,
+            owner,
+            Function::unchecked_from_js_ref(&cancel),
+        );
         let race = Promise::race(&Array::of2(value, &cancelled));
         spawn_local(async move {
             let settled = JsFuture::from(race).await;
-            let ours = settled.as_ref().is_ok_and(|value| js_sys::Object::is(value, &token));
+            let ours = settled
+                .as_ref()
+                .is_ok_and(|value| js_sys::Object::is(value, &token));
             if !ours && !crate::host::is_dead() {
                 then(settled);
             }

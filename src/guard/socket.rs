@@ -51,14 +51,25 @@ impl Socket {
         let _listeners = [
             Listener::new(&socket, "open", move |_| opened(SocketEvent::Opened))?,
             Listener::new(&socket, "message", move |event| {
-                message(SocketEvent::Message(event.unchecked_ref::<MessageEvent>().data()));
+                message(SocketEvent::Message(
+                    event.unchecked_ref::<MessageEvent>().data(),
+                ));
             })?,
             Listener::new(&socket, "close", move |event| {
                 let event = event.unchecked_ref::<CloseEvent>();
-                closed(SocketEvent::Closed { code: event.code(), reason: event.reason(), was_clean: event.was_clean() });
+                closed(SocketEvent::Closed {
+                    code: event.code(),
+                    reason: event.reason(),
+                    was_clean: event.was_clean(),
+                });
             })?,
         ];
-        Ok(Self { socket, closing: Cell::new(None), _listeners, _entry })
+        Ok(Self {
+            socket,
+            closing: Cell::new(None),
+            _listeners,
+            _entry,
+        })
     }
 
     /// Writes a text frame; `false` when the socket is not open (its `close` event follows).
@@ -91,7 +102,11 @@ impl Drop for Socket {
 
 fn enter(kind: Kind, socket: &WebSocket) -> Result<Entry, JsValue> {
     let close = socket.unchecked_ref::<Methods>().close()?;
-    Ok(Entry::new(kind, &socket.url(), &bound(&close, socket, None, None)))
+    Ok(Entry::new(
+        kind,
+        &socket.url(),
+        &bound(&close, socket, None, None),
+    ))
 }
 
 /// Sockets let go of whose end the browser has not reported yet. They outlive the objects that opened them.
@@ -119,7 +134,11 @@ mod closing {
             drop(ended);
         });
         if let (Ok(_close), Ok(_entry)) = (listener, enter(Kind::SocketClosing, socket)) {
-            let closing = Closing { socket: socket.clone(), _close, _entry };
+            let closing = Closing {
+                socket: socket.clone(),
+                _close,
+                _entry,
+            };
             CLOSING.with(|list| list.borrow_mut().push(closing));
         }
     }

@@ -16,12 +16,24 @@ pub(crate) struct Timer {
 impl Timer {
     /// Calls `then` once, `ms` from now. Browsers keep a delay in 32 bits and fire at once past that, so a longer
     /// one fires early: its caller looks at the clock and arms again.
-    pub(crate) fn new(owner: &str, ms: u64, then: impl FnOnce() + 'static) -> Result<Self, JsValue> {
+    pub(crate) fn new(
+        owner: &str,
+        ms: u64,
+        then: impl FnOnce() + 'static,
+    ) -> Result<Self, JsValue> {
         let _closure = Closure::once(then);
         let id = js::set_timeout(&host::shield(_closure.as_ref()), clamp(ms))?;
         let clear = js::global().clear_timeout_function()?;
-        let _entry = Entry::new(Kind::Timer, owner, &bound(&clear, &JsValue::UNDEFINED, Some(&id), None));
-        Ok(Self { id, _closure, _entry })
+        let _entry = Entry::new(
+            Kind::Timer,
+            owner,
+            &bound(&clear, &JsValue::UNDEFINED, Some(&id), None),
+        );
+        Ok(Self {
+            id,
+            _closure,
+            _entry,
+        })
     }
 }
 

@@ -1,7 +1,7 @@
 //! What every browser test needs: the host, the servers' addresses, and the exported classes for scenarios written
 //! in JavaScript, the language that the promises are made in.
 
-use js_sys::{Array, Object, Promise, Reflect};
+use js_sys::{Array, Function, Object, Promise, Reflect};
 use tautline::{ConnectionManager, OrderUpdates, WebSocketService};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
@@ -13,6 +13,9 @@ extern "C" {
     #[wasm_bindgen(js_name = play)]
     fn begin_play(name: &str, classes: &JsValue) -> Promise;
 }
+
+/// What traps, called from JavaScript: then the trap is the browser's to see.
+type Trap = Closure<dyn Fn()>;
 
 /// The scenarios' modules, those that others import first.
 const SOURCES: [(&str, &str); 6] = [
@@ -26,19 +29,31 @@ const SOURCES: [(&str, &str); 6] = [
 
 /// Plays a scenario to its end. A missing server is a failure.
 pub(crate) async fn play(name: &str) -> Result<(), JsValue> {
-    let sources = SOURCES.iter().map(|&(name, text)| JsValue::from(Array::of2(&name.into(), &text.into())));
+    let (Some(relay), Some(plain)) = (
+        option_env!("TAUTLINE_TEST_RELAY"),
+        option_env!("TAUTLINE_TEST_PLAIN"),
+    ) else {
+        return Err(JsValue::from(
+            "built without TAUTLINE_TEST_RELAY (a relay in --dev) and TAUTLINE_TEST_PLAIN (tests/servers/plain.mjs)",
+        ));
+    };
+    let sources = SOURCES
+        .iter()
+        .map(|&(name, text)| JsValue::from(Array::of2(&name.into(), &text.into())));
     JsFuture::from(load(&sources.collect())).await?;
-    let relay = option_env!("TAUTLINE_TEST_RELAY").expect("TAUTLINE_TEST_RELAY: the address of a relay in --dev");
-    let plain = option_env!("TAUTLINE_TEST_PLAIN").expect("TAUTLINE_TEST_PLAIN: the address of tests/servers/plain.mjs");
     tautline::install_host(begin(relay, plain))?;
-    let (classes, _trap) = classes();
+    let trap: Trap = Closure::new(tautline::provoke_trap);
+    let classes = classes(&trap)?;
     JsFuture::from(begin_play(name, &classes)).await.map(drop)
 }
 
-/// The classes and functions as JavaScript has them.
-#[expect(clippy::disallowed_methods, reason = "a class is found through an instance, once a test")]
-fn classes() -> (JsValue, Closure<dyn Fn()>) {
-    let service = WebSocketService::new(Object::new().into(), JsValue::UNDEFINED, None).unwrap();
+/// The classes as JavaScript has them, and the function that traps.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a class is found through an instance, once a test"
+)]
+fn classes(trap: &Trap) -> Result<JsValue, JsValue> {
+    let service = WebSocketService::new(Object::new().into(), JsValue::UNDEFINED, None)?;
     let manager = ConnectionManager::new(&service, None);
     let orders = OrderUpdates::new(&service);
     let classes = Object::new();
@@ -47,15 +62,13 @@ fn classes() -> (JsValue, Closure<dyn Fn()>) {
         ("OrderUpdates", JsValue::from(orders)),
         ("WebSocketService", JsValue::from(service)),
     ] {
-        let class = Reflect::get(&instance, &"constructor".into()).unwrap();
-        Reflect::set(&classes, &name.into(), &class).unwrap();
+        let class = Reflect::get(&instance, &"constructor".into())?;
+        Reflect::set(&classes, &name.into(), &class)?;
         for method in ["dispose", "free"] {
-            let method: js_sys::Function = Reflect::get(&instance, &method.into()).unwrap().unchecked_into();
-            method.call0(&instance).unwrap();
+            let method = Reflect::get(&instance, &method.into())?;
+            method.unchecked_into::<Function>().call0(&instance)?;
         }
     }
-    // Called from JavaScript, so that the trap is the browser's to see.
-    let trap = Closure::<dyn Fn()>::new(tautline::provoke_trap);
-    Reflect::set(&classes, &"provokeTrap".into(), trap.as_ref()).unwrap();
-    (classes.into(), trap)
+    Reflect::set(&classes, &"provokeTrap".into(), trap.as_ref())?;
+    Ok(classes.into())
 }
