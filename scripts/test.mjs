@@ -12,7 +12,9 @@ import { nativeSuites, nodeSuite, playwrightSuite, suite, table, typesSuite, was
 const RELAY_PORT = 18787;
 const PLAIN_PORT = 18788;
 
-const native = () => suite('native', 'cargo', ['test', '--workspace', '--exclude', 'tautline', '--no-fail-fast'], { rows: nativeSuites });
+// The root crate is for wasm. The simulation says how much it played: hence the output of what passes.
+const native = () =>
+  suite('native', 'cargo', ['test', '--workspace', '--exclude', 'tautline', '--no-fail-fast', '--', '--show-output'], { rows: nativeSuites });
 
 /** The port if nothing listens there, else any. */
 function portNear(wanted) {

@@ -22,6 +22,8 @@ export function nativeSuites(text) {
     parts[now] += `${line}\n`;
   }
   const rows = Object.entries(parts).map(([name, part]) => ({ name, ...rust(part) }));
+  const schedules = parts.simulation.match(/^(\d+) schedules/m);
+  if (schedules) rows[1].name = `simulation (${schedules[1]} schedules)`;
   // Documentation may well be without examples; then there is no such suite.
   return rows.filter((row) => row.name !== 'doc tests' || row.passed + row.failed + row.skipped > 0);
 }
