@@ -1,9 +1,7 @@
-//! Between JavaScript values and Rust ones: whole structs through serde, single values by hand. Nothing received
+//! Between JavaScript values and Rust ones: results through serde, single values by hand. Nothing received
 //! is converted before its type is known: a typed getter on a value of another type may crash the module.
 
-use crate::error::Error;
 use serde::Serialize;
-use serde::de::DeserializeOwned;
 use wasm_bindgen::prelude::*;
 
 /// The largest integer that a JavaScript number holds exactly.
@@ -22,15 +20,6 @@ pub(crate) fn to_js_null<T: Serialize>(value: &T) -> JsValue {
     value
         .serialize(&serde_wasm_bindgen::Serializer::new().serialize_missing_as_null(true))
         .unwrap_or(JsValue::UNDEFINED)
-}
-
-/// Options from the page.
-///
-/// # Errors
-/// `invalid_argument`, naming `what` takes.
-pub(crate) fn from_js<T: DeserializeOwned>(value: JsValue, what: &str) -> Result<T, JsValue> {
-    serde_wasm_bindgen::from_value(value)
-        .map_err(|error| Error::invalid(what).cause(error.into()).make())
 }
 
 /// A string, if it is one.

@@ -1,39 +1,54 @@
 //! The options of a service, checked.
 
-use crate::convert::from_js;
+use crate::convert::{is_record, optional_whole, text};
 use crate::error::Error;
 use crate::js;
 use js_sys::Function;
-use serde::Deserialize;
 use tautline_machine::client::Config;
 use tautline_protocol::{JsonWriter, is_restaurant_id};
 use wasm_bindgen::prelude::*;
 use web_sys::Url;
 
-/// What is data among the options, as the layer has checked it (`docs/api.md`, WebSocketService).
-#[derive(Deserialize, Default)]
-#[serde(rename_all = "camelCase", default)]
-struct Given {
-    restaurant_id: Option<String>,
-    reconnect_interval: Option<f64>,
-    max_reconnect_delay: Option<f64>,
-    max_reconnect_attempts: Option<f64>,
-    connect_timeout: Option<f64>,
-    heartbeat_interval: Option<f64>,
-    pong_timeout_ms: Option<f64>,
-    outbox_limit: Option<f64>,
-    outbox_ttl_ms: Option<f64>,
-    auth_probe_interval: Option<f64>,
-    stale_after: Option<f64>,
-    client: Option<GivenClient>,
-    subprotocol: bool,
-    debug: bool,
-}
+#[wasm_bindgen]
+extern "C" {
+    /// What is data among the options, as the layer has checked it (`docs/api.md`, WebSocketService). Read by getters:
+    /// serde's way in costs 9 KB of brotli, for the one object that comes in (`docs/decisions`). The layer made this
+    /// object itself, without accessors, so its getters cannot throw.
+    #[derive(Clone)]
+    type Given;
 
-#[derive(Deserialize)]
-struct GivenClient {
-    name: String,
-    version: Option<String>,
+    #[wasm_bindgen(method, getter, js_name = restaurantId)]
+    fn restaurant_id(this: &Given) -> JsValue;
+    #[wasm_bindgen(method, getter, js_name = reconnectInterval)]
+    fn reconnect_interval(this: &Given) -> JsValue;
+    #[wasm_bindgen(method, getter, js_name = maxReconnectDelay)]
+    fn max_reconnect_delay(this: &Given) -> JsValue;
+    #[wasm_bindgen(method, getter, js_name = maxReconnectAttempts)]
+    fn max_reconnect_attempts(this: &Given) -> JsValue;
+    #[wasm_bindgen(method, getter, js_name = connectTimeout)]
+    fn connect_timeout(this: &Given) -> JsValue;
+    #[wasm_bindgen(method, getter, js_name = heartbeatInterval)]
+    fn heartbeat_interval(this: &Given) -> JsValue;
+    #[wasm_bindgen(method, getter, js_name = pongTimeoutMs)]
+    fn pong_timeout_ms(this: &Given) -> JsValue;
+    #[wasm_bindgen(method, getter, js_name = outboxLimit)]
+    fn outbox_limit(this: &Given) -> JsValue;
+    #[wasm_bindgen(method, getter, js_name = outboxTtlMs)]
+    fn outbox_ttl_ms(this: &Given) -> JsValue;
+    #[wasm_bindgen(method, getter, js_name = authProbeInterval)]
+    fn auth_probe_interval(this: &Given) -> JsValue;
+    #[wasm_bindgen(method, getter, js_name = staleAfter)]
+    fn stale_after(this: &Given) -> JsValue;
+    #[wasm_bindgen(method, getter, js_name = client)]
+    fn client(this: &Given) -> JsValue;
+    #[wasm_bindgen(method, getter, js_name = name)]
+    fn name(this: &Given) -> JsValue;
+    #[wasm_bindgen(method, getter, js_name = version)]
+    fn version(this: &Given) -> JsValue;
+    #[wasm_bindgen(method, getter, js_name = subprotocol)]
+    fn subprotocol(this: &Given) -> JsValue;
+    #[wasm_bindgen(method, getter, js_name = debug)]
+    fn debug(this: &Given) -> JsValue;
 }
 
 /// What the driver decides by; the machine's part is in `machine`.
@@ -53,12 +68,12 @@ impl ServiceOptions {
         url: JsValue,
         get_token: Option<Function>,
     ) -> Result<Self, JsValue> {
-        let given: Given = from_js(
-            config,
-            "the options are not those of a WebSocketService; see `cause`",
-        )?;
-        if given
-            .restaurant_id
+        if !is_record(&config) {
+            return Err(Error::invalid("the options of a WebSocketService are an object").make());
+        }
+        let given: Given = config.unchecked_into();
+        let restaurant_id = text(&given.restaurant_id());
+        if restaurant_id
             .as_deref()
             .is_some_and(|id| !is_restaurant_id(id))
         {
@@ -68,32 +83,53 @@ impl ServiceOptions {
             .make());
         }
         let usual = Config::default();
+        let ms = |given: JsValue, usual: u64, name: &str| {
+            whole_of(&given, name).map(|ms| ms.unwrap_or(usual))
+        };
         let machine = Config {
+            restaurant_id,
             has_token: get_token.is_some(),
-            reconnect_interval_ms: ms(given.reconnect_interval, usual.reconnect_interval_ms),
-            max_reconnect_delay_ms: ms(given.max_reconnect_delay, usual.max_reconnect_delay_ms),
-            // A float is cut off, never out of range: `as` saturates.
-            max_reconnect_attempts: given
-                .max_reconnect_attempts
-                .filter(|max| max.is_finite())
-                .map(|max| max as u32),
-            connect_timeout_ms: ms(given.connect_timeout, usual.connect_timeout_ms),
-            heartbeat_interval_ms: ms(given.heartbeat_interval, usual.heartbeat_interval_ms),
-            pong_timeout_ms: ms(given.pong_timeout_ms, usual.pong_timeout_ms),
-            outbox_limit: given
-                .outbox_limit
+            reconnect_interval_ms: ms(
+                given.reconnect_interval(),
+                usual.reconnect_interval_ms,
+                "reconnectInterval",
+            )?,
+            max_reconnect_delay_ms: ms(
+                given.max_reconnect_delay(),
+                usual.max_reconnect_delay_ms,
+                "maxReconnectDelay",
+            )?,
+            max_reconnect_attempts: whole_of(
+                &given.max_reconnect_attempts(),
+                "maxReconnectAttempts",
+            )?
+            .map(|max| u32::try_from(max).unwrap_or(u32::MAX)),
+            connect_timeout_ms: ms(
+                given.connect_timeout(),
+                usual.connect_timeout_ms,
+                "connectTimeout",
+            )?,
+            heartbeat_interval_ms: ms(
+                given.heartbeat_interval(),
+                usual.heartbeat_interval_ms,
+                "heartbeatInterval",
+            )?,
+            pong_timeout_ms: ms(
+                given.pong_timeout_ms(),
+                usual.pong_timeout_ms,
+                "pongTimeoutMs",
+            )?,
+            outbox_limit: whole_of(&given.outbox_limit(), "outboxLimit")?
                 .map_or(usual.outbox_limit, |limit| limit as usize),
             outbox_bytes: usual.outbox_bytes,
-            outbox_ttl_ms: ms(given.outbox_ttl_ms, usual.outbox_ttl_ms),
-            auth_probe_interval_ms: ms(given.auth_probe_interval, usual.auth_probe_interval_ms),
-            stale_after_ms: given.stale_after.map(|after| after as u64),
-            client: given.client.map(|client| {
-                JsonWriter::object()
-                    .str("name", &client.name)
-                    .opt_str("version", client.version.as_deref())
-                    .end()
-            }),
-            restaurant_id: given.restaurant_id,
+            outbox_ttl_ms: ms(given.outbox_ttl_ms(), usual.outbox_ttl_ms, "outboxTtlMs")?,
+            auth_probe_interval_ms: ms(
+                given.auth_probe_interval(),
+                usual.auth_probe_interval_ms,
+                "authProbeInterval",
+            )?,
+            stale_after_ms: whole_of(&given.stale_after(), "staleAfter")?,
+            client: client(given.client()),
         };
         let url = UrlOption {
             given: url,
@@ -103,15 +139,32 @@ impl ServiceOptions {
             machine,
             url,
             get_token,
-            subprotocol: given.subprotocol,
-            debug: given.debug,
+            subprotocol: given.subprotocol().is_truthy(),
+            debug: given.debug().is_truthy(),
         })
     }
 }
 
-fn ms(given: Option<f64>, usual: u64) -> u64 {
-    // The layer lets whole numbers of at least 0 through; `as` saturates.
-    given.map_or(usual, |ms| ms as u64)
+/// A whole number, or none.
+fn whole_of(given: &JsValue, name: &str) -> Result<Option<u64>, JsValue> {
+    optional_whole(given).map_err(|()| {
+        let mut message = String::from(name);
+        message.push_str(" takes a whole number of at least 0");
+        Error::invalid(&message).make()
+    })
+}
+
+/// `{name, version}` as JSON.
+fn client(given: JsValue) -> Option<String> {
+    let given: Given = is_record(&given).then(|| given.unchecked_into())?;
+    let name = text(&given.name())?;
+    let version = text(&given.version());
+    Some(
+        JsonWriter::object()
+            .str("name", &name)
+            .opt_str("version", version.as_deref())
+            .end(),
+    )
 }
 
 /// The `url` option: text, a function that gives it, or nothing.

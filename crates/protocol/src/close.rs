@@ -98,9 +98,15 @@ pub enum CloseAction {
 impl CloseCode {
     /// The wait that a 1012 close's reason carries as `reconnect_after_ms=N`, at most a minute.
     pub fn reconnect_after_ms(reason: &str) -> Option<u64> {
-        let digits = reason.split("reconnect_after_ms=").nth(1)?;
-        let digits = digits.split(|c: char| !c.is_ascii_digit()).next()?;
-        digits.parse::<u64>().ok().map(|ms| ms.min(60_000))
+        // By bytes: the standard library's search for text is 3 KB of the browser's module.
+        let name: &[u8] = b"reconnect_after_ms=";
+        let at = reason.as_bytes().windows(name.len()).position(|bytes| bytes == name)?;
+        let digits = reason.as_bytes().iter().skip(at + name.len());
+        let digits = digits.take_while(|byte| byte.is_ascii_digit());
+        digits
+            .map(|byte| u64::from(byte - b'0'))
+            .reduce(|ms, digit| ms.saturating_mul(10).saturating_add(digit))
+            .map(|ms| ms.min(60_000))
     }
 }
 
