@@ -101,11 +101,11 @@ impl OrderUpdates {
         expected_status: Option<String>,
         optimistic: bool,
     ) -> Promise {
-        let payload = JsonWriter::object()
-            .str("order_id", &order_id)
-            .str("status", &status)
-            .opt_str("expected_status", expected_status.as_deref())
-            .end();
+        let payload = object(&[
+            ("order_id", Some(&order_id)),
+            ("status", Some(&status)),
+            ("expected_status", expected_status.as_deref()),
+        ]);
         self.change("order:update_status", payload, Outcome::Nothing, |id| {
             if optimistic {
                 self.core.optimistic(id, &order_id, Patch::Status(status));
@@ -123,12 +123,12 @@ impl OrderUpdates {
         expected_status: Option<String>,
         optimistic: bool,
     ) -> Promise {
-        let payload = JsonWriter::object()
-            .str("order_id", &order_id)
-            .str("item_id", &item_id)
-            .str("status", &status)
-            .opt_str("expected_status", expected_status.as_deref())
-            .end();
+        let payload = object(&[
+            ("order_id", Some(&order_id)),
+            ("item_id", Some(&item_id)),
+            ("status", Some(&status)),
+            ("expected_status", expected_status.as_deref()),
+        ]);
         self.change(
             "order:update_item_status",
             payload,
@@ -152,10 +152,7 @@ impl OrderUpdates {
     /// Cancels an order; resolves with it.
     #[wasm_bindgen(js_name = cancelOrder)]
     pub fn cancel_order(&self, order_id: &str, reason: Option<String>) -> Promise {
-        let payload = JsonWriter::object()
-            .str("order_id", order_id)
-            .opt_str("reason", reason.as_deref())
-            .end();
+        let payload = object(&[("order_id", Some(order_id)), ("reason", reason.as_deref())]);
         self.change("order:cancel", payload, Outcome::Order, |_| ())
     }
 
@@ -184,6 +181,16 @@ impl OrderUpdates {
             self.core.forget_observer(&self.observer);
         }
     }
+}
+
+/// A payload of strings; what is `None` is left out.
+fn object(fields: &[(&str, Option<&str>)]) -> String {
+    fields
+        .iter()
+        .fold(JsonWriter::object(), |object, (name, value)| {
+            object.opt_str(name, *value)
+        })
+        .end()
 }
 
 impl OrderUpdates {

@@ -90,6 +90,7 @@ struct OutboxEntry<'a> {
     status: &'static str,
     #[serde(rename = "ageMs")]
     age_ms: f64,
+    bytes: usize,
 }
 
 impl Core {
@@ -169,6 +170,7 @@ impl Core {
                     kind: entry.kind,
                     status: status(entry.state),
                     age_ms: entry.age_ms as f64,
+                    bytes: entry.bytes,
                 })
                 .collect();
             to_js(&entries)

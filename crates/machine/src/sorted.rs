@@ -110,7 +110,9 @@ pub(crate) struct SortedSet<K> {
 
 impl<K> Default for SortedSet<K> {
     fn default() -> Self {
-        Self { map: SortedMap::default() }
+        Self {
+            map: SortedMap::default(),
+        }
     }
 }
 
@@ -154,7 +156,9 @@ mod tests {
         let (mut ours, mut theirs) = (SortedMap::new(), BTreeMap::new());
         let mut state = 1_u64;
         for step in 0..2_000_u64 {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
             let key = state >> 58;
             if state & 1 == 0 {
                 ours.insert(key, step);

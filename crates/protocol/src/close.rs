@@ -100,7 +100,10 @@ impl CloseCode {
     pub fn reconnect_after_ms(reason: &str) -> Option<u64> {
         // By bytes: the standard library's search for text is 3 KB of the browser's module.
         let name: &[u8] = b"reconnect_after_ms=";
-        let at = reason.as_bytes().windows(name.len()).position(|bytes| bytes == name)?;
+        let at = reason
+            .as_bytes()
+            .windows(name.len())
+            .position(|bytes| bytes == name)?;
         let digits = reason.as_bytes().iter().skip(at + name.len());
         let digits = digits.take_while(|byte| byte.is_ascii_digit());
         digits

@@ -37,6 +37,8 @@ pub struct EntryView<'a> {
     pub state: EntryState,
     /// How long it has been here.
     pub age_ms: u64,
+    /// Bytes of its payload.
+    pub bytes: usize,
 }
 
 #[derive(Debug)]
@@ -162,6 +164,7 @@ impl Outbox {
             kind: &entry.kind,
             state: entry.state,
             age_ms: now - entry.queued_at,
+            bytes: entry.payload.len(),
         })
     }
 
