@@ -58,7 +58,7 @@ impl ConnectionManager {
     /// Resolves with a lease's number once connected.
     pub fn acquire(&self, signal: Option<AbortSignal>) -> Promise {
         let (id, promise) = self.core.acquire(signal.map(Signal::new));
-        self.leases.borrow_mut().push(id);
+        self.keep(&self.leases, id);
         promise
     }
 
@@ -71,13 +71,18 @@ impl ConnectionManager {
     /// Counts a holder and resolves when connected.
     pub fn connect(&self) -> Promise {
         let (id, promise) = self.core.acquire(None);
-        self.counted.borrow_mut().push(id);
+        self.keep(&self.counted, id);
         promise
     }
 
     /// Lets go of one `connect()`; without one to match it warns once.
     pub fn disconnect(&self) {
-        let last = self.counted.borrow_mut().pop();
+        // A `connect()` that was rejected holds nothing.
+        let last = {
+            let mut counted = self.counted.borrow_mut();
+            counted.retain(|&id| self.core.holds(id));
+            counted.pop()
+        };
         match last {
             Some(id) => self.core.release(id, self.linger_ms),
             None if !self.warned.replace(true) => {
@@ -118,6 +123,14 @@ impl ConnectionManager {
         for id in holders {
             self.core.end_lease(id);
         }
+    }
+}
+
+impl ConnectionManager {
+    fn keep(&self, holders: &RefCell<Vec<LeaseId>>, id: LeaseId) {
+        let mut holders = holders.borrow_mut();
+        holders.retain(|&id| self.core.holds(id));
+        holders.push(id);
     }
 }
 

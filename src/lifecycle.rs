@@ -1,4 +1,4 @@
-//! The page's life (`docs/api.md`, page lifecycle): one set of listeners for all services, there from the first live
+//! The page's life (`pkg/README.md`, page lifecycle): one set of listeners for all services, there from the first live
 //! one to the last. Never `unload` or `beforeunload`: they would keep the page out of the back/forward cache.
 
 use crate::core::Core;

@@ -11,7 +11,7 @@ use web_sys::Url;
 
 #[wasm_bindgen]
 extern "C" {
-    /// What is data among the options, as the layer has checked it (`docs/api.md`, WebSocketService). Read by getters:
+    /// What is data among the options, as the layer has checked it (`pkg/README.md`, WebSocketService). Read by getters:
     /// serde's way in costs 9 KB of brotli, for the one object that comes in (`docs/decisions`). The layer made this
     /// object itself, without accessors, so its getters cannot throw.
     #[derive(Clone)]

@@ -302,6 +302,15 @@ impl Core {
         drop(gone);
     }
 
+    /// Whether that place is still held or waited for.
+    pub(crate) fn holds(&self, id: LeaseId) -> bool {
+        self.leases
+            .holders
+            .borrow()
+            .iter()
+            .any(|holder| holder.id == id)
+    }
+
     /// How many hold or wait.
     pub(crate) fn holders(&self) -> usize {
         self.leases.machine.borrow().count()

@@ -1,4 +1,4 @@
-//! The store: `append`, `read`, `load`, and nothing of SQLite beyond this folder (`docs/relay.md`, Storage).
+//! The store: `append`, `read`, `load`, and nothing of SQLite beyond this folder (`docs/operations.md`, Storage).
 //!
 //! One thread writes, in groups; another reads. Appends are answered by [`Report`]s, in the order they were given.
 

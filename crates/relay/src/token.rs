@@ -1,4 +1,4 @@
-//! Tokens: the algorithm comes from the key, never from the token (`docs/relay.md`, Safety).
+//! Tokens: the algorithm comes from the key, never from the token (`docs/operations.md`, Safety).
 
 use crate::Fatal;
 use crate::config::{DataDir, KeyArgs};

@@ -1,7 +1,7 @@
 //! The server's half of RFC 6455: the handshake's answer, frames in, frame headers out.
 //!
 //! The relay writes shared bytes straight to sockets and reads into one scratch buffer per thread, so the codec
-//! works on slices and owns no socket. Extensions are not negotiated (`docs/relay.md`, Safety).
+//! works on slices and owns no socket. Extensions are not negotiated (`docs/operations.md`, Safety).
 
 mod decode;
 mod encode;

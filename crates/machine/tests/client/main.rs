@@ -1,4 +1,4 @@
-//! The promises that the client's machine makes (`docs/protocol.md` §1, `docs/api.md`), one test each.
+//! The promises that the client's machine makes (`docs/protocol.md` §1, `pkg/README.md`), one test each.
 
 #![cfg(feature = "client")]
 #![allow(

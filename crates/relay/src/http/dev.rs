@@ -1,4 +1,4 @@
-//! What `--dev` adds: tokens for the asking, and trouble (`docs/relay.md`, HTTP). The guard has checked the host.
+//! What `--dev` adds: tokens for the asking, and trouble (`docs/operations.md`, HTTP). The guard has checked the host.
 
 use super::App;
 use super::auth::Caller;

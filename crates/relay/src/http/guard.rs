@@ -1,5 +1,5 @@
 //! Who may speak to a loopback listener from a browser: the `Host` and `Origin` rules, and CORS
-//! (`docs/relay.md`, Safety).
+//! (`docs/operations.md`, Safety).
 
 use super::App;
 use super::problem::Problem;

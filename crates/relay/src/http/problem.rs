@@ -3,7 +3,7 @@ use axum::response::{IntoResponse, Response};
 use tautline_machine::relay::Nack;
 use tautline_protocol::{AuthCode, JsonWriter, NackCode, Outcome};
 
-/// An error under `/api`: `application/problem+json` with a stable `code` (`docs/relay.md`, HTTP).
+/// An error under `/api`: `application/problem+json` with a stable `code` (`docs/operations.md`, HTTP).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Problem {
     status: StatusCode,

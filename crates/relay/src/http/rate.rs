@@ -10,7 +10,7 @@ use tautline_protocol::{NackCode, Role};
 /// Buckets kept; those that are full again go first when there are more.
 const MANY: usize = 4096;
 
-/// HTTP writes of one token's `sub` (`docs/relay.md`, Limits); `service` has the append queue only.
+/// HTTP writes of one token's `sub` (`docs/operations.md`, Limits); `service` has the append queue only.
 #[derive(Debug)]
 pub(super) struct Writes {
     rate: Rate,

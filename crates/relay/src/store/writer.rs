@@ -111,7 +111,7 @@ impl Writer {
     }
 
     /// Gathers what waits: 512 records, 1 MiB, or, when the batch before says that more are on their way, as many
-    /// as came then or 2 ms (`docs/relay.md`, Limits). Alone, a record does not wait.
+    /// as came then or 2 ms (`docs/operations.md`, Limits). Alone, a record does not wait.
     fn collect(
         &mut self,
         first: Job,
