@@ -131,8 +131,7 @@ impl Core {
         loop {
             let input = self.inbox.borrow_mut().pop_front();
             if let Some(input) = input {
-                self.machine.borrow_mut().handle(input, now());
-                self.drain(None);
+                self.handle(input, now());
                 continue;
             }
             if self.arrivals.borrow().is_empty() {
@@ -142,14 +141,19 @@ impl Core {
                 }
                 continue;
             }
-            if now() - began >= TURN_MS {
+            // The clock is asked once an arrival: that is a tenth of what one costs.
+            let at = now();
+            if at - began >= TURN_MS {
                 self.orders_changed();
-                self.leave_rest();
-                break;
+                if self.inbox.borrow().is_empty() {
+                    self.leave_rest();
+                    break;
+                }
+                continue;
             }
             let arrival = self.arrivals.borrow_mut().pop_front();
             if let Some(arrival) = arrival {
-                self.take(arrival);
+                self.take(arrival, at);
             }
         }
         self.turning.set(false);
@@ -168,14 +172,14 @@ impl Core {
         self.rest.replace(timer.ok());
     }
 
-    fn take(&self, Arrival { attempt, what }: Arrival) {
+    fn take(&self, Arrival { attempt, what }: Arrival, at: Time) {
         match what {
-            Said::Opened => self.handle(Input::Opened(attempt)),
-            Said::Garbage => self.handle(Input::Malformed(attempt)),
-            Said::Closed(closed) => self.handle(Input::Closed(attempt, closed)),
+            Said::Opened => self.handle(Input::Opened(attempt), at),
+            Said::Garbage => self.handle(Input::Malformed(attempt), at),
+            Said::Closed(closed) => self.handle(Input::Closed(attempt, closed), at),
             Said::Frame(value) => {
                 let Some((frame, kind)) = Frame::of(value) else {
-                    return self.handle(Input::Malformed(attempt));
+                    return self.handle(Input::Malformed(attempt), at);
                 };
                 let head = crate::frame::head(
                     &frame,
@@ -184,11 +188,11 @@ impl Core {
                     self.machine.borrow().epoch(),
                 );
                 let Some(head) = head else {
-                    return self.handle(Input::Malformed(attempt));
+                    return self.handle(Input::Malformed(attempt), at);
                 };
                 self.machine
                     .borrow_mut()
-                    .handle(Input::Frame(attempt, head), now());
+                    .handle(Input::Frame(attempt, head), at);
                 self.drain(Some(Current {
                     frame: &frame,
                     kind: &kind,
@@ -197,8 +201,8 @@ impl Core {
         }
     }
 
-    fn handle(&self, input: Input) {
-        self.machine.borrow_mut().handle(input, now());
+    fn handle(&self, input: Input, at: Time) {
+        self.machine.borrow_mut().handle(input, at);
         self.drain(None);
     }
 
