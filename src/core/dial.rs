@@ -50,6 +50,8 @@ impl Core {
             })
         });
         match wait {
+            // The page may have disposed of the service when it was asked: then nothing is waited for.
+            _ if self.is_disposed() => {}
             Ok(wait) => drop(self.connection.borrow_mut().url_wait.replace(wait)),
             Err(error) => self.url_resolved(attempt, Err(error)),
         }
@@ -78,6 +80,7 @@ impl Core {
             })
         });
         match wait {
+            _ if self.is_disposed() => {}
             Ok(wait) => drop(self.connection.borrow_mut().token_wait.replace(wait)),
             Err(error) => self.token_answered(attempt, Err(error)),
         }

@@ -1,6 +1,8 @@
 use crate::error::Error;
 use crate::ledger::{Entry, Kind};
 use js_sys::{Array, Function, Promise};
+use std::cell::Cell;
+use std::rc::Rc;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::{JsFuture, spawn_local};
 
@@ -41,7 +43,8 @@ impl Drop for Settle {
 /// and nothing of ours hangs on it.
 #[must_use = "the wait ends when this is dropped"]
 pub(crate) struct Awaited {
-    cancel: Function,
+    waiting: Rc<Cell<bool>>,
+    cancel: Option<Function>,
     _entry: Entry,
 }
 
@@ -52,37 +55,35 @@ impl Awaited {
         value: &JsValue,
         then: impl FnOnce(Result<JsValue, JsValue>) + 'static,
     ) -> Self {
+        // After a trap a settled wait only finds `is_dead`: there is nothing to release.
+        let _entry = Entry::new(Kind::Closure, owner, &crate::js::nothing());
         // A race against a promise that `Drop` settles: the engine lets go of both closures either way, within a
         // microtask, where dropping them ourselves would leave the page's promise calling freed ones.
         let mut cancel = None;
         let cancelled = Promise::new(&mut |resolve, _| cancel = Some(resolve));
-        let cancel = cancel.unwrap_or_else(|| JsValue::UNDEFINED.unchecked_into());
-        let token = js_sys::Object::new();
-        let cancel = cancel
-            .bind1(&JsValue::UNDEFINED, &token)
-            .unchecked_into::<Function>();
-        // After a trap a settled wait only finds `is_dead`; there is nothing to release.
-        let _entry = Entry::new(
-            Kind::Closure,
-            owner,
-            Function::unchecked_from_js_ref(&cancel),
-        );
         let race = Promise::race(&Array::of2(value, &cancelled));
+        let waiting = Rc::new(Cell::new(true));
+        // The page's promise may have settled just before this is dropped: its word comes too late.
+        let still = Rc::clone(&waiting);
         spawn_local(async move {
             let settled = JsFuture::from(race).await;
-            let ours = settled
-                .as_ref()
-                .is_ok_and(|value| js_sys::Object::is(value, &token));
-            if !ours && !crate::host::is_dead() {
+            if still.get() && !crate::host::is_dead() {
                 then(settled);
             }
         });
-        Self { cancel, _entry }
+        Self {
+            waiting,
+            cancel,
+            _entry,
+        }
     }
 }
 
 impl Drop for Awaited {
     fn drop(&mut self) {
-        let _ = self.cancel.call0(&JsValue::UNDEFINED);
+        self.waiting.set(false);
+        if let Some(cancel) = self.cancel.take() {
+            let _ = cancel.call0(&JsValue::UNDEFINED);
+        }
     }
 }

@@ -207,6 +207,17 @@ export async function aborts({ WebSocketService, ConnectionManager, OrderUpdates
   same([late.code, late.timeoutMs], ['connect_timeout', 20], 'timeoutMs');
   never.dispose();
 
+  // Disposed of by the very function that is asked, which then never answers.
+  const ask = (asked) => () => {
+    asked().dispose();
+    return new Promise(() => {});
+  };
+  for (const where of ['url', 'getToken']) {
+    const asked = new WebSocketService({ restaurantId: id }, where === 'url' ? ask(() => asked) : relaySocket(), where === 'url' ? undefined : ask(() => asked));
+    same((await rejection(asked.connect(undefined, undefined))).code, 'disposed', `disposed of by ${where}`);
+    same(ledger().closure, undefined, 'waits');
+  }
+
   await service.connect(undefined, 5_000);
   const during = new AbortController();
   const request = service.request('order:update_status', '{"order_id":"x","status":"ready"}', 5_000, undefined, during.signal);

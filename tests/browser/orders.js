@@ -61,6 +61,16 @@ export async function roundTrip({ WebSocketService, OrderUpdates }) {
   const freshness = service.freshness();
   check(freshness.live && freshness.seq === service.stats().lastSeq, 'freshness');
 
+  // Another one, late: told of the set as the first was.
+  const late = new OrderUpdates(service);
+  const told = [];
+  late.onOrderUpdate((update) => told.push(update));
+  same(late.orders(), [], 'orders() before initialize()');
+  late.initialize();
+  same(told.map(({ action, initial }) => [action, initial]), orders.orders().map(() => ['created', true]), 'initial updates');
+  check(late.orders() === orders.orders(), 'one set, one array');
+  late.dispose();
+
   orders.cleanup();
   same(orders.orders(), [], 'orders() after cleanup');
   orders.dispose();
