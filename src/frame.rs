@@ -65,6 +65,8 @@ extern "C" {
     fn frame_reconnect_spread_ms(this: &Frame) -> JsValue;
     #[wasm_bindgen(method, getter, js_name = timestamp)]
     fn frame_timestamp(this: &Frame) -> JsValue;
+    #[wasm_bindgen(method, getter, js_name = since)]
+    fn frame_since(this: &Frame) -> JsValue;
     #[wasm_bindgen(method, getter, js_name = status)]
     fn frame_status(this: &Frame) -> JsValue;
     #[wasm_bindgen(method, getter, js_name = sync_id)]
@@ -235,7 +237,9 @@ pub(crate) fn head(
                 ref_type: text(&frame.frame_ref_type()),
             }
         }
-        "degraded" => Head::Degraded,
+        "degraded" => Head::Degraded {
+            since: text(&frame.frame_since()),
+        },
         _ => Head::Event {
             seq: frame.seq().ok()?,
             epoch: epochs.refer(frame.frame_epoch(), current),

@@ -88,7 +88,10 @@ export class OrderUpdates {
     await this.#handle.later((glue) => glue.updateItemStatus(orderId, itemId, status, expected, optimistic));
   }
 
-  /** Makes an order; resolves with it when the server has it and `orders()` shows it. */
+  /**
+   * Makes an order; resolves with it when the server has it and `orders()` shows it. A server of the plain dialect
+   * answers nothing: there the promise resolves with `undefined` once the message is written.
+   */
   async createOrder(order: NewOrder): Promise<Order> {
     if (typeof order !== 'object' || order === null || !Array.isArray(order.items) || order.items.length === 0) {
       throw invalid('createOrder() takes an order with a type and at least one item', order);
@@ -97,7 +100,10 @@ export class OrderUpdates {
     return this.#handle.later((glue) => glue.createOrder(body) as Promise<Order>);
   }
 
-  /** Cancels an order; resolves with it when the server has it and `orders()` shows it. */
+  /**
+   * Cancels an order; resolves with it when the server has it and `orders()` shows it. A server of the plain dialect
+   * answers nothing: there the promise resolves with `undefined` once the message is written.
+   */
   async cancelOrder(orderId: string, reason?: string): Promise<Order> {
     text('cancelOrder(orderId)', orderId);
     const why = optionalText('cancelOrder(orderId, reason)', reason);

@@ -267,7 +267,7 @@ impl Core {
                     rtt_ms: rtt_ms as f64,
                 },
             ),
-            Notice::Degraded => ("degraded", Detail::Degraded { since: None }),
+            Notice::Degraded { since } => ("degraded", Detail::Degraded { since }),
             Notice::State(_)
             | Notice::Outbox
             | Notice::Error(_)

@@ -304,7 +304,10 @@ pub enum Head {
         ref_type: Option<String>,
     },
     /// `degraded`: the relay's store is out of reach.
-    Degraded,
+    Degraded {
+        /// Since when, as the relay says.
+        since: Option<String>,
+    },
 }
 
 /// An epoch as the driver saw it: compared once by handle, converted only when it is another.
@@ -532,7 +535,10 @@ pub enum Notice {
     /// `fresh`.
     Fresh,
     /// `degraded`.
-    Degraded,
+    Degraded {
+        /// Since when, as the relay says.
+        since: Option<String>,
+    },
     /// `latency`.
     Latency {
         /// Round trip of a ping.

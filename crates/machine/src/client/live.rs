@@ -302,7 +302,7 @@ impl Client {
                     )));
                 }
             }
-            Head::Degraded => self.tell(Notice::Degraded),
+            Head::Degraded { since } => self.tell(Notice::Degraded { since }),
             Head::AuthSuccess {
                 renewal: true,
                 expires_in_ms,

@@ -457,8 +457,11 @@ fn frames_that_are_none_are_reported_and_harmless() {
     let mut d = Driver::live();
     d.input(Input::Malformed(d.attempt));
     assert_eq!(d.errors()[0].code, ErrorCode::Protocol);
-    d.frame(Head::Degraded);
-    assert_eq!(d.notices(), [Notice::Degraded]);
+    let since = Some("2026-11-23T17:08:54Z".to_owned());
+    d.frame(Head::Degraded {
+        since: since.clone(),
+    });
+    assert_eq!(d.notices(), [Notice::Degraded { since }]);
     assert_eq!(d.client.state(), ConnectionState::Connected);
 }
 

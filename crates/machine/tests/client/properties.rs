@@ -102,7 +102,7 @@ fn head() -> impl Strategy<Value = Head> {
         1 => (0usize..9, prop::option::of(0u64..5_000), any::<bool>()).prop_map(|(i, retry_after_ms, sync)| Head::Refused {
             code: NackCode::ALL[i], retry_after_ms, ref_type: sync.then(|| "orders:sync".to_owned()),
         }),
-        1 => Just(Head::Degraded),
+        1 => Just(Head::Degraded { since: None }),
     ]
 }
 
