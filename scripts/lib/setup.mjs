@@ -85,10 +85,17 @@ async function rustup(what, usual, log, args) {
 
 const channel = () => text('rust-toolchain.toml').match(/channel = "([^"]+)"/)[1];
 
+const rustVersion = async (...which) => (await output('rustc', [...which, '--version']))?.split(' ')[1];
+
 const rust = {
   name: 'Rust of the version in rust-toolchain.toml',
   ok: async () => {
-    const version = (await output('rustc', ['--version']))?.split(' ')[1];
+    let version = await rustVersion();
+    // The same version may be here under the name `stable`: then nothing is downloaded.
+    if (version === undefined && (await rustVersion('+stable')) === channel()) {
+      process.env.RUSTUP_TOOLCHAIN = 'stable';
+      version = channel();
+    }
     // Without rustup the file is not heeded, and a newer compiler will do.
     return version !== undefined && !olderThan(version, channel());
   },
