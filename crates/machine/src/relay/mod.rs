@@ -3,7 +3,7 @@
 //!
 //! * [`Session`] says what one socket's frames mean and what is said back ([`session::Output`]).
 //! * [`Log::judge`] takes a command; the driver then hands [`Log::take_batch`] to the store and reports
-//!   [`Log::committed`] or [`Log::failed`], which gives the answers ([`log::Answered`]).
+//!   [`Log::committed`] or [`Log::failed`], which gives the answers ([`Answer`]).
 //! * [`Cursor::take`] gives a socket its next turn, as shared bytes.
 
 pub mod cursor;
