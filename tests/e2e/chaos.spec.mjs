@@ -6,7 +6,7 @@ import {
   connectLab, faults, LAB_ORIGIN, NO_FAULTS, openLab, orderSet, record, relaySet, seen, startLab, startProxy, startRelay,
 } from './harness/index.mjs';
 
-const SECONDS = 12;
+const SECONDS = 8;
 
 /** A small generator, so that a run can be repeated (mulberry32). */
 function random(seed) {
