@@ -29,6 +29,7 @@ let stopping = false;
 
 /** A child in its own process group, so that it and what it starts can be ended together. */
 export function start(command, args, options = {}) {
+  if (stopping) throw new Failure('It is ending: nothing more is started.');
   const child = spawn(command, args, { cwd: root, stdio: ['ignore', 'pipe', 'pipe'], ...options, detached: true });
   running.add(child);
   child.ended = new Promise((resolve) => {
@@ -161,9 +162,8 @@ export async function step({ what, usual, log, command, args, env, when, failed,
     if (announced) console.log(`${Math.max(1, Math.round((Date.now() - began) / 1000))} s`);
     return text;
   }
-  if (announced) console.log('failed');
-  if (stopping) return text;
-  if (tail) console.error(text.trimEnd().split('\n').slice(-tail).join('\n'));
+  if (announced) console.log(stopping ? 'stopped' : 'failed');
+  if (tail && !stopping) console.error(text.trimEnd().split('\n').slice(-tail).join('\n'));
   const why = error ? ` (${error.message})` : signal ? ` (${signal})` : '';
   throw new Failure(`${failed ?? `${what} failed`}${why}; the detail is in ${relative(process.cwd(), path)}.`);
 }
