@@ -1,5 +1,5 @@
 // Everything at once, as an evening may bring it: what the other files do one by one, at random, while orders come in
-// by HTTP and from the pages themselves. `TAUTLINE_SEED` repeats a choice of troubles.
+// by HTTP and from the pages themselves. `TAUTLINE_SEED` makes another choice of troubles.
 
 import { expect, test } from '@playwright/test';
 import {
@@ -21,7 +21,7 @@ function random(seed) {
 
 test('any mixture of troubles ends with every screen equal to the relay, and every order once', async ({ browser }) => {
   test.setTimeout(120_000);
-  const seed = Number(process.env.TAUTLINE_SEED ?? Date.now() % 1_000_000);
+  const seed = Number(process.env.TAUTLINE_SEED ?? 1);
   console.log(`TAUTLINE_SEED=${seed}`);
   const chance = random(seed);
   const pick = (list) => list[Math.floor(chance() * list.length)];
