@@ -143,7 +143,7 @@ export async function callbacksDoAnything({ WebSocketService, ConnectionManager,
 export async function callbackFailuresAreReported({ WebSocketService }) {
   const id = restaurant('failures');
   const service = new WebSocketService({ restaurantId: id }, plainSocket(), () => 'a-token');
-  await service.connect(undefined, 5_000);
+  await service.connect(undefined, 20_000);
   heard.errors.length = 0;
   const after = [];
   service.subscribe('kds:update', () => {
@@ -218,7 +218,7 @@ export async function aborts({ WebSocketService, ConnectionManager, OrderUpdates
     same(ledger().closure, undefined, 'waits');
   }
 
-  await service.connect(undefined, 5_000);
+  await service.connect(undefined, 20_000);
   const during = new AbortController();
   const request = service.request('order:update_status', '{"order_id":"x","status":"ready"}', 5_000, undefined, during.signal);
   during.abort(reason);
@@ -310,7 +310,7 @@ export async function authEnds({ WebSocketService }) {
   const id = restaurant('auth');
   const refused = new WebSocketService({ restaurantId: id }, relaySocket(), () => 'not-a-token');
   refused.on('error', () => {}, false);
-  const error = await rejection(refused.connect(undefined, 5_000));
+  const error = await rejection(refused.connect(undefined, 20_000));
   same([error.code, error.stage], ['auth_failed', 'auth'], 'a refused token');
   same(refused.getConnectionState(), 'error', 'state');
   // Another token leads out of it.
@@ -320,7 +320,7 @@ export async function authEnds({ WebSocketService }) {
   refused.dispose();
   const none = new WebSocketService({ restaurantId: id }, relaySocket(), undefined);
   none.on('error', () => {}, false);
-  same((await rejection(none.connect(undefined, 5_000))).code, 'auth_failed', 'no getToken where one is asked for');
+  same((await rejection(none.connect(undefined, 20_000))).code, 'auth_failed', 'no getToken where one is asked for');
   none.dispose();
   await nothingLive();
   await noneUnhandled();
@@ -329,7 +329,7 @@ export async function authEnds({ WebSocketService }) {
 export async function manyEventsLeaveThePageRoom({ WebSocketService }) {
   const id = restaurant('many');
   const service = new WebSocketService({ restaurantId: id }, plainSocket(), () => 'a-token');
-  await service.connect(undefined, 5_000);
+  await service.connect(undefined, 20_000);
   const seen = [];
   let tasks = 0;
   service.subscribe('kds:update', ({ n }) => {

@@ -16,7 +16,7 @@ export async function roundTrip({ WebSocketService, OrderUpdates }) {
   orders.onOrders((list) => lists.push(list));
   orders.initialize();
   const before = await api(id, 'POST', '/orders', newOrder('Before'));
-  await service.connect(undefined, 5_000);
+  await service.connect(undefined, 20_000);
   await until('the snapshot', () => orders.orders().length === 1);
   const [first] = updates;
   same([first.action, first.source, first.initial, first.orderId], ['created', 'snapshot', true, before.id], 'initial update');
@@ -55,7 +55,7 @@ export async function roundTrip({ WebSocketService, OrderUpdates }) {
   const none = await rejection(orders.fetchOrder('nobody', undefined));
   same([none.code, none.status], ['http_failed', 404], 'fetchOrder of none');
 
-  const answer = await service.request('order:update_status', JSON.stringify({ order_id: before.id, status: 'pending' }), 5_000, 'my-id', undefined);
+  const answer = await service.request('order:update_status', JSON.stringify({ order_id: before.id, status: 'pending' }), 20_000, 'my-id', undefined);
   same([answer.id, answer.result.status, typeof answer.seq, typeof answer.epoch], ['my-id', 'pending', 'number', 'string'], 'ack');
   same(service.outbox(), [], 'outbox');
   const freshness = service.freshness();
@@ -88,7 +88,7 @@ export async function outboxAcrossACut({ WebSocketService, OrderUpdates }) {
   const early = service.send('order:create', JSON.stringify({ order: newOrder('Early') }), undefined, undefined, undefined);
   same(service.status(early.id), 'queued', 'kept until there is a connection');
   same(service.outbox().map((entry) => [entry.id, entry.type, entry.status]), [[early.id, 'order:create', 'queued']], 'outbox');
-  await service.connect(undefined, 5_000);
+  await service.connect(undefined, 20_000);
   const ack = await early.done;
   same(ack.result.order.items[0].name, 'Early', 'ack');
 
@@ -110,7 +110,7 @@ export async function outboxAcrossACut({ WebSocketService, OrderUpdates }) {
   const late = service.send('order:create', JSON.stringify({ order: newOrder('Late') }), undefined, 1, undefined);
   await pause(20);
   const expired = rejection(late.done);
-  await service.connect(undefined, 5_000);
+  await service.connect(undefined, 20_000);
   same([(await expired).code, (await expired).outcome], ['outbox_expired', 'not_sent'], 'an expired message');
   const gone = rejection(service.send('order:create', '{}', 'withdrawn', undefined, undefined).done);
   check(service.cancel('withdrawn'), 'withdrawn');
@@ -134,7 +134,7 @@ export async function optimisticOverlay({ WebSocketService, OrderUpdates }) {
   const service = serviceAt(WebSocketService, id);
   const orders = new OrderUpdates(service);
   orders.initialize();
-  await service.connect(undefined, 5_000);
+  await service.connect(undefined, 20_000);
   await until('the snapshot', () => orders.orders().length === 1);
   const shown = () => orders.orders()[0];
   const original = shown();
@@ -150,7 +150,7 @@ export async function optimisticOverlay({ WebSocketService, OrderUpdates }) {
   const refused = rejection(orders.updateOrderStatus(orderId, 'ready', 'preparing', true));
   same(shown().status, 'ready', 'shown while offline');
   await api(id, 'PATCH', `/orders/${orderId}/status`, { status: 'completed' });
-  const connected = service.connect(undefined, 5_000);
+  const connected = service.connect(undefined, 20_000);
   const error = await refused;
   await connected;
   same(error.code, 'nack', 'refused');

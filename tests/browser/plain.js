@@ -11,7 +11,7 @@ export async function plainServer({ WebSocketService, OrderUpdates }) {
   const service = serviceAt(WebSocketService, id);
   const states = [];
   service.on('stateChange', (state) => states.push(state), false);
-  await service.connect(undefined, 5_000);
+  await service.connect(undefined, 20_000);
   check(service.isConnected(), 'connected');
   same(states, ['connecting', 'connected'], 'states');
   same(ledger().socket, 1, 'sockets on the ledger');
@@ -60,7 +60,7 @@ export async function hostileFrames({ WebSocketService, OrderUpdates }) {
   orders.onOrderUpdate(() => {});
   orders.initialize();
   service.subscribe('*', () => {});
-  await service.connect(undefined, 5_000);
+  await service.connect(undefined, 20_000);
   const order = '{"id":"o1","status":"new","items":[{"id":"i1"}]}';
   const frames = [
     'null', '5', '"x"', '{}', '[]', '[[]]', '[null]', '[5,"x",{}]', '{"type":5}', '{"type":null}', '{"type":{}}', '{"type":["x"]}',

@@ -9,7 +9,7 @@ export async function trapLeavesNothing({ WebSocketService, ConnectionManager, O
   for (let n = 0; n < 3; n += 1) services.push(new WebSocketService({ restaurantId: id }, relaySocket(), () => jwt));
   const waiting = new WebSocketService({ restaurantId: id }, () => new Promise(() => {}), undefined);
   const pending = [waiting.connect(undefined, 60_000)];
-  await services[0].connect(undefined, 5_000);
+  await services[0].connect(undefined, 20_000);
   pending.push(services[1].connect(new AbortController().signal, 60_000));
   const manager = new ConnectionManager(services[0], 1_000);
   await manager.acquire(undefined);

@@ -131,7 +131,7 @@ export function browser() {
 export const browserList = () => [...live.timers.values()].map((ms) => `timer ${ms}`).concat([...live.listeners.values()].map((type) => `listener ${type}`));
 
 /** Waits until `condition` answers something true, at most `ms`. */
-export async function until(what, condition, ms = 5_000) {
+export async function until(what, condition, ms = 20_000) {
   const end = performance.now() + ms;
   for (;;) {
     const answer = await condition();
