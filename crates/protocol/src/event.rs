@@ -13,6 +13,11 @@ pub const ORDER_ITEM_STATUS_CHANGED: &str = "order:item_status_changed";
 /// Orders left the live set by age.
 pub const ORDERS_ARCHIVED: &str = "orders:archived";
 
+/// Whether this type tells of a payment, which not every role may see.
+pub fn is_payment(kind: &str) -> bool {
+    kind.starts_with("payment:")
+}
+
 /// What an event does to the order set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum OrderEvent {

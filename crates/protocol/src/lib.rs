@@ -8,9 +8,13 @@ pub mod client_frame;
 mod close;
 mod code;
 pub mod event;
+#[cfg(feature = "json")]
+pub mod filter;
 mod id;
 mod json;
 pub mod limits;
+#[cfg(feature = "json")]
+pub mod permission;
 mod role;
 mod state;
 #[cfg(feature = "json")]

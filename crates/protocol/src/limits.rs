@@ -95,6 +95,8 @@ pub const SYNC_EVERY_MS: u64 = 5_000;
 pub const FILTER_PATTERNS: usize = 32;
 /// Characters of one pattern.
 pub const FILTER_PATTERN_CHARS: usize = 64;
+/// Values of one field of a filter.
+pub const FILTER_VALUES: usize = 100;
 /// Items in one order.
 pub const ORDER_ITEMS: usize = 200;
 /// The largest quantity of one item.

@@ -8,7 +8,9 @@ use std::path::Path;
 
 /// Each step brings a database from its number to the next; a step once shipped is never edited.
 ///
-/// `event.position` is `restaurant.key << 40 | seq`: one b-tree in log order, without a second index.
+/// `event.position` is `restaurant.key << 40 | seq`: one b-tree in log order, without a second index. `event.about` says
+/// whom it concerns, for visibility at a replay. `past_order` holds orders that left the live set. `revocation.sub` is
+/// empty where every token of the restaurant is meant.
 const STEPS: &[&str] = &["
     CREATE TABLE meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
     CREATE TABLE restaurant (key INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, epoch TEXT NOT NULL, head INTEGER NOT NULL);
@@ -18,6 +20,13 @@ const STEPS: &[&str] = &["
     CREATE TABLE command (restaurant INTEGER NOT NULL, sub TEXT NOT NULL, id TEXT NOT NULL, hash BLOB NOT NULL, at_ms INTEGER NOT NULL,
                           epoch TEXT, seq INTEGER, result TEXT, PRIMARY KEY (restaurant, sub, id));
     CREATE INDEX command_age ON command (at_ms);
+", "
+    ALTER TABLE event ADD COLUMN about TEXT;
+    CREATE TABLE past_order (restaurant INTEGER NOT NULL, id TEXT NOT NULL, left_ms INTEGER NOT NULL, body TEXT NOT NULL,
+                             PRIMARY KEY (restaurant, id));
+    CREATE INDEX past_order_age ON past_order (restaurant, left_ms, id);
+    CREATE TABLE revocation (restaurant TEXT NOT NULL, sub TEXT NOT NULL, iat_before INTEGER NOT NULL, until_ms INTEGER NOT NULL,
+                             PRIMARY KEY (restaurant, sub)) WITHOUT ROWID;
 "];
 
 fn cannot(path: &Path, error: impl std::fmt::Display) -> Fatal {
