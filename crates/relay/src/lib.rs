@@ -8,7 +8,10 @@ pub mod config;
 mod fatal;
 mod http;
 mod ids;
+mod limit;
+mod load;
 mod parse;
+mod peer;
 mod run;
 mod shard;
 pub mod store;
@@ -17,6 +20,7 @@ pub mod ws;
 
 pub use fatal::Fatal;
 pub use parse::Rate;
+pub use peer::Net;
 pub use run::serve;
 
 /// Reads a time like `500ms`, `15s`, `12h` or `30d`.
