@@ -12,5 +12,6 @@ mod durable;
 mod goodbye;
 mod http_api;
 mod leaks;
+mod limits;
 mod live_order;
 mod support;
