@@ -11,6 +11,7 @@ use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tautline_machine::relay;
 use tautline_protocol::{AuthCode, Role, is_restaurant_id, limits};
 
 /// The issuer of development tokens.
@@ -75,6 +76,14 @@ impl Identity {
         named
             .filter(|id| is_restaurant_id(id))
             .ok_or(AuthCode::RestaurantForbidden)
+    }
+
+    /// Whom it speaks for, as the logs judge it.
+    pub fn speaks_for(&self) -> relay::Scope {
+        relay::Scope {
+            order_ids: Arc::new(self.order_ids.iter().cloned().collect()),
+            ..relay::Scope::new(&self.sub, self.role)
+        }
     }
 
     /// Whether the token stands for every restaurant.
