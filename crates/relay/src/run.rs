@@ -105,7 +105,7 @@ fn start(
     let made = Made {
         shard: handle.clone(),
         store,
-        keys,
+        keys: Arc::clone(&keys),
         www,
         metrics,
         end,
@@ -117,6 +117,7 @@ fn start(
         listener,
         address,
         app,
+        keys,
         stop,
     };
     let outcome = runtime.block_on(running.run(ended, broken_in));
@@ -143,6 +144,7 @@ struct Server {
     listener: TcpListener,
     address: SocketAddr,
     app: App,
+    keys: Arc<Keys>,
     stop: watch::Sender<bool>,
 }
 
@@ -157,9 +159,11 @@ impl Server {
             listener,
             address,
             app,
+            keys,
             stop,
         } = self;
         let mut signals = Signals::new()?;
+        tokio::spawn(follow(hangup()?, keys));
         let server = tokio::spawn(http::serve(
             listener,
             http::router(app.clone()),
@@ -207,6 +211,26 @@ async fn drain(
         () = goodbye => {}
         () = tokio::time::sleep(config.drain) => tracing::warn!("not every client has gone in time"),
         () = signals.next() => tracing::warn!("a second signal: going at once"),
+    }
+}
+
+fn hangup() -> Result<Signal, Fatal> {
+    signal(SignalKind::hangup())
+        .map_err(|error| Fatal::new(format!("signals cannot be received: {error}")))
+}
+
+/// Files that may change while the relay runs: read again when they do, and at SIGHUP.
+async fn follow(mut hangup: Signal, keys: Arc<Keys>) {
+    let mut look = tokio::time::interval(crate::watch::EVERY);
+    look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        let in_any_case = tokio::select! {
+            Some(()) = hangup.recv() => true,
+            _ = look.tick() => false,
+        };
+        let keys = Arc::clone(&keys);
+        // Not on this thread: a disk may take its time.
+        let _ = tokio::task::spawn_blocking(move || keys.refresh(in_any_case)).await;
     }
 }
 

@@ -11,6 +11,8 @@ mod closes;
 mod durable;
 mod goodbye;
 mod http_api;
+mod keys;
 mod leaks;
 mod live_order;
+mod signer;
 mod support;
