@@ -41,6 +41,8 @@ pub const TOKEN_SUB: usize = 256;
 pub const TOKEN_ORDER_IDS: usize = 64;
 /// Characters of one of them.
 pub const TOKEN_ORDER_ID_CHARS: usize = 64;
+/// Revocations of single subs kept, a restaurant.
+pub const REVOCATIONS: usize = 10_000;
 /// Time a connection has to authenticate, ms.
 pub const AUTH_MS: u64 = 10_000;
 /// The heartbeat the relay announces, ms.

@@ -9,6 +9,7 @@ mod fatal;
 mod http;
 mod ids;
 mod parse;
+mod revoked;
 mod run;
 mod shard;
 pub mod store;
@@ -18,6 +19,7 @@ pub mod ws;
 
 pub use fatal::Fatal;
 pub use parse::Rate;
+pub use revoked::Revocation;
 pub use run::serve;
 
 /// Reads a time like `500ms`, `15s`, `12h` or `30d`.

@@ -3,6 +3,7 @@
 use crate::Fatal;
 use crate::config::{Config, DataDir, LogFormat};
 use crate::http::{self, App, Made};
+use crate::revoked::Revocations;
 use crate::shard::{self, Handle, Parts};
 use crate::store::{Running, Store};
 use crate::token::Keys;
@@ -80,6 +81,10 @@ fn start(
     if config.data_dir == DataDir::Memory {
         tracing::warn!("the store is in memory: nothing is kept when the relay ends");
     }
+    let stored = runtime
+        .block_on(store.revocations())
+        .map_err(|error| Fatal::new(format!("the store cannot be read: {error}")))?;
+    let revoked = Arc::new(Revocations::new(stored));
     let (broken, broken_in) = mpsc::unbounded_channel();
     let session = session::Config {
         heartbeat_ms: u64::try_from(config.heartbeat.as_millis()).unwrap_or(u64::MAX),
@@ -93,6 +98,7 @@ fn start(
         store: store.clone(),
         reports,
         keys: Arc::clone(&keys),
+        revoked: Arc::clone(&revoked),
         session: Arc::new(session),
         restaurants: config.restaurants.clone(),
         keep_final: config.keep_final,
@@ -106,6 +112,7 @@ fn start(
         shard: handle.clone(),
         store,
         keys: Arc::clone(&keys),
+        revoked,
         www,
         metrics,
         end,

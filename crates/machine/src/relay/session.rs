@@ -54,6 +54,8 @@ pub struct Claims {
     pub expires_at: String,
     /// How long it lives yet, leeway not counted; 0 when it is in the leeway.
     pub expires_in_ms: u64,
+    /// When it was made, wall clock, if it says so.
+    pub issued_at_ms: Option<u64>,
 }
 
 /// Who a session is, once authenticated.
@@ -65,6 +67,8 @@ pub struct Identity<'a> {
     pub restaurant_id: &'a str,
     /// The role.
     pub role: Role,
+    /// When its token was made, wall clock, if it says so.
+    pub issued_at_ms: Option<u64>,
     /// What the client calls itself.
     pub client: Option<&'a ClientInfo>,
 }
@@ -133,7 +137,12 @@ pub enum Output {
     /// Send a WebSocket ping.
     Ping,
     /// Check this token and answer [`Input::Verified`].
-    Verify(Token),
+    Verify {
+        /// The token.
+        token: Token,
+        /// The restaurant it is to be used for, if that is said already: it may be revoked there.
+        restaurant_id: Option<String>,
+    },
     /// Place a cursor ([`super::Log::place`]) and answer [`Input::Attached`]; once in a session. Take nothing from the
     /// cursor before that: `auth:success` comes first.
     Attach {
@@ -213,6 +222,7 @@ struct Grant {
     sub: String,
     restaurant_id: String,
     role: Role,
+    issued_at_ms: Option<u64>,
     expires_at: String,
     /// The token's end, leeway not counted.
     expires: Time,
@@ -362,6 +372,7 @@ impl Session {
             sub: &live.grant.sub,
             restaurant_id: &live.grant.restaurant_id,
             role: live.grant.role,
+            issued_at_ms: live.grant.issued_at_ms,
             client: live.client.as_ref(),
         })
     }
@@ -447,8 +458,10 @@ impl Session {
         let Ok(Some(Ok(Request::Auth(auth)))) = first else {
             return self.close(CloseCode::POLICY, "the first message must be auth", at.now);
         };
-        self.out
-            .push_back(Output::Verify(Token(auth.token.clone())));
+        self.out.push_back(Output::Verify {
+            token: Token(auth.token.clone()),
+            restaurant_id: auth.restaurant_id.clone(),
+        });
         self.phase = Phase::Admitting {
             auth: Box::new(auth),
             grant: None,
@@ -631,7 +644,10 @@ impl Session {
                 }
                 live.renewed = Some(at.now);
                 live.renewing = Some(auth.restaurant_id);
-                self.out.push_back(Output::Verify(Token(auth.token)));
+                self.out.push_back(Output::Verify {
+                    token: Token(auth.token),
+                    restaurant_id: Some(live.grant.restaurant_id.clone()),
+                });
             }
             Request::Sync { id, position } => {
                 let wait = live.synced.map_or(0, |last| {
@@ -797,6 +813,7 @@ fn admit(claims: Claims, wanted: Option<&str>, now: Time) -> Result<Grant, AuthC
         sub: claims.sub,
         restaurant_id,
         role,
+        issued_at_ms: claims.issued_at_ms,
         expires_at: claims.expires_at,
         expires: now + claims.expires_in_ms,
     })

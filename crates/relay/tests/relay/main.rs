@@ -14,5 +14,6 @@ mod http_api;
 mod keys;
 mod leaks;
 mod live_order;
+mod revoke;
 mod signer;
 mod support;

@@ -334,6 +334,20 @@ impl Http {
         self.socket.write_all(request.as_bytes()).await.unwrap();
     }
 
+    /// Whether an endless answer ends, or the connection does.
+    pub(crate) async fn ends(&mut self) -> bool {
+        tokio::time::timeout(DEADLINE, async {
+            // The last chunk of a chunked body.
+            while !self.buffer.ends_with(b"0\r\n\r\n") {
+                if self.more().await.is_err() {
+                    break;
+                }
+            }
+        })
+        .await
+        .is_ok()
+    }
+
     /// Bytes of an endless answer until they contain a text.
     pub(crate) async fn read_until(&mut self, text: &str) -> String {
         tokio::time::timeout(DEADLINE, async {
