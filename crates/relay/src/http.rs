@@ -9,6 +9,7 @@ mod health;
 mod orders;
 mod problem;
 mod rate;
+mod revoke;
 mod sessions;
 mod socket;
 mod www;
@@ -17,6 +18,7 @@ pub(crate) use health::install_metrics;
 pub(crate) use www::Www;
 
 use crate::config::Config;
+use crate::revoked::Revocations;
 use crate::run::End;
 use crate::shard::Handle;
 use crate::store::Store;
@@ -48,6 +50,7 @@ pub(crate) struct App {
     stopping: watch::Receiver<bool>,
     store: Store,
     keys: Arc<Keys>,
+    revoked: Arc<Revocations>,
     guard: Arc<guard::Guard>,
     writes: Arc<rate::Writes>,
     served: Option<Arc<[String]>>,
@@ -62,6 +65,7 @@ pub(crate) struct Made {
     pub(crate) shard: Handle,
     pub(crate) store: Store,
     pub(crate) keys: Arc<Keys>,
+    pub(crate) revoked: Arc<Revocations>,
     pub(crate) www: Option<Www>,
     pub(crate) metrics: PrometheusHandle,
     /// How a request ends the relay.
@@ -77,6 +81,7 @@ impl App {
             stopping: made.stopping,
             store: made.store,
             keys: made.keys,
+            revoked: made.revoked,
             guard: Arc::new(guard::Guard::new(address, &config.allowed_origins)),
             writes: Arc::new(rate::Writes::new(config.rate)),
             served: config.restaurants.clone().map(Into::into),
@@ -118,6 +123,7 @@ pub(crate) fn router(app: App) -> Router {
             "/api/v1/restaurants/{rid}/events",
             get(events::list).post(events::publish),
         )
+        .route("/api/v1/restaurants/{rid}/revoke", post(revoke::revoke))
         .route("/api/v1/sessions", get(sessions::list))
         .route("/api/v1/sessions/{id}", delete(sessions::close));
     if app.dev {

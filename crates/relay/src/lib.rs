@@ -9,14 +9,17 @@ mod fatal;
 mod http;
 mod ids;
 mod parse;
+mod revoked;
 mod run;
 mod shard;
 pub mod store;
 pub mod token;
+mod watch;
 pub mod ws;
 
 pub use fatal::Fatal;
 pub use parse::Rate;
+pub use revoked::Revocation;
 pub use run::serve;
 
 /// Reads a time like `500ms`, `15s`, `12h` or `30d`.

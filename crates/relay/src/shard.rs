@@ -19,6 +19,7 @@ pub(crate) use commands::Author;
 pub(crate) use peers::Trouble;
 
 use crate::clock::Clock;
+use crate::revoked::Revocations;
 use crate::store::{Report, Store};
 use crate::token::Keys;
 use crate::ws::Opened;
@@ -52,6 +53,7 @@ pub(crate) struct Parts {
     pub(crate) store: Store,
     pub(crate) reports: mpsc::UnboundedReceiver<Report>,
     pub(crate) keys: Arc<Keys>,
+    pub(crate) revoked: Arc<Revocations>,
     pub(crate) session: Arc<session::Config>,
     pub(crate) restaurants: Option<Vec<String>>,
     pub(crate) keep_final: Duration,
@@ -132,6 +134,7 @@ pub(crate) struct Shard {
     clock: Clock,
     store: Store,
     keys: Arc<Keys>,
+    revoked: Arc<Revocations>,
     session: Arc<session::Config>,
     served: Option<Vec<String>>,
     keep_final_ms: u64,
@@ -185,6 +188,7 @@ async fn run(parts: Parts, mut jobs: mpsc::UnboundedReceiver<Job>) {
         store,
         mut reports,
         keys,
+        revoked,
         session,
         restaurants,
         keep_final,
@@ -197,6 +201,7 @@ async fn run(parts: Parts, mut jobs: mpsc::UnboundedReceiver<Job>) {
             clock: Clock::start(),
             store,
             keys,
+            revoked,
             session,
             served: restaurants,
             keep_final_ms: u64::try_from(keep_final.as_millis()).unwrap_or(u64::MAX),

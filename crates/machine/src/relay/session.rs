@@ -58,6 +58,8 @@ pub struct Claims {
     pub expires_at: String,
     /// How long it lives yet, leeway not counted; 0 when it is in the leeway.
     pub expires_in_ms: u64,
+    /// When it was made, wall clock, if it says so.
+    pub issued_at_ms: Option<u64>,
 }
 
 /// Who a session is, once authenticated.
@@ -67,6 +69,8 @@ pub struct Identity<'a> {
     pub scope: &'a Scope,
     /// The restaurant served.
     pub restaurant_id: &'a str,
+    /// When its token was made, wall clock, if it says so.
+    pub issued_at_ms: Option<u64>,
     /// What the client calls itself.
     pub client: Option<&'a ClientInfo>,
 }
@@ -144,7 +148,12 @@ pub enum Output {
     /// Send a WebSocket ping.
     Ping,
     /// Check this token and answer [`Input::Verified`].
-    Verify(Token),
+    Verify {
+        /// The token.
+        token: Token,
+        /// The restaurant it is to be used for, if that is said already: it may be revoked there.
+        restaurant_id: Option<String>,
+    },
     /// Place a cursor ([`super::Log::place`]) and answer [`Input::Attached`]; once in a session. Take nothing from the
     /// cursor before that: `auth:success` comes first.
     Attach {
@@ -232,6 +241,7 @@ enum Phase {
 struct Grant {
     scope: Scope,
     restaurant_id: String,
+    issued_at_ms: Option<u64>,
     expires_at: String,
     /// The token's end, leeway not counted.
     expires: Time,
@@ -390,6 +400,7 @@ impl Session {
         Some(Identity {
             scope: &live.grant.scope,
             restaurant_id: &live.grant.restaurant_id,
+            issued_at_ms: live.grant.issued_at_ms,
             client: live.client.as_ref(),
         })
     }
@@ -476,8 +487,10 @@ impl Session {
         let Ok(Some(Ok(Request::Auth(auth)))) = first else {
             return self.close(CloseCode::POLICY, "the first message must be auth", at.now);
         };
-        self.out
-            .push_back(Output::Verify(Token(auth.token.clone())));
+        self.out.push_back(Output::Verify {
+            token: Token(auth.token.clone()),
+            restaurant_id: auth.restaurant_id.clone(),
+        });
         self.phase = Phase::Admitting {
             auth: Box::new(auth),
             grant: None,
@@ -679,7 +692,10 @@ impl Session {
                 }
                 live.renewed = Some(at.now);
                 live.renewing = Some(auth.restaurant_id);
-                self.out.push_back(Output::Verify(Token(auth.token)));
+                self.out.push_back(Output::Verify {
+                    token: Token(auth.token),
+                    restaurant_id: Some(live.grant.restaurant_id.clone()),
+                });
             }
             Request::Sync { id, position } => {
                 let wait = live.synced.map_or(0, |last| {
@@ -855,6 +871,7 @@ fn admit(claims: Claims, wanted: Option<&str>, now: Time) -> Result<Grant, AuthC
             ..Scope::new(&claims.sub, role)
         },
         restaurant_id,
+        issued_at_ms: claims.issued_at_ms,
         expires_at: claims.expires_at,
         expires: now + claims.expires_in_ms,
     })

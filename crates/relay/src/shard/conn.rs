@@ -196,8 +196,12 @@ impl Shard {
                     conn.pinged = Some(self.clock.now());
                     conn.out.control(ws::ping_frame(b""));
                 }
-                Output::Verify(token) => {
-                    let claims = self.verify(token.expose(), conn.from_page);
+                Output::Verify {
+                    token,
+                    restaurant_id,
+                } => {
+                    let claims =
+                        self.verify(token.expose(), restaurant_id.as_deref(), conn.from_page);
                     self.tell(conn, Input::Verified(claims));
                 }
                 Output::Attach {
@@ -253,9 +257,21 @@ impl Shard {
     }
 
     /// Checks a token and narrows it to the restaurants served here.
-    fn verify(&self, token: &str, from_page: bool) -> Result<Claims, AuthCode> {
+    fn verify(
+        &self,
+        token: &str,
+        wanted: Option<&str>,
+        from_page: bool,
+    ) -> Result<Claims, AuthCode> {
         use crate::token::Scope;
         let identity = self.keys.verify(token)?;
+        // What the token is not for at all is the session's to say.
+        if identity
+            .restaurant(wanted)
+            .is_ok_and(|restaurant| self.revoked.revokes(&identity, restaurant))
+        {
+            return Err(AuthCode::TokenInvalid);
+        }
         // A token for every restaurant has no business in a page.
         if from_page && identity.is_wildcard() {
             return Err(AuthCode::RestaurantForbidden);
@@ -286,6 +302,7 @@ impl Shard {
             expires_in_ms: identity
                 .expires_at_ms
                 .saturating_sub(crate::token::wall_ms()),
+            issued_at_ms: identity.issued_at_ms,
         })
     }
 

@@ -158,6 +158,8 @@ impl Shard {
                         resumed,
                     },
                 );
+                // Its token may have been revoked while the restaurant was being loaded.
+                self.end_if_revoked(conn);
                 self.ready(conn);
             }
             Place::HistoryLost => {

@@ -2,6 +2,7 @@
 
 use super::Stretch;
 use super::rows::{position, seq_at};
+use crate::revoked::Revocation;
 use rusqlite::{Connection, OptionalExtension, Result, Row};
 use std::sync::Arc;
 use tautline_machine::relay::{About, Ack, Dedupe, Event, Stored};
@@ -11,6 +12,7 @@ use tokio::sync::oneshot;
 
 pub(super) enum Read {
     Close,
+    Revocations(oneshot::Sender<Result<Vec<Revocation>, String>>),
     Load {
         restaurant: Arc<str>,
         now_ms: u64,
@@ -31,6 +33,9 @@ impl Read {
     pub(super) fn answer(self, db: &Connection) -> bool {
         match self {
             Self::Close => return false,
+            Self::Revocations(done) => {
+                let _ = done.send(super::revoke::all(db).map_err(describe));
+            }
             Self::Load {
                 restaurant,
                 now_ms,
