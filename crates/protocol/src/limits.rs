@@ -73,6 +73,14 @@ pub const MAX_DEPTH: usize = 32;
 pub const OBJECT_KEYS: usize = 256;
 /// Bytes of a token.
 pub const MAX_TOKEN: usize = 8 * 1024;
+/// Bytes of a token's `sub`.
+pub const TOKEN_SUB: usize = 256;
+/// Order ids in a token's `order_ids`.
+pub const TOKEN_ORDER_IDS: usize = 64;
+/// Characters of one of them.
+pub const TOKEN_ORDER_ID_CHARS: usize = 64;
+/// Revocations of single subs kept, a restaurant.
+pub const REVOCATIONS: usize = 10_000;
 /// Time a connection has to authenticate, ms.
 pub const AUTH_MS: u64 = 10_000;
 /// The heartbeat the relay announces, ms.

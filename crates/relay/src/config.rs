@@ -108,6 +108,12 @@ pub struct KeyArgs {
         hide_env_values = true
     )]
     pub jwt_secret: Option<String>,
+    /// PEM file with the public key of tokens: RSA (RS256), EC P-256 or P-384 (ES256, ES384), Ed25519 (EdDSA)
+    #[arg(long, env = "TAUTLINE_JWT_PUBLIC_KEY", value_name = "FILE")]
+    pub jwt_public_key: Option<PathBuf>,
+    /// JWKS file with the keys of tokens, each with its `alg` and `kid`; read again when it changes
+    #[arg(long, env = "TAUTLINE_JWKS_FILE", value_name = "FILE")]
+    pub jwks_file: Option<PathBuf>,
     /// Development: tokens from /dev/token with a secret kept in the data folder
     #[arg(long, env = "TAUTLINE_DEV", value_parser = FalseyValueParser::new())]
     pub dev: bool,
@@ -239,6 +245,8 @@ impl ServeArgs {
         let keys = KeyArgs {
             jwt_secret_file: self.keys.jwt_secret_file.or(file.keys.jwt_secret_file),
             jwt_secret: self.keys.jwt_secret.or(file.keys.jwt_secret),
+            jwt_public_key: self.keys.jwt_public_key.or(file.keys.jwt_public_key),
+            jwks_file: self.keys.jwks_file.or(file.keys.jwks_file),
             dev: self.keys.dev || file.keys.dev,
             jwt_issuer: self.keys.jwt_issuer.or(file.keys.jwt_issuer),
             jwt_audience: self.keys.jwt_audience.or(file.keys.jwt_audience),

@@ -9,6 +9,7 @@ mod health;
 mod orders;
 mod problem;
 mod rate;
+mod revoke;
 mod sessions;
 mod socket;
 mod www;
@@ -20,6 +21,7 @@ use crate::config::Config;
 use crate::limit;
 use crate::load::Pressure;
 use crate::peer::{Peer, Peers};
+use crate::revoked::Revocations;
 use crate::run::End;
 use crate::shard::Handle;
 use crate::store::Store;
@@ -49,6 +51,7 @@ pub(crate) struct App {
     stopping: watch::Receiver<bool>,
     store: Store,
     keys: Arc<Keys>,
+    revoked: Arc<Revocations>,
     guard: Arc<guard::Guard>,
     writes: Arc<rate::Writes>,
     served: Option<Arc<[String]>>,
@@ -64,6 +67,7 @@ pub(crate) struct Made {
     pub(crate) shard: Handle,
     pub(crate) store: Store,
     pub(crate) keys: Arc<Keys>,
+    pub(crate) revoked: Arc<Revocations>,
     pub(crate) www: Option<Www>,
     pub(crate) metrics: PrometheusHandle,
     pub(crate) pressure: Arc<Pressure>,
@@ -80,6 +84,7 @@ impl App {
             stopping: made.stopping,
             store: made.store,
             keys: made.keys,
+            revoked: made.revoked,
             guard: Arc::new(guard::Guard::new(address, &config.allowed_origins)),
             writes: Arc::new(rate::Writes::new(config.rate)),
             served: config.restaurants.clone().map(Into::into),
@@ -122,6 +127,7 @@ pub(crate) fn router(app: App) -> Router {
             "/api/v1/restaurants/{rid}/events",
             get(events::list).post(events::publish),
         )
+        .route("/api/v1/restaurants/{rid}/revoke", post(revoke::revoke))
         .route("/api/v1/sessions", get(sessions::list))
         .route("/api/v1/sessions/{id}", delete(sessions::close));
     if app.dev {

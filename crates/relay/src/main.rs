@@ -21,7 +21,7 @@ enum Command {
     /// Run the relay
     Serve(Box<ServeArgs>),
     /// Print a token
-    Token(TokenArgs),
+    Token(Box<TokenArgs>),
 }
 
 #[derive(clap::Args)]
@@ -90,7 +90,7 @@ fn token(args: TokenArgs) -> Result<(), Fatal> {
 fn main() -> ExitCode {
     let ended = match Cli::parse().command {
         Command::Serve(args) => args.resolve().and_then(serve),
-        Command::Token(args) => token(args),
+        Command::Token(args) => token(*args),
     };
     match ended {
         Ok(()) => ExitCode::SUCCESS,

@@ -5,6 +5,7 @@ use crate::config::{Config, DataDir, LogFormat};
 use crate::http::{self, App, Made};
 use crate::load::{self, Pressure};
 use crate::peer::{Peers, most_connections};
+use crate::revoked::Revocations;
 use crate::shard::{self, Bounds, Handle, Parts};
 use crate::store::{Running, Store};
 use crate::token::Keys;
@@ -82,6 +83,10 @@ fn start(
     if config.data_dir == DataDir::Memory {
         tracing::warn!("the store is in memory: nothing is kept when the relay ends");
     }
+    let stored = runtime
+        .block_on(store.revocations())
+        .map_err(|error| Fatal::new(format!("the store cannot be read: {error}")))?;
+    let revoked = Arc::new(Revocations::new(stored));
     let (broken, broken_in) = mpsc::unbounded_channel();
     let session = session::Config {
         heartbeat_ms: u64::try_from(config.heartbeat.as_millis()).unwrap_or(u64::MAX),
@@ -100,6 +105,7 @@ fn start(
         store: store.clone(),
         reports,
         keys: Arc::clone(&keys),
+        revoked: Arc::clone(&revoked),
         session: Arc::new(session),
         restaurants: config.restaurants.clone(),
         keep_final: config.keep_final,
@@ -118,7 +124,8 @@ fn start(
     let made = Made {
         shard: handle.clone(),
         store,
-        keys,
+        keys: Arc::clone(&keys),
+        revoked,
         www,
         metrics,
         pressure: Arc::clone(&pressure),
@@ -133,6 +140,7 @@ fn start(
         listener,
         address,
         app,
+        keys,
         stop,
     };
     let outcome = runtime.block_on(running.run(ended, broken_in));
@@ -161,6 +169,7 @@ struct Server {
     listener: TcpListener,
     address: SocketAddr,
     app: App,
+    keys: Arc<Keys>,
     stop: watch::Sender<bool>,
 }
 
@@ -177,9 +186,11 @@ impl Server {
             listener,
             address,
             app,
+            keys,
             stop,
         } = self;
         let mut signals = Signals::new()?;
+        tokio::spawn(follow(hangup()?, keys));
         let server = tokio::spawn(http::serve(
             listener,
             peers,
@@ -230,6 +241,26 @@ async fn drain(
         () = goodbye => {}
         () = tokio::time::sleep(config.drain) => tracing::warn!("not every client has gone in time"),
         () = signals.next() => tracing::warn!("a second signal: going at once"),
+    }
+}
+
+fn hangup() -> Result<Signal, Fatal> {
+    signal(SignalKind::hangup())
+        .map_err(|error| Fatal::new(format!("signals cannot be received: {error}")))
+}
+
+/// Files that may change while the relay runs: read again when they do, and at SIGHUP.
+async fn follow(mut hangup: Signal, keys: Arc<Keys>) {
+    let mut look = tokio::time::interval(crate::watch::EVERY);
+    look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        let in_any_case = tokio::select! {
+            Some(()) = hangup.recv() => true,
+            _ = look.tick() => false,
+        };
+        let keys = Arc::clone(&keys);
+        // Not on this thread: a disk may take its time.
+        let _ = tokio::task::spawn_blocking(move || keys.refresh(in_any_case)).await;
     }
 }
 

@@ -23,6 +23,7 @@ pub(crate) use peers::Trouble;
 use crate::clock::Clock;
 use crate::load::Pressure;
 use crate::peer::Visit;
+use crate::revoked::Revocations;
 use crate::store::{Report, Store};
 use crate::token::Keys;
 use crate::ws::Opened;
@@ -54,6 +55,7 @@ pub(crate) struct Parts {
     pub(crate) store: Store,
     pub(crate) reports: mpsc::UnboundedReceiver<Report>,
     pub(crate) keys: Arc<Keys>,
+    pub(crate) revoked: Arc<Revocations>,
     pub(crate) session: Arc<session::Config>,
     pub(crate) restaurants: Option<Vec<String>>,
     pub(crate) keep_final: Duration,
@@ -142,6 +144,7 @@ pub(crate) struct Shard {
     clock: Clock,
     store: Store,
     keys: Arc<Keys>,
+    revoked: Arc<Revocations>,
     session: Arc<session::Config>,
     served: Option<Vec<String>>,
     keep_final_ms: u64,
@@ -202,6 +205,7 @@ async fn run(parts: Parts, mut jobs: mpsc::UnboundedReceiver<Job>) {
         store,
         mut reports,
         keys,
+        revoked,
         session,
         restaurants,
         keep_final,
@@ -216,6 +220,7 @@ async fn run(parts: Parts, mut jobs: mpsc::UnboundedReceiver<Job>) {
             clock: Clock::start(),
             store,
             keys,
+            revoked,
             session,
             served: restaurants,
             keep_final_ms: u64::try_from(keep_final.as_millis()).unwrap_or(u64::MAX),

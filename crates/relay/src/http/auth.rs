@@ -5,7 +5,8 @@ use crate::token::Identity;
 use axum::extract::{FromRequestParts, OptionalFromRequestParts};
 use axum::http::request::Parts;
 use axum::http::{StatusCode, header};
-use tautline_protocol::{AuthCode, is_restaurant_id};
+use tautline_protocol::permission::{self, Operation};
+use tautline_protocol::{AuthCode, NackCode, is_restaurant_id};
 
 /// Who makes this request, by its bearer token.
 pub(super) struct Caller(pub(super) Identity);
@@ -56,6 +57,9 @@ impl App {
         if identity.is_wildcard() && headers.contains_key(header::ORIGIN) {
             return Err(AuthCode::RestaurantForbidden.into());
         }
+        if self.revoked.revokes_all(&identity) {
+            return Err(AuthCode::TokenInvalid.into());
+        }
         Ok(Caller(identity))
     }
 
@@ -67,11 +71,27 @@ impl App {
                 .as_ref()
                 .is_none_or(|served| served.iter().any(|id| id == restaurant))
             && caller.restaurant(Some(restaurant)).is_ok()
+            && !self.revoked.revokes(caller, restaurant)
+    }
+
+    /// Operations where nothing but the role matters.
+    pub(super) fn permit(caller: &Identity, operation: Operation) -> Result<(), Problem> {
+        if permission::may(caller.role, operation) {
+            return Ok(());
+        }
+        let detail = format!("not for the role {}", caller.role.as_str());
+        Err(Problem::new(
+            StatusCode::FORBIDDEN,
+            NackCode::Forbidden.as_str(),
+            detail,
+        ))
     }
 
     pub(super) fn admit(&self, caller: &Identity, restaurant: &str) -> Result<(), Problem> {
         if self.may_use(caller, restaurant) {
             Ok(())
+        } else if self.revoked.revokes(caller, restaurant) {
+            Err(AuthCode::TokenInvalid.into())
         } else {
             Err(AuthCode::RestaurantForbidden.into())
         }

@@ -8,9 +8,9 @@ use std::collections::{BTreeSet, HashMap};
 use std::rc::Rc;
 use std::sync::Arc;
 use tautline_machine::Time;
-use tautline_machine::relay::{Log, Nack, budget, session};
+use tautline_machine::relay::{Log, Nack, Viewer, budget, session};
 use tautline_protocol::limits::hit;
-use tautline_protocol::{CloseCode, Epoch, NackCode, Role, Seq};
+use tautline_protocol::{CloseCode, Epoch, NackCode, Seq};
 use tokio::sync::watch;
 
 /// A restaurant's log and who hangs on it.
@@ -48,8 +48,7 @@ impl Restaurant {
 /// What a session asked for with its first auth.
 #[derive(Clone, Debug)]
 pub(super) struct Attach {
-    pub(super) dialect: tautline_protocol::Dialect,
-    pub(super) role: Role,
+    pub(super) viewer: Viewer,
     pub(super) resume: Option<(Epoch, Seq)>,
     pub(super) sync: bool,
 }
@@ -183,10 +182,7 @@ impl Shard {
             return self.tell(conn, session::Input::End(CloseCode::TRY_LATER, why));
         }
         let resume = attach.resume.as_ref().map(|(epoch, seq)| (epoch, *seq));
-        match held
-            .log
-            .place(attach.dialect, attach.role, resume, attach.sync)
-        {
+        match held.log.place(attach.viewer.clone(), resume, attach.sync) {
             Place::At {
                 cursor,
                 epoch,
@@ -207,7 +203,7 @@ impl Shard {
                     "none"
                 };
                 metrics::counter!("tautline_resumes_total", "result" => result).increment(1);
-                conn.attached(cursor, Rc::clone(restaurant), attach.dialect, attach.role);
+                conn.attached(cursor, Rc::clone(restaurant));
                 self.tell(
                     conn,
                     session::Input::Attached {
@@ -216,6 +212,8 @@ impl Shard {
                         resumed,
                     },
                 );
+                // Its token may have been revoked while the restaurant was being loaded.
+                self.end_if_revoked(conn);
                 self.ready(conn);
             }
             Place::HistoryLost => {

@@ -1,6 +1,7 @@
 //! The one thread that writes: group commit, checkpoints at quiet moments, what to do when the disk says no.
 
 use super::read::{self, Read};
+use super::revoke::{self, Revoke};
 use super::rows::Known;
 use super::{Job, Report};
 use rusqlite::{Connection, ErrorCode};
@@ -46,6 +47,7 @@ enum Next {
         done: oneshot::Sender<Result<Stored, String>>,
     },
     Read(Read),
+    Revoke(Revoke),
     Close,
 }
 
@@ -98,6 +100,12 @@ impl Writer {
                 }) => {
                     let _ = done.send(self.create(restaurant, &epoch));
                 }
+                Some(Next::Revoke(revoke)) => {
+                    let goes_on = self.revoke(revoke);
+                    if !goes_on {
+                        return;
+                    }
+                }
                 Some(Next::Close) => break,
             }
         }
@@ -146,6 +154,7 @@ impl Writer {
                     });
                 }
                 Job::Read(read) => return Some(Next::Read(read)),
+                Job::Revoke(revoke) => return Some(Next::Revoke(revoke)),
                 Job::Close => return Some(Next::Close),
             }
             if records >= limits::COMMIT_APPENDS || bytes >= limits::COMMIT_BYTES {
@@ -259,6 +268,19 @@ impl Writer {
         })
     }
 
+    /// `false` when the process must end.
+    fn revoke(&mut self, Revoke { revocation, done }: Revoke) -> bool {
+        let kept = revoke::keep(&self.db, &revocation);
+        self.unsettled = true;
+        let (goes_on, answer) = match kept {
+            Ok(()) => (true, Ok(())),
+            Err(error) => (self.refused(&error), Err(error.to_string())),
+        };
+        // Whoever asked may have gone; that is their business.
+        let _ = done.send(answer);
+        goes_on
+    }
+
     /// Whether there is room again: what is written is taken away at once.
     fn probe(&mut self) {
         let tried = self.db.execute(
@@ -284,6 +306,9 @@ impl Writer {
             .execute("DELETE FROM command WHERE at_ms < ?1", [old.cast_signed()])
         {
             tracing::warn!(%error, "old commands could not be removed from the store");
+        }
+        if let Err(error) = revoke::forget(&self.db, crate::token::wall_ms()) {
+            tracing::warn!(%error, "old revocations could not be removed from the store");
         }
         // Restaurants that went quiet need not be known by heart.
         if self.known.len() > 1024 {

@@ -63,6 +63,23 @@ impl Relay {
         Self::ready(command)
     }
 
+    /// Without `--dev`: keys and everything else are the caller's to name.
+    pub(crate) fn start_bare(data: &Path, args: &[&str]) -> Self {
+        let mut command = command();
+        command.args(["serve", "--listen", "127.0.0.1:0", "--data-dir"]);
+        command.arg(data).args(args);
+        Self::ready(command)
+    }
+
+    /// As [`Relay::start_bare`], with its log in a file.
+    pub(crate) fn start_logged(data: &Path, log: &Path, args: &[&str]) -> Self {
+        let mut command = command();
+        command.args(["serve", "--listen", "127.0.0.1:0", "--data-dir"]);
+        command.arg(data).args(args);
+        command.stderr(std::fs::File::create(log).unwrap());
+        Self::ready(command)
+    }
+
     /// Without a flag.
     pub(crate) fn start_by_environment(environment: &[(&str, &str)]) -> Self {
         let mut command = command();
@@ -78,7 +95,9 @@ impl Relay {
             .unwrap();
         let address = line
             .trim()
-            .strip_prefix("listening on http://")
+            .strip_prefix("listening on ")
+            .and_then(|url| url.split_once("://"))
+            .map(|(_, address)| address)
             .unwrap_or_else(|| panic!("{line:?}"));
         Self {
             address: address.parse().unwrap(),
@@ -321,6 +340,20 @@ impl Http {
         self.socket.write_all(request.as_bytes()).await.unwrap();
     }
 
+    /// Whether an endless answer ends, or the connection does.
+    pub(crate) async fn ends(&mut self) -> bool {
+        tokio::time::timeout(DEADLINE, async {
+            // The last chunk of a chunked body.
+            while !self.buffer.ends_with(b"0\r\n\r\n") {
+                if self.more().await.is_err() {
+                    break;
+                }
+            }
+        })
+        .await
+        .is_ok()
+    }
+
     /// Bytes of an endless answer until they contain a text.
     pub(crate) async fn read_until(&mut self, text: &str) -> String {
         self.read_within(text, DEADLINE).await
@@ -456,6 +489,13 @@ impl Client {
         let value = self.next().await;
         assert_eq!(value["type"], kind, "{value}");
         value
+    }
+
+    /// A pong, to show that the connection lives.
+    pub(crate) async fn ping(&mut self) {
+        self.send(json!({"type":"ping","payload":{"timestamp":1}}))
+            .await;
+        self.until("pong").await;
     }
 
     /// The next object of this type, others dropped.
