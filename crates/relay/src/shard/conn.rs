@@ -3,6 +3,7 @@
 use super::outgoing::Outgoing;
 use super::restaurant::{Attach, Restaurant};
 use super::seat::Seat;
+use super::snapshots::Wanted;
 use super::{Shard, reader, task};
 use crate::ids::random_id;
 use crate::limit;
@@ -350,7 +351,7 @@ impl Shard {
         self.ready(conn);
     }
 
-    fn sync(
+    pub(super) fn sync(
         &mut self,
         conn: &mut Conn,
         id: Option<String>,
@@ -359,6 +360,12 @@ impl Shard {
         let Some((cursor, restaurant)) = &mut conn.at else {
             return;
         };
+        let follows = position
+            .as_ref()
+            .is_some_and(|(epoch, seq)| restaurant.borrow().log.follows((epoch, *seq)));
+        if !follows && !self.has_snapshot() {
+            return self.wait_for_snapshot(conn.id, Wanted::Sync(id, position));
+        }
         let asked = {
             let held = restaurant.borrow();
             cursor.sync(
@@ -367,6 +374,7 @@ impl Shard {
                 position.as_ref().map(|(epoch, seq)| (epoch, *seq)),
             )
         };
+        self.snapshots.being_sent.note(cursor);
         let restaurant = Rc::clone(restaurant);
         if position.is_none() {
             metrics::counter!("tautline_snapshots_total").increment(1);

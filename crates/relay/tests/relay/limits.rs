@@ -346,7 +346,7 @@ async fn settled(relay: &Relay) -> usize {
 
 #[tokio::test]
 async fn a_connection_before_auth_costs_at_most_16_kib() {
-    const MANY: usize = limits::UNAUTHENTICATED;
+    const MANY: usize = limits::UNAUTHENTICATED / 2;
     let relay = start(&[]);
     // What any first connections cost is not theirs.
     let warm = join_all((0..50).map(|_| upgraded(&relay))).await;
