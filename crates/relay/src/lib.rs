@@ -13,6 +13,7 @@ mod run;
 mod shard;
 pub mod store;
 pub mod token;
+pub mod upkeep;
 pub mod ws;
 
 pub use fatal::Fatal;

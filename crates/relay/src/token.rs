@@ -6,8 +6,7 @@ use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use serde::{Deserialize, Serialize};
 use std::fmt;
-use std::io::Write;
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tautline_protocol::{AuthCode, Role, is_restaurant_id, limits};
@@ -291,13 +290,7 @@ fn dev_secret(folder: &Path) -> Result<Vec<u8>, Fatal> {
         }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             let secret = random_secret()?;
-            let mut file = std::fs::OpenOptions::new()
-                .write(true)
-                .create_new(true)
-                .mode(0o600)
-                .open(&path)
-                .map_err(in_the_way)?;
-            file.write_all(&secret).map_err(in_the_way)?;
+            crate::store::write_whole(&path, &secret).map_err(in_the_way)?;
             Ok(secret)
         }
         Err(error) => Err(in_the_way(error)),
