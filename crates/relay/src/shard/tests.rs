@@ -30,7 +30,12 @@ impl Drop for Rig {
 
 impl Rig {
     fn new() -> Self {
-        let (store, running, reports) = Store::open(&DataDir::Memory, Durability::Full).unwrap();
+        let (store, running, reports) = Store::open(
+            &DataDir::Memory,
+            Durability::Full,
+            Duration::from_secs(3600),
+        )
+        .unwrap();
         let keys = Arc::new(Keys::new(&[7; 32], None, None));
         let (broken, broken_in) = mpsc::unbounded_channel();
         let parts = Parts {
