@@ -3,8 +3,10 @@
 use crate::Fatal;
 use crate::config::{Config, DataDir, LogFormat};
 use crate::http::{self, App, Made};
+use crate::load::{self, Pressure};
+use crate::peer::{Peers, most_connections};
 use crate::revoked::Revocations;
-use crate::shard::{self, Handle, Parts};
+use crate::shard::{self, Bounds, Handle, Parts};
 use crate::store::{Running, Store};
 use crate::token::Keys;
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -12,7 +14,7 @@ use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use tautline_machine::relay::session;
+use tautline_machine::relay::{admission, session};
 use tautline_protocol::limits::Limits;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -95,6 +97,11 @@ fn start(
             max_message: config.max_message,
         },
     };
+    let pressure = Arc::<Pressure>::default();
+    let admission = admission::Bounds {
+        connections: most_connections(config.max_connections),
+        per_address: config.max_per_address,
+    };
     let parts = Parts {
         store: store.clone(),
         reports,
@@ -103,6 +110,12 @@ fn start(
         session: Arc::new(session),
         restaurants: config.restaurants.clone(),
         keep_final: config.keep_final,
+        bounds: Bounds {
+            per_restaurant: config.max_per_restaurant,
+            tail_events: config.log_tail,
+            ..Bounds::default()
+        },
+        pressure: Arc::clone(&pressure),
         broken,
     };
     let (handle, thread) =
@@ -116,11 +129,14 @@ fn start(
         revoked,
         www,
         metrics,
+        pressure: Arc::clone(&pressure),
         end,
         stopping,
     };
     let app = App::new(&config, address, made);
     let running = Server {
+        peers: Peers::new(admission, config.trusted_proxies.clone()),
+        pressure,
         config,
         listener,
         address,
@@ -148,6 +164,8 @@ fn cannot_listen(address: SocketAddr, error: &std::io::Error) -> Fatal {
 
 /// The HTTP side, ready to serve.
 struct Server {
+    peers: Arc<Peers>,
+    pressure: Arc<Pressure>,
     config: Config,
     listener: TcpListener,
     address: SocketAddr,
@@ -163,6 +181,8 @@ impl Server {
         mut broken: mpsc::UnboundedReceiver<String>,
     ) -> Result<(), Fatal> {
         let Self {
+            peers,
+            pressure,
             config,
             listener,
             address,
@@ -174,9 +194,11 @@ impl Server {
         tokio::spawn(follow(hangup()?, keys));
         let server = tokio::spawn(http::serve(
             listener,
+            peers,
             http::router(app.clone()),
             stop.subscribe(),
         ));
+        let watch = tokio::spawn(load::watch(app.shard.clone(), pressure));
         announce(address);
         let end = tokio::select! {
             () = signals.next() => End::Asked,
@@ -184,6 +206,7 @@ impl Server {
             end = ended.wait_for(Option::is_some) => end.ok().and_then(|end| end.clone()).unwrap_or(End::Asked),
         };
         let _ = stop.send(true);
+        watch.abort();
         match end {
             End::Restart => Err(Fatal {
                 message: String::new(),

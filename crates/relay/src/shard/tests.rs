@@ -46,6 +46,8 @@ impl Rig {
             session: Arc::default(),
             restaurants: None,
             keep_final: Duration::from_secs(60),
+            bounds: Bounds::default(),
+            pressure: Arc::default(),
             broken,
         };
         let (handle, _) = start(parts).unwrap();
@@ -72,6 +74,7 @@ impl Rig {
                 v1: false,
                 from_page: false,
             },
+            crate::peer::Visit::nobody(),
         );
         let theirs = tokio::net::TcpStream::from_std(theirs).unwrap();
         let mut client = WebSocketStream::from_raw_socket(theirs, Side::Client, None).await;
