@@ -84,10 +84,25 @@ impl Peer {
                     said.submitted += 1;
                     self.open.push(number);
                 }
+                Output::Filter { number, filter } => {
+                    let filter = filter.json();
+                    let at_seq = (Epoch::new("e1"), 0);
+                    let filtered = Input::Filtered {
+                        number,
+                        at: at_seq,
+                        filter,
+                    };
+                    self.session.handle(filtered, at, 0, 500);
+                }
                 Output::Close(code, _) => said.closed = Some(code),
                 Output::Drop => said.dropped = true,
                 Output::Wait(_) => break,
-                Output::Ping | Output::Verify(_) | Output::Attach { .. } | Output::Sync { .. } => {}
+                Output::Ping
+                | Output::Verify { .. }
+                | Output::Attach { .. }
+                | Output::Account
+                | Output::Rescope(_)
+                | Output::Sync { .. } => {}
             }
         }
         said.hits.extend(self.session.hits().drain());
@@ -126,6 +141,8 @@ fn claims(role: &str) -> Claims {
         role: role.into(),
         expires_at: "2026-11-23T18:00:00Z".into(),
         expires_in_ms: 3_600_000,
+        issued_at_ms: None,
+        order_ids: Vec::new(),
     }
 }
 
@@ -395,12 +412,7 @@ fn bytes_kept_for_resume_and_in_memory() {
             Answer::Ack(_)
         ));
         let met = hits(&mut kit);
-        kept += kit
-            .log
-            .event(seq)
-            .unwrap()
-            .frame(tautline_protocol::Dialect::V1)
-            .len();
+        kept += kit.log.event(seq).unwrap().stored().len();
         assert!(kit.log.memory_bytes() <= limits::TAIL_MEMORY_BYTES);
         assert_eq!(
             met.iter().any(|(limit, _)| *limit == hit::TAIL_MEMORY),

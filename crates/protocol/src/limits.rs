@@ -125,6 +125,10 @@ pub const MAX_ORDER: usize = 32 * 1024;
 pub const KEEP_FINAL_MS: u64 = 4 * 3_600_000;
 /// Least time between two `orders:archived` of a restaurant, ms.
 pub const ARCHIVE_EVERY_MS: u64 = 60_000;
+/// Time an order that left the live set is kept in the history, ms.
+pub const HISTORY_MS: u64 = 30 * 24 * 3_600_000;
+/// Orders in one page of the history.
+pub const HISTORY_PAGE: usize = 200;
 /// Time an applied command is remembered, ms.
 pub const DEDUPE_MS: u64 = 24 * 3_600_000;
 /// Applied commands remembered, a restaurant.

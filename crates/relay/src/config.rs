@@ -85,6 +85,10 @@ pub struct ServeArgs {
     #[arg(long, env = "TAUTLINE_KEEP_FINAL", value_name = "TIME", value_parser = duration)]
     #[serde(deserialize_with = "crate::parse::duration_field")]
     keep_final: Option<Duration>,
+    /// How long orders that left the live set are kept in the history [default: 30d]
+    #[arg(long, env = "TAUTLINE_HISTORY", value_name = "TIME", value_parser = duration)]
+    #[serde(deserialize_with = "crate::parse::duration_field")]
+    history: Option<Duration>,
     /// Format of the log [default: text on a terminal, else json]
     #[arg(long, env = "TAUTLINE_LOG", value_enum)]
     log: Option<LogFormat>,
@@ -201,6 +205,8 @@ pub struct Config {
     pub drain: Duration,
     /// How long final orders stay in the live set.
     pub keep_final: Duration,
+    /// How long orders that left the live set are kept.
+    pub history: Duration,
     /// How log lines look; by the terminal when open.
     pub log: Option<LogFormat>,
     /// Least level of the log.
@@ -339,6 +345,10 @@ impl ServeArgs {
                 .keep_final
                 .or(file.keep_final)
                 .unwrap_or(Duration::from_millis(limits::KEEP_FINAL_MS)),
+            history: self
+                .history
+                .or(file.history)
+                .unwrap_or(Duration::from_millis(limits::HISTORY_MS)),
             log: self.log.or(file.log),
             log_level: level.parse().map_err(|_| {
                 Fatal::usage(format!(

@@ -7,6 +7,7 @@ mod events;
 mod guard;
 mod health;
 mod orders;
+mod past;
 mod problem;
 mod rate;
 mod revoke;

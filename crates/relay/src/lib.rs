@@ -17,6 +17,7 @@ mod run;
 mod shard;
 pub mod store;
 pub mod token;
+pub mod upkeep;
 mod watch;
 pub mod ws;
 

@@ -41,7 +41,8 @@ pub(crate) enum End {
 pub fn serve(config: Config) -> Result<(), Fatal> {
     start_log(&config);
     let metrics = http::install_metrics(&config)?;
-    let (store, running, reports) = Store::open(&config.data_dir, config.durability)?;
+    let (store, running, reports) =
+        Store::open(&config.data_dir, config.durability, config.history)?;
     let served = start(config, store, reports, metrics);
     close(served, running)
 }

@@ -744,29 +744,15 @@ impl Session {
                 self.out.push_back(Output::Sync { id, position });
             }
             Request::Command { kind, key, command } => {
-                let id = key.as_ref().map(|key| key.id.clone()).filter(|_| v1);
-                if live.grant.scope.role != Role::Service
-                    && let Err(wait) = live.commands.take(at.now)
-                {
-                    return self.over_rate(id, kind, wait, at.now);
+                let id = key.as_ref().map(|key| key.id.clone());
+                if let Some(number) = self.expect(id, kind, at.now) {
+                    self.out.push_back(Output::Submit {
+                        number,
+                        kind,
+                        command: Box::new(command),
+                        key,
+                    });
                 }
-                if live.replies.len() >= limits::CONTROL_QUEUE {
-                    self.hits.hit(hit::CONTROL_QUEUE);
-                    let mut nack = Nack::new(
-                        NackCode::Overloaded,
-                        "too many commands wait for their answer",
-                    );
-                    nack.retry_after_ms = Some(1_000);
-                    let frame = super::replies::nack(id.as_deref(), Some(kind), &nack);
-                    return self.send(frame);
-                }
-                let number = live.replies.expect(id, kind);
-                self.out.push_back(Output::Submit {
-                    number,
-                    kind,
-                    command: Box::new(command),
-                    key,
-                });
             }
             Request::Subscribe { id, filter } => self.subscribe(id, "subscribe", filter, at),
             Request::Unsubscribe { id } => {
@@ -775,24 +761,47 @@ impl Session {
         }
     }
 
-    fn subscribe(&mut self, id: Option<String>, kind: &'static str, filter: Filter, at: Moment) {
+    /// A command that is within the rates is answered under this number; one that is not is refused.
+    fn expect(&mut self, id: Option<String>, kind: &'static str, now: Time) -> Option<u64> {
         let v1 = self.dialect == Dialect::V1;
         let Phase::Live(live) = &mut self.phase else {
-            return;
+            return None;
         };
         let id = id.filter(|_| v1);
-        if let Err(wait) = live.commands.take(at.now) {
-            return self.over_rate(id, kind, wait, at.now);
+        if live.grant.scope.role != Role::Service
+            && let Err(wait) = live.commands.take(now)
+        {
+            self.over_rate(id, kind, wait, now);
+            return None;
         }
-        if !v1 {
+        if live.replies.len() >= limits::CONTROL_QUEUE {
+            self.hits.hit(hit::CONTROL_QUEUE);
+            let mut nack = Nack::new(
+                NackCode::Overloaded,
+                "too many commands wait for their answer",
+            );
+            nack.retry_after_ms = Some(1_000);
+            let frame = super::replies::nack(id.as_deref(), Some(kind), &nack);
+            self.send(frame);
+            return None;
+        }
+        Some(live.replies.expect(id, kind))
+    }
+
+    fn subscribe(&mut self, id: Option<String>, kind: &'static str, filter: Filter, at: Moment) {
+        let Some(number) = self.expect(id, kind, at.now) else {
+            return;
+        };
+        if self.dialect == Dialect::V1 {
+            return self.out.push_back(Output::Filter { number, filter });
+        }
+        if let Phase::Live(live) = &mut self.phase {
             let message =
                 "filters are for tautline.v1; a plain connection is sent all its role sees";
-            live.replies
-                .refused(id, kind, Nack::new(NackCode::Invalid, message));
-            return self.reply();
+            let nack = Nack::new(NackCode::Invalid, message);
+            live.replies.answered(number, Answer::Nack(nack));
+            self.reply();
         }
-        let number = live.replies.expect(id, kind);
-        self.out.push_back(Output::Filter { number, filter });
     }
 
     /// A frame that cannot be used counts against the command rate like one that can.

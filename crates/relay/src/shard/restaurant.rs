@@ -186,7 +186,10 @@ impl Shard {
         let resumes = resume.is_some_and(|position| held.log.follows(position));
         if attach.sync && !resumes && !self.has_snapshot() {
             drop(held);
-            return self.wait_for_snapshot(conn.id, Wanted::Place(Rc::clone(restaurant), attach));
+            return self.wait_for_snapshot(
+                conn.id,
+                Wanted::Place(Rc::clone(restaurant), Box::new(attach)),
+            );
         }
         match held.log.place(attach.viewer.clone(), resume, attach.sync) {
             Place::At {

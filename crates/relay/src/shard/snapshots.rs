@@ -19,7 +19,7 @@ const EVERY: Duration = Duration::from_millis(50);
 
 /// What a connection wants a snapshot for.
 pub(super) enum Wanted {
-    Place(Rc<RefCell<Restaurant>>, Attach),
+    Place(Rc<RefCell<Restaurant>>, Box<Attach>),
     Sync(Option<String>, Option<(Epoch, Seq)>),
 }
 
@@ -73,7 +73,7 @@ impl Shard {
                 continue;
             }
             self.with_conn(id, |shard, conn| match wanted {
-                Wanted::Place(restaurant, attach) => shard.place(conn, &restaurant, attach),
+                Wanted::Place(restaurant, attach) => shard.place(conn, &restaurant, *attach),
                 Wanted::Sync(id, position) => shard.sync(conn, id, position),
             });
         }

@@ -37,7 +37,12 @@ impl Rig {
 
     pub(super) fn with(bounds: Bounds) -> Self {
         let pressure = Arc::<Pressure>::default();
-        let (store, running, reports) = Store::open(&DataDir::Memory, Durability::Full).unwrap();
+        let (store, running, reports) = Store::open(
+            &DataDir::Memory,
+            Durability::Full,
+            Duration::from_secs(3600),
+        )
+        .unwrap();
         let keys = Arc::new(Keys::new(&[7; 32], None, None));
         let (broken, broken_in) = mpsc::unbounded_channel();
         let parts = Parts {

@@ -1,6 +1,7 @@
 //! Answers from committed rows.
 
 use super::Stretch;
+use super::history::{self, From, Past};
 use super::rows::{position, seq_at};
 use crate::revoked::Revocation;
 use rusqlite::{Connection, OptionalExtension, Result, Row};
@@ -24,6 +25,17 @@ pub(super) enum Read {
         events: usize,
         bytes: usize,
         done: oneshot::Sender<Result<Stretch, String>>,
+    },
+    PastOrders {
+        restaurant: Arc<str>,
+        from: From,
+        most: usize,
+        done: oneshot::Sender<Result<Vec<Past>, String>>,
+    },
+    PastOrder {
+        restaurant: Arc<str>,
+        id: String,
+        done: oneshot::Sender<Result<Option<Past>, String>>,
     },
 }
 
@@ -51,6 +63,21 @@ impl Read {
                 done,
             } => {
                 let _ = done.send(stretch(db, &restaurant, after, events, bytes).map_err(describe));
+            }
+            Self::PastOrders {
+                restaurant,
+                from,
+                most,
+                done,
+            } => {
+                let _ = done.send(history::list(db, &restaurant, &from, most).map_err(describe));
+            }
+            Self::PastOrder {
+                restaurant,
+                id,
+                done,
+            } => {
+                let _ = done.send(history::one(db, &restaurant, &id).map_err(describe));
             }
         }
         true
