@@ -227,6 +227,7 @@ impl Shard {
                     resume,
                     sync,
                 } => {
+                    self.settled(conn.id);
                     self.attach(
                         conn,
                         &restaurant_id,
@@ -327,7 +328,7 @@ impl Shard {
         })
     }
 
-    fn attach(&mut self, conn: &mut Conn, name: &str, attach: Attach) {
+    pub(super) fn attach(&mut self, conn: &mut Conn, name: &str, attach: Attach) {
         if let Some(restaurant) = self.loaded(name) {
             return self.place(conn, &restaurant, attach);
         }
@@ -346,6 +347,7 @@ impl Shard {
             return;
         };
         cursor.rescope(&restaurant.borrow().log, scope);
+        self.snapshots.being_sent.note(cursor);
         conn.seat = Seat::authenticated(cursor.viewer());
         metrics::counter!("tautline_snapshots_total").increment(1);
         self.ready(conn);

@@ -185,11 +185,9 @@ impl Shard {
         let resume = attach.resume.as_ref().map(|(epoch, seq)| (epoch, *seq));
         let resumes = resume.is_some_and(|position| held.log.follows(position));
         if attach.sync && !resumes && !self.has_snapshot() {
+            let name = Arc::clone(&held.name);
             drop(held);
-            return self.wait_for_snapshot(
-                conn.id,
-                Wanted::Place(Rc::clone(restaurant), Box::new(attach)),
-            );
+            return self.wait_for_snapshot(conn.id, Wanted::Place(name, Box::new(attach)));
         }
         match held.log.place(attach.viewer.clone(), resume, attach.sync) {
             Place::At {
@@ -200,7 +198,6 @@ impl Shard {
             } => {
                 held.subscribers.insert(conn.id);
                 drop(held);
-                self.settled(conn.id);
                 self.snapshots.being_sent.note(&cursor);
                 if attach.sync && !resumed {
                     metrics::counter!("tautline_snapshots_total").increment(1);

@@ -1,12 +1,11 @@
 //! Snapshots being sent, and connections that wait until there may be one more (`docs/protocol.md`, Limits).
 
 use super::conn::ConnId;
-use super::restaurant::{Attach, Restaurant};
+use super::restaurant::Attach;
 use super::{Shard, task};
 use crate::limit;
-use std::cell::RefCell;
 use std::collections::VecDeque;
-use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 use tautline_machine::Time;
 use tautline_machine::relay::BeingSent;
@@ -19,7 +18,7 @@ const EVERY: Duration = Duration::from_millis(50);
 
 /// What a connection wants a snapshot for.
 pub(super) enum Wanted {
-    Place(Rc<RefCell<Restaurant>>, Box<Attach>),
+    Place(Arc<str>, Box<Attach>),
     Sync(Option<String>, Option<(Epoch, Seq)>),
 }
 
@@ -73,7 +72,7 @@ impl Shard {
                 continue;
             }
             self.with_conn(id, |shard, conn| match wanted {
-                Wanted::Place(restaurant, attach) => shard.place(conn, &restaurant, *attach),
+                Wanted::Place(name, attach) => shard.attach(conn, &name, *attach),
                 Wanted::Sync(id, position) => shard.sync(conn, id, position),
             });
         }
