@@ -299,3 +299,37 @@ async fn snapshots_being_sent() {
         Some(1013)
     );
 }
+
+#[tokio::test]
+async fn restaurants_that_are_all_in_use() {
+    let rig = Rig::with(Bounds {
+        restaurants: 2,
+        ..Bounds::default()
+    });
+    let there = async |client: &mut Client| {
+        while !frames(client)
+            .await
+            .iter()
+            .any(|frame| frame["type"] == "auth:success")
+        {}
+    };
+    let mut one = rig.asking("a", Role::Service, json!({})).await;
+    there(&mut one).await;
+    // One that nobody hangs on leaves for another.
+    assert_eq!(refused(&all(&rig, "b", vec![publish(1)]).await[0]), None);
+    let mut other = rig.asking("c", Role::Service, json!({})).await;
+    there(&mut other).await;
+    // Now both are in use.
+    let answer = all(&rig, "b", vec![publish(1)]).await;
+    assert_eq!(
+        refused(&answer[0]).map(|(code, _)| code),
+        Some(NackCode::Overloaded)
+    );
+    let third = rig.asking("b", Role::Service, json!({})).await;
+    assert_eq!(close_code(third).await, Some(1013));
+    drop(one);
+    until("there is room again", || async {
+        refused(&all(&rig, "b", vec![publish(1)]).await[0]).is_none()
+    })
+    .await;
+}

@@ -36,6 +36,14 @@ impl Relay {
         Self::spawn(command(), data, args)
     }
 
+    /// With so many files open at once.
+    pub(crate) fn start_with_files(files: usize) -> Self {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &format!("ulimit -n {files}; exec \"$0\" \"$@\"")]);
+        shell.arg(env!("CARGO_BIN_EXE_tautline-relay"));
+        Self::spawn(shell, Path::new(":memory:"), &[])
+    }
+
     /// With files of at most that many blocks of 512 bytes.
     pub(crate) fn start_limited(data: &Path, blocks: usize) -> Self {
         let mut shell = Command::new("sh");
