@@ -43,6 +43,8 @@ pub const TOKEN_ORDER_IDS: usize = 64;
 pub const TOKEN_ORDER_ID_CHARS: usize = 64;
 /// Revocations of single subs kept, a restaurant.
 pub const REVOCATIONS: usize = 10_000;
+/// Time for a TLS handshake, ms.
+pub const TLS_HANDSHAKE_MS: u64 = 5_000;
 /// Time a connection has to authenticate, ms.
 pub const AUTH_MS: u64 = 10_000;
 /// The heartbeat the relay announces, ms.

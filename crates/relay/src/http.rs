@@ -21,7 +21,9 @@ use crate::config::Config;
 use crate::revoked::Revocations;
 use crate::run::End;
 use crate::shard::Handle;
+use crate::socket::Socket;
 use crate::store::Store;
+use crate::tls::{self, Tls};
 use crate::token::Keys;
 use axum::Router;
 use axum::middleware;
@@ -82,7 +84,11 @@ impl App {
             store: made.store,
             keys: made.keys,
             revoked: made.revoked,
-            guard: Arc::new(guard::Guard::new(address, &config.allowed_origins)),
+            guard: Arc::new(guard::Guard::new(
+                address,
+                &config.edge,
+                &config.allowed_origins,
+            )),
             writes: Arc::new(rate::Writes::new(config.rate)),
             served: config.restaurants.clone().map(Into::into),
             www: made.www.map(Arc::new),
@@ -140,7 +146,12 @@ pub(crate) fn router(app: App) -> Router {
 }
 
 /// Takes connections until told to stop, then finishes the requests under way.
-pub(crate) async fn serve(listener: TcpListener, router: Router, stopped: watch::Receiver<bool>) {
+pub(crate) async fn serve(
+    listener: TcpListener,
+    tls: Option<Arc<Tls>>,
+    router: Router,
+    stopped: watch::Receiver<bool>,
+) {
     let mut ending = stopped.clone();
     let mut connections = JoinSet::new();
     loop {
@@ -149,7 +160,7 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, stopped: watch:
             () = told(&mut ending) => break,
             Some(_) = connections.join_next() => {}
             accepted = listener.accept() => match accepted {
-                Ok((socket, _)) => drop(connections.spawn(connection(socket, router.clone(), stopped.clone()))),
+                Ok((socket, _)) => drop(connections.spawn(connection(socket, tls.clone(), router.clone(), stopped.clone()))),
                 Err(error) => {
                     // Most likely no descriptor is free: those that end make room.
                     tracing::warn!(%error, "a connection could not be taken");
@@ -167,8 +178,31 @@ async fn told(stopped: &mut watch::Receiver<bool>) {
     let _ = stopped.wait_for(|&stopped| stopped).await;
 }
 
-async fn connection(socket: TcpStream, router: Router, mut stopped: watch::Receiver<bool>) {
+async fn connection(
+    socket: TcpStream,
+    tls: Option<Arc<Tls>>,
+    router: Router,
+    stopped: watch::Receiver<bool>,
+) {
     let _ = socket.set_nodelay(true);
+    let Some(tls) = tls else {
+        return requests(Socket::Tcp(socket), router, stopped).await;
+    };
+    let shaken = match tls.accept(socket).await {
+        Ok(stream) => tls::pair().map(|(near, far)| (stream, near, far)),
+        Err(error) => Err(error),
+    };
+    match shaken {
+        Ok((stream, near, far)) => {
+            // It ends with its socket, which the carrying lasts as long as.
+            tokio::spawn(requests(near, router, stopped));
+            tls::carry(stream, far).await;
+        }
+        Err(error) => tracing::debug!(%error, "no TLS connection came about"),
+    }
+}
+
+async fn requests(socket: Socket, router: Router, mut stopped: watch::Receiver<bool>) {
     let mut http = hyper::server::conn::http1::Builder::new();
     http.timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIME)

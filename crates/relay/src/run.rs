@@ -6,6 +6,7 @@ use crate::http::{self, App, Made};
 use crate::revoked::Revocations;
 use crate::shard::{self, Handle, Parts};
 use crate::store::{Running, Store};
+use crate::tls::Tls;
 use crate::token::Keys;
 use metrics_exporter_prometheus::PrometheusHandle;
 use std::io::IsTerminal;
@@ -77,6 +78,10 @@ fn start(
     let address = listener
         .local_addr()
         .map_err(|error| cannot_listen(config.listen, &error))?;
+    let tls = match &config.edge.tls {
+        None => None,
+        Some((certificate, key)) => Some(Arc::new(Tls::open(certificate, key)?)),
+    };
     let www = config.www.as_deref().map(http::Www::open).transpose()?;
     if config.data_dir == DataDir::Memory {
         tracing::warn!("the store is in memory: nothing is kept when the relay ends");
@@ -124,7 +129,7 @@ fn start(
         listener,
         address,
         app,
-        keys,
+        followed: Followed { keys, tls },
         stop,
     };
     let outcome = runtime.block_on(running.run(ended, broken_in));
@@ -151,7 +156,7 @@ struct Server {
     listener: TcpListener,
     address: SocketAddr,
     app: App,
-    keys: Arc<Keys>,
+    followed: Followed,
     stop: watch::Sender<bool>,
 }
 
@@ -166,17 +171,18 @@ impl Server {
             listener,
             address,
             app,
-            keys,
+            followed,
             stop,
         } = self;
         let mut signals = Signals::new()?;
-        tokio::spawn(follow(hangup()?, keys));
+        tokio::spawn(follow(hangup()?, followed.clone()));
         let server = tokio::spawn(http::serve(
             listener,
+            followed.tls.clone(),
             http::router(app.clone()),
             stop.subscribe(),
         ));
-        announce(address);
+        announce(address, followed.tls.is_some());
         let end = tokio::select! {
             () = signals.next() => End::Asked,
             Some(why) = broken.recv() => End::Broken(why),
@@ -226,8 +232,15 @@ fn hangup() -> Result<Signal, Fatal> {
         .map_err(|error| Fatal::new(format!("signals cannot be received: {error}")))
 }
 
-/// Files that may change while the relay runs: read again when they do, and at SIGHUP.
-async fn follow(mut hangup: Signal, keys: Arc<Keys>) {
+/// What is read from files that may change while the relay runs.
+#[derive(Clone)]
+struct Followed {
+    keys: Arc<Keys>,
+    tls: Option<Arc<Tls>>,
+}
+
+/// Has them read again when they change, and at SIGHUP.
+async fn follow(mut hangup: Signal, followed: Followed) {
     let mut look = tokio::time::interval(crate::watch::EVERY);
     look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -235,9 +248,18 @@ async fn follow(mut hangup: Signal, keys: Arc<Keys>) {
             Some(()) = hangup.recv() => true,
             _ = look.tick() => false,
         };
-        let keys = Arc::clone(&keys);
+        if followed.tls.is_none() && !followed.keys.follow_a_file() {
+            continue;
+        }
+        let followed = followed.clone();
         // Not on this thread: a disk may take its time.
-        let _ = tokio::task::spawn_blocking(move || keys.refresh(in_any_case)).await;
+        let looked = tokio::task::spawn_blocking(move || {
+            followed.keys.refresh(in_any_case);
+            if let Some(tls) = &followed.tls {
+                tls.refresh(in_any_case);
+            }
+        });
+        let _ = looked.await;
     }
 }
 
@@ -266,8 +288,9 @@ impl Signals {
 }
 
 #[expect(clippy::print_stdout, reason = "the line that programs wait for")]
-fn announce(address: SocketAddr) {
-    println!("listening on http://{address}");
+fn announce(address: SocketAddr, tls: bool) {
+    let scheme = if tls { "https" } else { "http" };
+    println!("listening on {scheme}://{address}");
 }
 
 fn start_log(config: &Config) {

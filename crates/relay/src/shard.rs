@@ -20,6 +20,7 @@ pub(crate) use peers::Trouble;
 
 use crate::clock::Clock;
 use crate::revoked::Revocations;
+use crate::socket::Detached;
 use crate::store::{Report, Store};
 use crate::token::Keys;
 use crate::ws::Opened;
@@ -27,7 +28,6 @@ use conn::{Conn, ConnId};
 use restaurant::{Restaurant, Slot};
 use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap, VecDeque};
-use std::net::TcpStream;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::Duration;
@@ -117,7 +117,8 @@ impl Handle {
     }
 
     /// Hands over a socket that has left the HTTP server, with the bytes read after its request's head.
-    pub(crate) fn admit(&self, socket: TcpStream, early: bytes::Bytes, opened: Opened) {
+    pub(crate) fn admit(&self, socket: impl Into<Detached>, early: bytes::Bytes, opened: Opened) {
+        let socket = socket.into();
         self.tell(move |shard| shard.admit(socket, early, opened));
     }
 }

@@ -2,13 +2,13 @@
 
 use super::App;
 use super::problem::Problem;
+use crate::socket::Socket;
 use crate::ws;
 use axum::extract::{Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use hyper_util::rt::TokioIo;
 use tautline_protocol::V1;
-use tokio::net::TcpStream;
 
 /// Answers 101 and hands the bare socket over.
 pub(super) async fn upgrade(
@@ -33,12 +33,12 @@ pub(super) async fn upgrade(
             let parts = upgraded
                 .await
                 .map_err(|error| error.to_string())?
-                .downcast::<TokioIo<TcpStream>>()
-                .map_err(|_| "not a TCP stream")?;
+                .downcast::<TokioIo<Socket>>()
+                .map_err(|_| "not a socket of ours")?;
             let socket = parts
                 .io
                 .into_inner()
-                .into_std()
+                .detach()
                 .map_err(|error| error.to_string())?;
             Ok::<_, String>((socket, parts.read_buf))
         };

@@ -5,17 +5,16 @@ use super::restaurant::{Attach, Restaurant};
 use super::seat::Seat;
 use super::{Shard, reader, task};
 use crate::ids::random_id;
+use crate::socket::{Detached, Socket};
 use crate::ws;
 use bytes::Bytes;
 use std::cell::RefCell;
-use std::net::TcpStream as StdTcpStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use tautline_machine::Time;
 use tautline_machine::relay::session::{self, Claims, Input, Output};
 use tautline_machine::relay::{Cursor, Session};
 use tautline_protocol::{AuthCode, CloseCode, Dialect, Role, Seq, limits, rfc3339};
-use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
 pub(super) type ConnId = u64;
@@ -26,7 +25,7 @@ pub(super) struct Conn {
     /// What operators and the development page call it by.
     pub(super) name: String,
     pub(super) session: Session,
-    pub(super) socket: Rc<TcpStream>,
+    pub(super) socket: Rc<Socket>,
     pub(super) out: Outgoing,
     /// The position in the log, once placed.
     pub(super) at: Option<(Cursor, Rc<RefCell<Restaurant>>)>,
@@ -87,9 +86,9 @@ impl Conn {
 
 impl Shard {
     /// Takes a socket in: from here on it is one value of this thread.
-    pub(super) fn admit(&mut self, socket: StdTcpStream, early: Bytes, opened: ws::Opened) {
+    pub(super) fn admit(&mut self, socket: Detached, early: Bytes, opened: ws::Opened) {
         // Its reactor is this thread's.
-        let socket = match TcpStream::from_std(socket) {
+        let socket = match Socket::attach(socket) {
             Ok(socket) => Rc::new(socket),
             Err(error) => {
                 tracing::warn!(%error, "a socket could not be taken over");

@@ -2,6 +2,7 @@
 
 use super::conn::ConnId;
 use super::{Shard, task};
+use crate::socket::Socket;
 use crate::ws::{Decoder, Message, Violation, pong_frame};
 use bytes::Bytes;
 use std::cell::RefCell;
@@ -9,7 +10,6 @@ use std::io;
 use std::rc::{Rc, Weak};
 use tautline_machine::relay::session::Input;
 use tautline_protocol::{CloseCode, limits};
-use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
 thread_local! {
@@ -28,7 +28,7 @@ pub(super) enum After {
 pub(super) fn spawn(
     shard: Weak<RefCell<Shard>>,
     id: ConnId,
-    socket: Rc<TcpStream>,
+    socket: Rc<Socket>,
     early: Bytes,
 ) -> task::Task {
     task::spawn(async move {
@@ -75,7 +75,7 @@ fn take(
     shard: &Weak<RefCell<Shard>>,
     id: ConnId,
     decoder: &mut Decoder,
-    socket: &TcpStream,
+    socket: &Socket,
 ) -> io::Result<bool> {
     SCRATCH.with_borrow_mut(|scratch| match socket.try_read(scratch) {
         Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),

@@ -17,3 +17,4 @@ mod live_order;
 mod revoke;
 mod signer;
 mod support;
+mod tls;

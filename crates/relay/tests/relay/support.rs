@@ -8,8 +8,10 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::{WebSocketStream, client_async};
@@ -25,10 +27,17 @@ pub(crate) fn command() -> Command {
     command
 }
 
+/// A connection, over TLS or not.
+pub(crate) trait Line: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Line for T {}
+
 /// A relay process; killed when dropped.
 pub(crate) struct Relay {
     child: Child,
     pub(crate) address: SocketAddr,
+    /// How its clients speak TLS, if it does.
+    pub(crate) tls: Option<TlsConnector>,
 }
 
 impl Relay {
@@ -71,8 +80,8 @@ impl Relay {
         Self::ready(command)
     }
 
-    /// As [`Relay::start_bare`], with its log in a file.
-    pub(crate) fn start_logged(data: &Path, log: &Path, args: &[&str]) -> Self {
+    /// The same, with its log in a file.
+    pub(crate) fn start_bare_logged(data: &Path, log: &Path, args: &[&str]) -> Self {
         let mut command = command();
         command.args(["serve", "--listen", "127.0.0.1:0", "--data-dir"]);
         command.arg(data).args(args);
@@ -102,6 +111,19 @@ impl Relay {
         Self {
             address: address.parse().unwrap(),
             child,
+            tls: None,
+        }
+    }
+
+    /// A connection to it.
+    pub(crate) async fn line(&self) -> Box<dyn Line> {
+        let socket = TcpStream::connect(self.address).await.unwrap();
+        match &self.tls {
+            None => Box::new(socket),
+            Some(tls) => {
+                let name = ServerName::IpAddress(self.address.ip().into());
+                Box::new(tls.connect(name, socket).await.unwrap())
+            }
         }
     }
 
@@ -131,7 +153,7 @@ impl Relay {
     }
 
     pub(crate) async fn http(&self) -> Http {
-        Http::connect(self.address).await
+        Http::over(self.line().await, self.address)
     }
 
     pub(crate) async fn token(&self, role: &str) -> String {
@@ -245,15 +267,15 @@ impl Answer {
 
 /// One keep-alive connection.
 pub(crate) struct Http {
-    socket: TcpStream,
+    socket: Box<dyn Line>,
     address: SocketAddr,
     buffer: Vec<u8>,
 }
 
 impl Http {
-    pub(crate) async fn connect(address: SocketAddr) -> Self {
+    pub(crate) fn over(socket: Box<dyn Line>, address: SocketAddr) -> Self {
         Self {
-            socket: TcpStream::connect(address).await.unwrap(),
+            socket,
             address,
             buffer: Vec::new(),
         }
@@ -370,7 +392,7 @@ pub(crate) fn burger(table: &str) -> String {
 
 /// A WebSocket client; frames are handed out one object at a time.
 pub(crate) struct Client {
-    socket: WebSocketStream<TcpStream>,
+    socket: WebSocketStream<Box<dyn Line>>,
     waiting: std::collections::VecDeque<Value>,
     /// Text messages received.
     pub(crate) frames: usize,
@@ -378,11 +400,10 @@ pub(crate) struct Client {
 
 impl Client {
     pub(crate) async fn open(relay: &Relay) -> Self {
-        Self::open_at(relay.address).await
+        Self::over(relay.line().await, relay.address).await
     }
 
-    pub(crate) async fn open_at(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect(address).await.unwrap();
+    pub(crate) async fn over(stream: Box<dyn Line>, address: SocketAddr) -> Self {
         let request = format!("ws://{address}/ws").into_client_request().unwrap();
         let (socket, _) = client_async(request, stream).await.unwrap();
         Self {
