@@ -8,7 +8,10 @@ pub mod config;
 mod fatal;
 mod http;
 mod ids;
+mod limit;
+mod load;
 mod parse;
+mod peer;
 mod revoked;
 mod run;
 mod shard;
@@ -16,11 +19,13 @@ mod socket;
 pub mod store;
 mod tls;
 pub mod token;
+pub mod upkeep;
 mod watch;
 pub mod ws;
 
 pub use fatal::Fatal;
 pub use parse::Rate;
+pub use peer::Net;
 pub use revoked::Revocation;
 pub use run::serve;
 

@@ -3,17 +3,19 @@
 use crate::Fatal;
 use crate::config::{Config, DataDir, LogFormat};
 use crate::http::{self, App, Made};
+use crate::load::{self, Pressure};
+use crate::peer::{Peers, most_connections};
 use crate::revoked::Revocations;
-use crate::shard::{self, Handle, Parts};
+use crate::shard::{self, Bounds, Handle, Parts};
 use crate::store::{Running, Store};
-use crate::tls::Tls;
+use crate::tls::{self, Tls};
 use crate::token::Keys;
 use metrics_exporter_prometheus::PrometheusHandle;
 use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use tautline_machine::relay::session;
+use tautline_machine::relay::{admission, session};
 use tautline_protocol::limits::Limits;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -40,7 +42,8 @@ pub(crate) enum End {
 pub fn serve(config: Config) -> Result<(), Fatal> {
     start_log(&config);
     let metrics = http::install_metrics(&config)?;
-    let (store, running, reports) = Store::open(&config.data_dir, config.durability)?;
+    let (store, running, reports) =
+        Store::open(&config.data_dir, config.durability, config.history)?;
     let served = start(config, store, reports, metrics);
     close(served, running)
 }
@@ -99,6 +102,12 @@ fn start(
             max_message: config.max_message,
         },
     };
+    let pressure = Arc::<Pressure>::default();
+    let files_each = if tls.is_some() { tls::FILES_EACH } else { 1 };
+    let admission = admission::Bounds {
+        connections: most_connections(config.max_connections, files_each),
+        per_address: config.max_per_address,
+    };
     let parts = Parts {
         store: store.clone(),
         reports,
@@ -107,6 +116,12 @@ fn start(
         session: Arc::new(session),
         restaurants: config.restaurants.clone(),
         keep_final: config.keep_final,
+        bounds: Bounds {
+            per_restaurant: config.max_per_restaurant,
+            tail_events: config.log_tail,
+            ..Bounds::default()
+        },
+        pressure: Arc::clone(&pressure),
         broken,
     };
     let (handle, thread) =
@@ -120,11 +135,14 @@ fn start(
         revoked,
         www,
         metrics,
+        pressure: Arc::clone(&pressure),
         end,
         stopping,
     };
     let app = App::new(&config, address, made);
     let running = Server {
+        peers: Peers::new(admission, config.trusted_proxies.clone()),
+        pressure,
         config,
         listener,
         address,
@@ -152,6 +170,8 @@ fn cannot_listen(address: SocketAddr, error: &std::io::Error) -> Fatal {
 
 /// The HTTP side, ready to serve.
 struct Server {
+    peers: Arc<Peers>,
+    pressure: Arc<Pressure>,
     config: Config,
     listener: TcpListener,
     address: SocketAddr,
@@ -167,6 +187,8 @@ impl Server {
         mut broken: mpsc::UnboundedReceiver<String>,
     ) -> Result<(), Fatal> {
         let Self {
+            peers,
+            pressure,
             config,
             listener,
             address,
@@ -179,9 +201,11 @@ impl Server {
         let server = tokio::spawn(http::serve(
             listener,
             followed.tls.clone(),
+            peers,
             http::router(app.clone()),
             stop.subscribe(),
         ));
+        let watch = tokio::spawn(load::watch(app.shard.clone(), pressure));
         announce(address, followed.tls.is_some());
         let end = tokio::select! {
             () = signals.next() => End::Asked,
@@ -189,6 +213,7 @@ impl Server {
             end = ended.wait_for(Option::is_some) => end.ok().and_then(|end| end.clone()).unwrap_or(End::Asked),
         };
         let _ = stop.send(true);
+        watch.abort();
         match end {
             End::Restart => Err(Fatal {
                 message: String::new(),

@@ -2,6 +2,10 @@
 //!
 //! One thread writes, in groups; another reads. Appends are answered by [`Report`]s, in the order they were given.
 
+mod backup;
+mod check;
+mod files;
+mod history;
 mod lock;
 mod read;
 mod revoke;
@@ -9,7 +13,16 @@ mod rows;
 mod schema;
 #[cfg(test)]
 mod tests;
+mod transfer;
+#[cfg(test)]
+mod upkeep_tests;
 mod writer;
+
+pub use backup::{backup, restore};
+pub use check::{Found, check};
+pub(crate) use files::write_whole;
+pub use history::{From as PastFrom, Past};
+pub use transfer::{Counts, Imported, export, import};
 
 use crate::Fatal;
 use crate::config::{DataDir, Durability};
@@ -20,9 +33,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 use tautline_machine::relay::{Event, Record, Stored, Ticket};
 use tautline_protocol::{Epoch, Seq};
 use tokio::sync::{mpsc as async_mpsc, oneshot};
+
+/// The database's name in the data folder.
+const DATABASE: &str = "tautline.db";
 
 /// What became of appends.
 #[derive(Debug)]
@@ -119,15 +136,15 @@ impl Store {
     pub fn open(
         data_dir: &DataDir,
         durability: Durability,
+        history: Duration,
     ) -> Result<(Self, Running, async_mpsc::UnboundedReceiver<Report>), Fatal> {
         let (reports, reports_in) = async_mpsc::unbounded_channel();
         let (jobs, jobs_in) = mpsc::channel();
         let (lock, path) = match data_dir {
             DataDir::Memory => (None, None),
-            DataDir::Folder(folder) => (
-                Some(FolderLock::take(folder)?),
-                Some(folder.join("tautline.db")),
-            ),
+            DataDir::Folder(folder) => {
+                (Some(FolderLock::take(folder)?), Some(folder.join(DATABASE)))
+            }
         };
         let connection = match &path {
             None => schema::open_memory()?,
@@ -142,7 +159,7 @@ impl Store {
                 Some(reads)
             }
         };
-        let writer = writer::Writer::new(connection, path, reports);
+        let writer = writer::Writer::new(connection, path, reports, history);
         threads.push(spawn("store-write", move || writer.run(&jobs_in))?);
         let store = Self {
             jobs,
@@ -241,6 +258,44 @@ impl Store {
             after,
             events,
             bytes,
+            done,
+        });
+        answer.await.map_err(|_| closed())?
+    }
+
+    /// Orders that left the live set, in the order of leaving, at most `most` of them.
+    ///
+    /// # Errors
+    /// The store cannot answer now.
+    pub async fn past_orders(
+        &self,
+        restaurant: Arc<str>,
+        from: PastFrom,
+        most: usize,
+    ) -> Result<Vec<Past>, String> {
+        let (done, answer) = oneshot::channel();
+        self.read(read::Read::PastOrders {
+            restaurant,
+            from,
+            most,
+            done,
+        });
+        answer.await.map_err(|_| closed())?
+    }
+
+    /// An order that left the live set.
+    ///
+    /// # Errors
+    /// The store cannot answer now.
+    pub async fn past_order(
+        &self,
+        restaurant: Arc<str>,
+        id: String,
+    ) -> Result<Option<Past>, String> {
+        let (done, answer) = oneshot::channel();
+        self.read(read::Read::PastOrder {
+            restaurant,
+            id,
             done,
         });
         answer.await.map_err(|_| closed())?

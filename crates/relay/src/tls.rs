@@ -20,6 +20,8 @@ use tokio_rustls::server::TlsStream;
 
 /// Bytes carried at once, each way: as much as a TLS record holds is not worth its memory on a quiet connection.
 const CHUNK: usize = 8 * 1024;
+/// Descriptors of one connection: the peer's socket and the pair.
+pub(crate) const FILES_EACH: usize = 3;
 /// After the relay's end has gone: time for what it wrote last.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 

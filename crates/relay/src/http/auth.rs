@@ -1,9 +1,10 @@
 use super::App;
 use super::problem::Problem;
+use crate::peer::Peer;
 use crate::token::Identity;
 use axum::extract::{FromRequestParts, OptionalFromRequestParts};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{StatusCode, header};
 use tautline_protocol::permission::{self, Operation};
 use tautline_protocol::{AuthCode, NackCode, is_restaurant_id};
 
@@ -14,7 +15,7 @@ impl FromRequestParts<App> for Caller {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
-        app.caller(&parts.headers)
+        app.caller(parts)
     }
 }
 
@@ -23,12 +24,14 @@ impl OptionalFromRequestParts<App> for Caller {
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Option<Self>, Problem> {
         let named = parts.headers.contains_key(header::AUTHORIZATION);
-        named.then(|| app.caller(&parts.headers)).transpose()
+        named.then(|| app.caller(parts)).transpose()
     }
 }
 
 impl App {
-    fn caller(&self, headers: &HeaderMap) -> Result<Caller, Problem> {
+    fn caller(&self, parts: &Parts) -> Result<Caller, Problem> {
+        let headers = &parts.headers;
+        let peer = parts.extensions.get::<Peer>();
         let bearer = headers
             .get(header::AUTHORIZATION)
             .and_then(|value| value.to_str().ok())
@@ -42,7 +45,14 @@ impl App {
                 "send Authorization: Bearer <token>",
             ));
         };
-        let identity = self.keys.verify(token)?;
+        if let Some(peer) = peer {
+            peer.may_try(headers)?;
+        }
+        let identity = self.keys.verify(token).inspect_err(|_| {
+            if let Some(peer) = peer {
+                peer.auth_failed(headers);
+            }
+        })?;
         // A token for every restaurant has no business in a page.
         if identity.is_wildcard() && headers.contains_key(header::ORIGIN) {
             return Err(AuthCode::RestaurantForbidden.into());

@@ -5,6 +5,8 @@ use super::restaurant::{Attach, Restaurant};
 use super::seat::Seat;
 use super::{Shard, reader, task};
 use crate::ids::random_id;
+use crate::limit;
+use crate::peer::Visit;
 use crate::socket::{Detached, Socket};
 use crate::ws;
 use bytes::Bytes;
@@ -13,8 +15,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use tautline_machine::Time;
 use tautline_machine::relay::session::{self, Claims, Input, Output};
-use tautline_machine::relay::{Cursor, Session};
-use tautline_protocol::{AuthCode, CloseCode, Dialect, Role, Seq, limits, rfc3339};
+use tautline_machine::relay::{Cursor, Scope, Session};
+use tautline_protocol::{AuthCode, CloseCode, Seq, limits, rfc3339};
 use tokio::sync::Notify;
 
 pub(super) type ConnId = u64;
@@ -48,6 +50,7 @@ pub(super) struct Conn {
     /// Our close frame is out and our half of the connection shut.
     pub(super) shut: bool,
     seat: Seat,
+    visit: Visit,
     _reader: task::Task,
 }
 
@@ -59,15 +62,9 @@ impl Conn {
             .map_or(0, |(_, restaurant)| restaurant.borrow().log.head())
     }
 
-    pub(super) fn attached(
-        &mut self,
-        cursor: Cursor,
-        restaurant: Rc<RefCell<Restaurant>>,
-        dialect: Dialect,
-        role: Role,
-    ) {
+    pub(super) fn attached(&mut self, cursor: Cursor, restaurant: Rc<RefCell<Restaurant>>) {
+        self.seat = Seat::authenticated(cursor.viewer());
         self.at = Some((cursor, restaurant));
-        self.seat = Seat::authenticated(dialect, role);
     }
 
     pub(super) fn is_stalled(&self) -> bool {
@@ -86,7 +83,13 @@ impl Conn {
 
 impl Shard {
     /// Takes a socket in: from here on it is one value of this thread.
-    pub(super) fn admit(&mut self, socket: Detached, early: Bytes, opened: ws::Opened) {
+    pub(super) fn admit(
+        &mut self,
+        socket: Detached,
+        early: Bytes,
+        opened: ws::Opened,
+        visit: Visit,
+    ) {
         // Its reactor is this thread's.
         let socket = match Socket::attach(socket) {
             Ok(socket) => Rc::new(socket),
@@ -118,11 +121,13 @@ impl Shard {
             gone: false,
             shut: false,
             seat: Seat::unauthenticated(),
+            visit,
             _reader: reader::spawn(self.me.clone(), id, Rc::clone(&socket), early),
             socket,
         };
         self.conns.insert(id, Box::new(conn));
         self.input(id, Input::Opened { v1: opened.v1 });
+        self.arrived(id);
     }
 
     /// One input for one connection's session, and all that follows from it.
@@ -168,6 +173,7 @@ impl Shard {
         if let Some(at) = conn.wake {
             self.deadlines.remove(&(at, conn.id));
         }
+        self.settled(conn.id);
         if let Some((_, restaurant)) = &conn.at {
             restaurant.borrow_mut().subscribers.remove(&conn.id);
         }
@@ -191,6 +197,7 @@ impl Shard {
             match conn.session.poll_output() {
                 Output::Send(text) => {
                     if !conn.out.send(&text) {
+                        limit::hit(limits::hit::CONTROL_QUEUE);
                         self.tell(
                             conn,
                             Input::End(CloseCode::SLOW_CONSUMER, "answers are not being read"),
@@ -207,12 +214,14 @@ impl Shard {
                 } => {
                     let claims =
                         self.verify(token.expose(), restaurant_id.as_deref(), conn.from_page);
+                    if claims.is_err() {
+                        conn.visit.auth_failed();
+                    }
                     self.tell(conn, Input::Verified(claims));
                 }
                 Output::Attach {
                     restaurant_id,
-                    dialect,
-                    role,
+                    viewer,
                     resume,
                     sync,
                 } => {
@@ -220,8 +229,7 @@ impl Shard {
                         conn,
                         &restaurant_id,
                         Attach {
-                            dialect,
-                            role,
+                            viewer: *viewer,
                             resume,
                             sync,
                         },
@@ -234,13 +242,35 @@ impl Shard {
                     key,
                 } => self.submit(conn, number, &command, key),
                 Output::Sync { id, position } => self.sync(conn, id, position),
+                Output::Account => {
+                    let frame = conn.at.as_mut().and_then(|(cursor, _)| cursor.account());
+                    if frame.is_some_and(|frame| !conn.out.send(&frame)) {
+                        self.tell(
+                            conn,
+                            Input::End(CloseCode::SLOW_CONSUMER, "answers are not being read"),
+                        );
+                    }
+                }
+                Output::Filter { number, filter } => {
+                    if let Some((cursor, _)) = &mut conn.at {
+                        let told = filter.json();
+                        let at = cursor.filter(filter);
+                        let filter = told;
+                        self.tell(conn, Input::Filtered { number, at, filter });
+                    }
+                }
+                Output::Rescope(scope) => self.rescope(conn, scope),
                 Output::Close(code, reason) => {
                     metrics::counter!("tautline_closes_total", "code" => code.0.to_string())
                         .increment(1);
+                    self.settled(conn.id);
                     conn.out.close(code, &reason);
                 }
                 Output::Drop => conn.gone = true,
-                Output::Wait(at) => return self.arm(conn, at.map(|(at, _)| at)),
+                Output::Wait(at) => {
+                    self.count_hits(conn);
+                    return self.arm(conn, at.map(|(at, _)| at));
+                }
             }
         }
     }
@@ -286,6 +316,7 @@ impl Shard {
             sub: identity.sub,
             restaurants,
             role: identity.role.as_str().into(),
+            order_ids: identity.order_ids.to_vec(),
             expires_at: rfc3339(identity.expires_at_ms),
             expires_in_ms: identity
                 .expires_at_ms
@@ -303,8 +334,19 @@ impl Shard {
             Ok(restaurant) => {
                 shard.with_conn(id, |shard, conn| shard.place(conn, &restaurant, attach))
             }
-            Err(_) => shard.cannot_place(id),
+            Err(why) => shard.cannot_place(id, why),
         });
+    }
+
+    /// A renewed token that speaks for somebody else.
+    fn rescope(&mut self, conn: &mut Conn, scope: Scope) {
+        let Some((cursor, restaurant)) = &mut conn.at else {
+            return;
+        };
+        cursor.rescope(&restaurant.borrow().log, scope);
+        conn.seat = Seat::authenticated(cursor.viewer());
+        metrics::counter!("tautline_snapshots_total").increment(1);
+        self.ready(conn);
     }
 
     fn sync(
@@ -313,9 +355,6 @@ impl Shard {
         id: Option<String>,
         position: Option<(tautline_protocol::Epoch, Seq)>,
     ) {
-        let Some(role) = conn.session.identity().map(|identity| identity.role) else {
-            return;
-        };
         let Some((cursor, restaurant)) = &mut conn.at else {
             return;
         };
@@ -323,7 +362,6 @@ impl Shard {
             let held = restaurant.borrow();
             cursor.sync(
                 &held.log,
-                role,
                 id,
                 position.as_ref().map(|(epoch, seq)| (epoch, *seq)),
             )

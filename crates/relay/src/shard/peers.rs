@@ -76,8 +76,8 @@ impl Shard {
                     id: conn.name.clone(),
                     kind: "orders",
                     restaurant_id: identity.restaurant_id.to_owned(),
-                    user_id: identity.sub.to_owned(),
-                    role: identity.role.as_str(),
+                    user_id: identity.scope.sub.to_string(),
+                    role: identity.scope.role.as_str(),
                     protocol: conn.session.dialect().as_str(),
                     client,
                     lag,
@@ -116,7 +116,7 @@ impl Shard {
             .values()
             .filter(|conn| {
                 conn.session.identity().is_some_and(|who| {
-                    revocation.means(who.restaurant_id, who.sub, who.issued_at_ms)
+                    revocation.means(who.restaurant_id, &who.scope.sub, who.issued_at_ms)
                 })
             })
             .map(|conn| conn.id)
@@ -131,7 +131,7 @@ impl Shard {
     pub(super) fn end_if_revoked(&mut self, conn: &mut Conn) {
         let revoked = conn.session.identity().is_some_and(|who| {
             self.revoked
-                .is_revoked(who.restaurant_id, who.sub, who.issued_at_ms)
+                .is_revoked(who.restaurant_id, &who.scope.sub, who.issued_at_ms)
         });
         if revoked {
             self.tell(conn, Input::End(CloseCode::TOKEN_EXPIRED, REVOKED));

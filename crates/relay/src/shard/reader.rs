@@ -133,6 +133,7 @@ impl Shard {
             Message::Text(text) => self.input(id, Input::Frame(&text)),
             Message::Ping(payload) => self.with_conn(id, |shard, conn| {
                 if !conn.out.control(pong_frame(&payload)) {
+                    crate::limit::hit(limits::hit::CONTROL_QUEUE);
                     shard.tell(
                         conn,
                         Input::End(CloseCode::SLOW_CONSUMER, "answers are not being read"),

@@ -30,7 +30,12 @@ impl Drop for Rig {
 
 impl Rig {
     fn new() -> Self {
-        let (store, running, reports) = Store::open(&DataDir::Memory, Durability::Full).unwrap();
+        let (store, running, reports) = Store::open(
+            &DataDir::Memory,
+            Durability::Full,
+            Duration::from_secs(3600),
+        )
+        .unwrap();
         let keys = Arc::new(Keys::new(&[7; 32], None, None));
         let (broken, broken_in) = mpsc::unbounded_channel();
         let parts = Parts {
@@ -41,6 +46,8 @@ impl Rig {
             session: Arc::default(),
             restaurants: None,
             keep_final: Duration::from_secs(60),
+            bounds: Bounds::default(),
+            pressure: Arc::default(),
             broken,
         };
         let (handle, _) = start(parts).unwrap();
@@ -67,6 +74,7 @@ impl Rig {
                 v1: false,
                 from_page: false,
             },
+            crate::peer::Visit::nobody(),
         );
         let theirs = tokio::net::TcpStream::from_std(theirs).unwrap();
         let mut client = WebSocketStream::from_raw_socket(theirs, Side::Client, None).await;

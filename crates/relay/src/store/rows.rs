@@ -1,5 +1,6 @@
 //! One record's rows.
 
+use super::history;
 use rusqlite::{Connection, OptionalExtension, Result, params};
 use tautline_machine::relay::{Dedupe, Event, Record};
 use tautline_protocol::{Epoch, Seq, limits};
@@ -86,6 +87,7 @@ impl Known {
                         ])?;
                 }
                 None => {
+                    history::keep(db, self.key, row)?;
                     db.prepare_cached("DELETE FROM live_order WHERE restaurant = ?1 AND id = ?2")?
                         .execute(params![self.key, row.id])?;
                 }
@@ -104,16 +106,17 @@ impl Known {
     }
 
     fn event(&mut self, db: &Connection, event: &Event) -> Result<()> {
-        let frame = event.frame(tautline_protocol::Dialect::V1);
+        let frame = event.stored();
         db.prepare_cached(
-            "INSERT INTO event (position, at_ms, kind, size, frame) VALUES (?1, ?2, ?3, ?4, ?5)",
+            "INSERT INTO event (position, at_ms, kind, size, frame, about) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
         )?
         .execute(params![
             position(self.key, event.seq),
             event.at_ms.cast_signed(),
             event.kind,
             frame.len() as i64,
-            &**frame
+            &**frame,
+            event.about.stored()
         ])?;
         db.prepare_cached("UPDATE restaurant SET head = ?2 WHERE key = ?1")?
             .execute(params![self.key, event.seq.cast_signed()])?;

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::sync::Arc;
+use tautline_machine::relay;
 use tautline_protocol::{AuthCode, Role, is_restaurant_id};
 
 /// The restaurants a token names.
@@ -62,6 +63,14 @@ impl Identity {
         named
             .filter(|id| is_restaurant_id(id))
             .ok_or(AuthCode::RestaurantForbidden)
+    }
+
+    /// Whom it speaks for, as the logs judge it.
+    pub fn speaks_for(&self) -> relay::Scope {
+        relay::Scope {
+            order_ids: Arc::new(self.order_ids.iter().cloned().collect()),
+            ..relay::Scope::new(&self.sub, self.role)
+        }
     }
 
     /// Whether the token stands for every restaurant.

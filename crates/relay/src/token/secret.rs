@@ -2,8 +2,7 @@
 
 use crate::Fatal;
 use crate::config::DataDir;
-use std::io::Write;
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 const DEV_SECRET_FILE: &str = "dev-secret";
@@ -62,13 +61,7 @@ fn in_folder(folder: &Path) -> Result<Vec<u8>, Fatal> {
         }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             let secret = random()?;
-            let mut file = std::fs::OpenOptions::new()
-                .write(true)
-                .create_new(true)
-                .mode(0o600)
-                .open(&path)
-                .map_err(in_the_way)?;
-            file.write_all(&secret).map_err(in_the_way)?;
+            crate::store::write_whole(&path, &secret).map_err(in_the_way)?;
             Ok(secret)
         }
         Err(error) => Err(in_the_way(error)),

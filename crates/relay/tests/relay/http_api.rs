@@ -111,8 +111,27 @@ async fn orders_are_listed_by_page_state_and_time() {
             .status,
         204
     );
-    assert_eq!(http.get(&one, &token).await.status, 404);
-    for bad in ["status=cold", "since=yesterday", "limit=many", "cursor=!!"] {
+    // Out of the live set, into the history.
+    assert!(http.get(&one, &token).await.json()["left_at"].is_string());
+    assert_eq!(
+        http.send("DELETE", &one, &token, &[], "")
+            .await
+            .unwrap()
+            .status,
+        404
+    );
+    assert_eq!(
+        http.get(&format!("{ORDERS}/nobody"), &token).await.status,
+        404
+    );
+    for bad in [
+        "status=cold",
+        "since=yesterday",
+        "limit=many",
+        "cursor=!!",
+        "past=maybe",
+        "past=true&cursor=!!",
+    ] {
         assert_eq!(
             http.get(&format!("{ORDERS}?{bad}"), &token).await.status,
             422,
@@ -188,7 +207,7 @@ async fn events_are_published_read_and_followed() {
 async fn who_may_not_is_told_why() {
     let data = tempfile::tempdir().unwrap();
     let relay = Relay::start(data.path(), &["--allowed-origin", "http://127.0.0.1:*"]);
-    let token = relay.token("kitchen").await;
+    let token = relay.token("manager").await;
     let mut http = relay.http().await;
     assert_eq!(
         http.get(ORDERS, "").await.header("www-authenticate"),

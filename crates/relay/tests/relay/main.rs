@@ -13,6 +13,7 @@ mod goodbye;
 mod http_api;
 mod keys;
 mod leaks;
+mod limits;
 mod live_order;
 mod revoke;
 mod signer;

@@ -12,8 +12,8 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::ServerName;
-use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{WebSocketStream, client_async};
 
 /// Nothing here takes longer, however busy the machine.
@@ -351,6 +351,12 @@ impl Http {
         Ok(())
     }
 
+    /// Waits until the other side closes; whether it did in time.
+    pub(crate) async fn is_closed(&mut self, time: Duration) -> bool {
+        let closed = async { while self.more().await.is_ok() {} };
+        tokio::time::timeout(time, closed).await.is_ok()
+    }
+
     /// A request as it is, its answer to be read by [`Http::read_until`].
     pub(crate) async fn raw(&mut self, request: &str) {
         self.socket.write_all(request.as_bytes()).await.unwrap();
@@ -372,7 +378,12 @@ impl Http {
 
     /// Bytes of an endless answer until they contain a text.
     pub(crate) async fn read_until(&mut self, text: &str) -> String {
-        tokio::time::timeout(DEADLINE, async {
+        self.read_within(text, DEADLINE).await
+    }
+
+    /// The same, for an answer that takes its time.
+    pub(crate) async fn read_within(&mut self, text: &str, time: Duration) -> String {
+        tokio::time::timeout(time, async {
             while !String::from_utf8_lossy(&self.buffer).contains(text) {
                 self.more().await.unwrap();
             }
@@ -404,12 +415,39 @@ impl Client {
     }
 
     pub(crate) async fn over(stream: Box<dyn Line>, address: SocketAddr) -> Self {
-        let request = format!("ws://{address}/ws").into_client_request().unwrap();
-        let (socket, _) = client_async(request, stream).await.unwrap();
-        Self {
-            socket,
-            waiting: Default::default(),
-            frames: 0,
+        Self::try_over(stream, address, &[]).await.unwrap()
+    }
+
+    /// With headers of its own; `Err` is the status of the refusal and its `Retry-After`.
+    pub(crate) async fn try_open(
+        address: SocketAddr,
+        headers: &[(&'static str, &str)],
+    ) -> Result<Self, (u16, Option<String>)> {
+        let stream = Box::new(TcpStream::connect(address).await.unwrap());
+        Self::try_over(stream, address, headers).await
+    }
+
+    async fn try_over(
+        stream: Box<dyn Line>,
+        address: SocketAddr,
+        headers: &[(&'static str, &str)],
+    ) -> Result<Self, (u16, Option<String>)> {
+        let mut request = format!("ws://{address}/ws").into_client_request().unwrap();
+        for (name, value) in headers {
+            request.headers_mut().insert(*name, value.parse().unwrap());
+        }
+        match client_async(request, stream).await {
+            Ok((socket, _)) => Ok(Self {
+                socket,
+                waiting: Default::default(),
+                frames: 0,
+            }),
+            Err(Error::Http(answer)) => {
+                let wait = answer.headers().get("retry-after");
+                let wait = wait.map(|wait| wait.to_str().unwrap().to_owned());
+                Err((answer.status().as_u16(), wait))
+            }
+            Err(error) => panic!("{error}"),
         }
     }
 
@@ -465,6 +503,14 @@ impl Client {
                 Some(Message::Ping(_) | Message::Pong(_)) => {}
                 other => panic!("{other:?}"),
             }
+        }
+    }
+
+    /// The next object of one that may be closed instead.
+    pub(crate) async fn reply(&mut self) -> Option<Value> {
+        match self.next_message().await {
+            Some(Message::Text(text)) => serde_json::from_str(&text).ok(),
+            _ => None,
         }
     }
 
