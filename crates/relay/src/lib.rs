@@ -8,9 +8,11 @@ pub mod config;
 mod fatal;
 mod http;
 mod ids;
+mod measures;
 mod parse;
 mod revoked;
 mod run;
+mod secret;
 mod shard;
 pub mod store;
 pub mod token;
@@ -22,6 +24,7 @@ pub use fatal::Fatal;
 pub use parse::Rate;
 pub use revoked::Revocation;
 pub use run::serve;
+pub use secret::Secret;
 
 /// Reads a time like `500ms`, `15s`, `12h` or `30d`.
 ///

@@ -3,6 +3,7 @@
 use crate::Fatal;
 use crate::config::{Config, DataDir, LogFormat};
 use crate::http::{self, App, Made};
+use crate::measures;
 use crate::revoked::Revocations;
 use crate::shard::{self, Handle, Parts};
 use crate::store::{Running, Store};
@@ -38,7 +39,7 @@ pub(crate) enum End {
 /// It could not start, or its store broke.
 pub fn serve(config: Config) -> Result<(), Fatal> {
     start_log(&config);
-    let metrics = http::install_metrics(&config)?;
+    let metrics = measures::install(&config)?;
     let (store, running, reports) =
         Store::open(&config.data_dir, config.durability, config.history)?;
     let served = start(config, store, reports, metrics);
@@ -109,6 +110,7 @@ fn start(
         shard::start(parts).map_err(|error| Fatal::new(format!("no thread: {error}")))?;
     let (end, ended) = watch::channel(None);
     let (stop, stopping) = watch::channel(false);
+    let upkeep = metrics.clone();
     let made = Made {
         shard: handle.clone(),
         store,
@@ -128,7 +130,13 @@ fn start(
         keys,
         stop,
     };
-    let outcome = runtime.block_on(running.run(ended, broken_in));
+    let outcome = runtime.block_on(async {
+        tokio::select! {
+            outcome = running.run(ended, broken_in) => outcome,
+            // Never ends.
+            () = measures::keep(upkeep) => Ok(()),
+        }
+    });
     // A thread that still reads a file is not waited for.
     runtime.shutdown_background();
     Ok((handle, thread, outcome))
@@ -177,6 +185,13 @@ impl Server {
             http::router(app.clone()),
             stop.subscribe(),
         ));
+        tracing::info!(
+            version = env!("CARGO_PKG_VERSION"),
+            pid = std::process::id(),
+            %address,
+            config = ?config,
+            "ready"
+        );
         announce(address);
         let end = tokio::select! {
             () = signals.next() => End::Asked,
@@ -190,7 +205,7 @@ impl Server {
                 status: RESTART,
             }),
             End::Asked => {
-                tracing::info!("going down: clients are told when to come back");
+                tracing::info!("going down");
                 drain(&config, &app.shard, server, &mut signals).await;
                 Ok(())
             }
@@ -216,7 +231,7 @@ async fn drain(
         let _ = tokio::join!(clients, server);
     };
     tokio::select! {
-        () = goodbye => {}
+        () = goodbye => tracing::info!("every client has gone"),
         () = tokio::time::sleep(config.drain) => tracing::warn!("not every client has gone in time"),
         () = signals.next() => tracing::warn!("a second signal: going at once"),
     }
@@ -277,12 +292,21 @@ fn start_log(config: &Config) {
     } else {
         LogFormat::Json
     });
+    // What others' code would say of a request at `trace` is not ours to promise.
+    let others = config.log_level.min(tracing::Level::WARN);
+    let filter = format!("{others},tautline_relay={}", config.log_level);
     let log = tracing_subscriber::fmt()
-        .with_max_level(config.log_level)
+        .with_env_filter(tracing_subscriber::EnvFilter::new(filter))
         .with_writer(std::io::stderr);
     // Set once a process; a second relay in the same process logs to the first's.
     let _ = match format {
         LogFormat::Text => log.with_ansi(std::io::stderr().is_terminal()).try_init(),
-        LogFormat::Json => log.json().try_init(),
+        LogFormat::Json => log.json().flatten_event(true).try_init(),
     };
+    // A panic's message may hold the text it stumbled over; where it was is enough to find it.
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string);
+        let thread = std::thread::current().name().map(String::from);
+        tracing::error!(place, thread, "panic");
+    }));
 }

@@ -6,6 +6,7 @@
 mod commands;
 mod conn;
 mod deliver;
+mod journal;
 mod outgoing;
 mod peers;
 mod reader;
@@ -140,7 +141,8 @@ pub(crate) struct Shard {
     keep_final_ms: u64,
     conns: HashMap<ConnId, Box<Conn>>,
     restaurants: HashMap<Arc<str>, Slot>,
-    askers: HashMap<u64, Asker>,
+    /// Who waits for which kind of command.
+    askers: HashMap<u64, (&'static str, Asker)>,
     last_id: u64,
     /// Connections whose turn it is.
     ready: VecDeque<ConnId>,

@@ -22,6 +22,7 @@ pub use about::About;
 pub use cursor::{Cursor, HistoryLost, Message, Piece, Taken};
 pub use log::{By, Judged, Log, Place, Waiter};
 pub use record::{Ack, Answer, Dedupe, Event, Nack, OrderRow, Record, Stored, Ticket};
+pub use replies::Refusals;
 pub use session::{Claims, Config, Identity, Input, Output, Session, Timer};
 pub use snapshot::Snapshot;
 pub use view::{Class, Scope, Viewer};

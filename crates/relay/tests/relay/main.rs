@@ -14,6 +14,8 @@ mod http_api;
 mod keys;
 mod leaks;
 mod live_order;
+mod logs;
+mod metrics;
 mod revoke;
 mod signer;
 mod support;
