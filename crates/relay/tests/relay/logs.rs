@@ -167,8 +167,13 @@ async fn the_most_verbose_log_tells_the_story_and_no_secret() {
 
     let text = std::fs::read_to_string(&log).unwrap();
     let secret = std::fs::read(data.path().join("store/dev-secret")).unwrap();
-    let secret = String::from_utf8_lossy(&secret).trim().to_owned();
     assert!(secret.len() >= 32);
+    let written: [&dyn Fn(&u8) -> String; 3] = [
+        &|byte| format!("{byte:02x}"),
+        &|byte| format!("{byte}, "),
+        &|byte| std::ascii::escape_default(*byte).to_string(),
+    ];
+    let secrets = written.map(|write| secret.iter().take(8).map(write).collect::<String>());
     let signature = token.rsplit('.').next().unwrap();
     for hidden in [
         "eyJ",
@@ -179,7 +184,9 @@ async fn the_most_verbose_log_tells_the_story_and_no_secret() {
         "5559183",
         NOTES,
         "lupin",
-        &secret,
+        &secrets[0],
+        &secrets[1],
+        &secrets[2],
         signature,
         "Burger",
     ] {
