@@ -6,6 +6,7 @@ mod dev;
 mod events;
 mod guard;
 mod health;
+mod journal;
 mod orders;
 mod past;
 mod problem;
@@ -15,7 +16,6 @@ mod sessions;
 mod socket;
 mod www;
 
-pub(crate) use health::install_metrics;
 pub(crate) use www::Www;
 
 use crate::config::Config;
@@ -141,6 +141,7 @@ pub(crate) fn router(app: App) -> Router {
         .fallback(www::file)
         .method_not_allowed_fallback(problem::method_not_allowed)
         .layer(middleware::from_fn_with_state(app.clone(), guard::check))
+        .layer(middleware::from_fn(journal::request))
         .with_state(app)
 }
 

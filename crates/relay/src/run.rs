@@ -4,6 +4,7 @@ use crate::Fatal;
 use crate::config::{Config, DataDir, LogFormat};
 use crate::http::{self, App, Made};
 use crate::load::{self, Pressure};
+use crate::measures;
 use crate::peer::{Peers, most_connections};
 use crate::revoked::Revocations;
 use crate::shard::{self, Bounds, Handle, Parts};
@@ -40,7 +41,7 @@ pub(crate) enum End {
 /// It could not start, or its store broke.
 pub fn serve(config: Config) -> Result<(), Fatal> {
     start_log(&config);
-    let metrics = http::install_metrics(&config)?;
+    let metrics = measures::install(&config)?;
     let (store, running, reports) =
         Store::open(&config.data_dir, config.durability, config.history)?;
     let served = start(config, store, reports, metrics);
@@ -122,6 +123,7 @@ fn start(
         shard::start(parts).map_err(|error| Fatal::new(format!("no thread: {error}")))?;
     let (end, ended) = watch::channel(None);
     let (stop, stopping) = watch::channel(false);
+    let upkeep = metrics.clone();
     let made = Made {
         shard: handle.clone(),
         store,
@@ -144,7 +146,13 @@ fn start(
         keys,
         stop,
     };
-    let outcome = runtime.block_on(running.run(ended, broken_in));
+    let outcome = runtime.block_on(async {
+        tokio::select! {
+            outcome = running.run(ended, broken_in) => outcome,
+            // Never ends.
+            () = measures::keep(upkeep) => Ok(()),
+        }
+    });
     // A thread that still reads a file is not waited for.
     runtime.shutdown_background();
     Ok((handle, thread, outcome))
@@ -199,6 +207,13 @@ impl Server {
             stop.subscribe(),
         ));
         let watch = tokio::spawn(load::watch(app.shard.clone(), pressure));
+        tracing::info!(
+            version = env!("CARGO_PKG_VERSION"),
+            pid = std::process::id(),
+            %address,
+            config = ?config,
+            "ready"
+        );
         announce(address);
         let end = tokio::select! {
             () = signals.next() => End::Asked,
@@ -213,7 +228,7 @@ impl Server {
                 status: RESTART,
             }),
             End::Asked => {
-                tracing::info!("going down: clients are told when to come back");
+                tracing::info!("going down");
                 drain(&config, &app.shard, server, &mut signals).await;
                 Ok(())
             }
@@ -239,7 +254,7 @@ async fn drain(
         let _ = tokio::join!(clients, server);
     };
     tokio::select! {
-        () = goodbye => {}
+        () = goodbye => tracing::info!("every client has gone"),
         () = tokio::time::sleep(config.drain) => tracing::warn!("not every client has gone in time"),
         () = signals.next() => tracing::warn!("a second signal: going at once"),
     }
@@ -300,12 +315,21 @@ fn start_log(config: &Config) {
     } else {
         LogFormat::Json
     });
+    // What others' code would say of a request at `trace` is not ours to promise.
+    let others = config.log_level.min(tracing::Level::WARN);
+    let filter = format!("{others},tautline_relay={}", config.log_level);
     let log = tracing_subscriber::fmt()
-        .with_max_level(config.log_level)
+        .with_env_filter(tracing_subscriber::EnvFilter::new(filter))
         .with_writer(std::io::stderr);
     // Set once a process; a second relay in the same process logs to the first's.
     let _ = match format {
         LogFormat::Text => log.with_ansi(std::io::stderr().is_terminal()).try_init(),
-        LogFormat::Json => log.json().try_init(),
+        LogFormat::Json => log.json().flatten_event(true).try_init(),
     };
+    // A panic's message may hold the text it stumbled over; where it was is enough to find it.
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string);
+        let thread = std::thread::current().name().map(String::from);
+        tracing::error!(place, thread, "panic");
+    }));
 }

@@ -209,6 +209,7 @@ impl Shard {
             .map(|(cursor, restaurant)| restaurant.borrow().log.head().saturating_sub(cursor.at()))
             .max();
         metrics::gauge!("tautline_cursor_lag_events").set(lag.unwrap_or(0) as f64);
+        metrics::gauge!("tautline_append_queue").set(self.pending as f64);
         metrics::gauge!("tautline_restaurants").set(self.restaurants.len() as f64);
     }
 
@@ -217,6 +218,11 @@ impl Shard {
         self.draining = true;
         let window = (self.conns.len() as u64 * 1000 / limits::RECONNECTS_PER_S).max(2000);
         let ids: Vec<ConnId> = self.conns.keys().copied().collect();
+        tracing::info!(
+            connections = ids.len(),
+            window_ms = window,
+            "clients are told when to come back"
+        );
         for id in ids {
             self.input(
                 id,

@@ -15,6 +15,8 @@ mod keys;
 mod leaks;
 mod limits;
 mod live_order;
+mod logs;
+mod metrics;
 mod revoke;
 mod signer;
 mod support;

@@ -36,6 +36,15 @@ impl Relay {
         Self::spawn(command(), data, args)
     }
 
+    /// Its log, as JSON, in a file.
+    pub(crate) fn start_logged(data: &Path, log: &Path, level: &str) -> Self {
+        let mut command = command();
+        command.stderr(std::fs::File::create(log).unwrap());
+        command.args(["serve", "--dev", "--listen", "127.0.0.1:0", "--log", "json"]);
+        command.args(["--log-level", level, "--data-dir"]).arg(data);
+        Self::ready(command)
+    }
+
     /// With files of at most that many blocks of 512 bytes.
     pub(crate) fn start_limited(data: &Path, blocks: usize) -> Self {
         let mut shell = Command::new("sh");
@@ -72,7 +81,7 @@ impl Relay {
     }
 
     /// As [`Relay::start_bare`], with its log in a file.
-    pub(crate) fn start_logged(data: &Path, log: &Path, args: &[&str]) -> Self {
+    pub(crate) fn start_bare_logged(data: &Path, log: &Path, args: &[&str]) -> Self {
         let mut command = command();
         command.args(["serve", "--listen", "127.0.0.1:0", "--data-dir"]);
         command.arg(data).args(args);
