@@ -277,8 +277,8 @@ impl Shard {
                 }
                 Output::Rescope(scope) => self.rescope(conn, scope),
                 Output::Close(code, reason) => {
-                    self.settled(conn.id);
                     conn.ends(code, By::Relay, &reason);
+                    self.settled(conn.id);
                     conn.out.close(code, &reason);
                 }
                 Output::Drop => conn.gone = true,
