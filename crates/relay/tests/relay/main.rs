@@ -18,5 +18,6 @@ mod live_order;
 mod logs;
 mod metrics;
 mod revoke;
+mod sessions;
 mod signer;
 mod support;
