@@ -1,4 +1,4 @@
-// `npm test`: everything, from nothing. `npm test -- native wasm package wire e2e` runs some of it.
+// `npm test`: everything, from nothing. `npm test -- native wasm package wire deploy e2e` runs some of it.
 
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
@@ -95,7 +95,15 @@ const wire = (program) =>
     env: { TAUTLINE_RELAY_PROGRAM: program },
   });
 
-const SUITES = ['native', 'wasm', 'package', 'wire', 'e2e'];
+/** The files of deploy/, read and started by the programs they are for. */
+const deployed = (program) =>
+  suite('deploy', process.execPath, ['--test', 'tests/deploy/files.test.mjs', 'tests/deploy/docs.test.mjs', 'tests/deploy/proxies.test.mjs'], {
+    rows: nodeSuite('deploy'),
+    needsAll: true,
+    env: { TAUTLINE_RELAY_PROGRAM: program },
+  });
+
+const SUITES = ['native', 'wasm', 'package', 'wire', 'deploy', 'e2e'];
 
 await main(async () => {
   const asked = process.argv.slice(2);
@@ -110,11 +118,12 @@ await main(async () => {
   process.env.TAUTLINE_RELAY_LOGS = logs;
   const rows = [];
   if (wants('native')) rows.push(...(await native()));
-  const relay = ['wasm', 'wire', 'e2e'].some(wants) ? await buildRelay() : undefined;
+  const relay = ['wasm', 'wire', 'deploy', 'e2e'].some(wants) ? await buildRelay() : undefined;
   if (wants('wasm')) rows.push(...(await wasm(relay)));
-  if (['package', 'wire', 'e2e'].some(wants)) await buildPackage();
+  if (['package', 'wire', 'deploy', 'e2e'].some(wants)) await buildPackage();
   if (wants('package')) rows.push(...(await packages()));
   if (wants('wire')) rows.push(...(await wire(relay)));
+  if (wants('deploy')) rows.push(...(await deployed(relay)));
   if (wants('e2e')) {
     await buildPage();
     rows.push(...(await e2e(relay)));

@@ -197,26 +197,38 @@ async function installBrowserAsRoot() {
   await step({ what: 'Installing Chromium with apt-get', usual: '1 min', log: 'chromium', command: 'sh', args: ['-c', command], failed: FAILED });
 }
 
-/** apt with folders of its own downloads the packages, dpkg unpacks them; nothing outside `.tools` is written. */
+/** Chromium without root. */
 async function installBrowserAsUser() {
   const folder = join(tools, 'chromium');
+  await unpack({
+    folder, packages: PACKAGES, programs: [['chromium', 'usr/lib/chromium/chromium'], ['chromedriver', 'usr/bin/chromedriver']],
+    what: 'Downloading Chromium into .tools', usual: '1 min', log: 'chromium', failed: FAILED,
+    environment: (unpacked) => (existsSync('/etc/fonts/fonts.conf') ? '' : `export FONTCONFIG_SYSROOT='${unpacked}'\n`),
+  });
+}
+
+/**
+ * apt with folders of its own downloads packages and what they need, dpkg unpacks them; nothing outside `folder` is
+ * written, no script of a package is run, so no service of one is started. A starter for each program is in `bin`.
+ */
+async function unpack({ folder, packages, programs, what, usual, log, failed, environment = () => '' }) {
   rmSync(folder, { recursive: true, force: true });
-  const part = join(tools, 'chromium.part');
+  const part = `${folder}.part`;
   rmSync(part, { recursive: true, force: true });
   for (const name of ['lists/partial', 'cache/archives/partial', 'root']) mkdirSync(join(part, name), { recursive: true });
   const apt = [
     'apt-get', '-q', '-y', '-o', `Dir::State=${part}`, '-o', `Dir::State::lists=${part}/lists`, '-o', `Dir::Cache=${part}/cache`,
-    '-o', 'Dir::State::status=/var/lib/dpkg/status', '-o', 'Debug::NoLocking=1',
+    '-o', 'Dir::State::status=/var/lib/dpkg/status', '-o', 'Debug::NoLocking=1', '-o', 'APT::Sandbox::User=root',
   ].map((word) => `'${word}'`).join(' ');
   const script = [
     'set -e',
     `${apt} update`,
-    `${apt} --download-only --no-install-recommends install ${PACKAGES.join(' ')}`,
+    `${apt} --download-only --no-install-recommends install ${packages.join(' ')}`,
     // The C library must be the machine's own, or nothing else of the machine runs beside it.
     `for deb in '${part}'/cache/archives/*.deb; do case "$deb" in */libc6_*) ;; *) dpkg -x "$deb" '${part}/root' ;; esac; done`,
     `rm -rf '${part}/cache' '${part}/lists'`,
   ].join('\n');
-  await step({ what: 'Downloading Chromium into .tools', usual: '1 min', log: 'chromium', command: 'sh', args: ['-c', script], failed: FAILED });
+  await step({ what, usual, log, command: 'sh', args: ['-c', script], failed });
 
   const unpacked = join(folder, 'root');
   const libraries = ['usr/lib', 'lib'].flatMap((lib) => {
@@ -224,20 +236,45 @@ async function installBrowserAsUser() {
     return readdirSync(join(part, 'root', lib)).filter((name) => name.endsWith('-linux-gnu')).map((name) => join(unpacked, lib, name));
   });
   mkdirSync(join(part, 'bin'));
-  for (const [name, program] of [['chromium', 'usr/lib/chromium/chromium'], ['chromedriver', 'usr/bin/chromedriver']]) {
+  for (const [name, program] of programs) {
     // What the machine had already was not downloaded: then its own is meant.
     const target = existsSync(join(part, 'root', program)) ? join(unpacked, program) : onPath(name);
-    if (!target) throw new Failure(`${FAILED}: the packages hold no ${name}.`);
+    if (!target) throw new Failure(`${failed}: the packages hold no ${name}.`);
     const path = join(part, 'bin', name);
-    const fonts = existsSync('/etc/fonts/fonts.conf') ? '' : `export FONTCONFIG_SYSROOT='${unpacked}'\n`;
-    writeFileSync(path, `#!/bin/sh\nexport LD_LIBRARY_PATH='${libraries.join(':')}'\n${fonts}exec '${target}' "$@"\n`);
+    writeFileSync(path, `#!/bin/sh\nexport LD_LIBRARY_PATH='${libraries.join(':')}'\n${environment(unpacked)}exec '${target}' "$@"\n`);
     chmodSync(path, 0o755);
   }
   renameSync(part, folder);
 }
 
+/** What the files in deploy/ are for, and what reads them: the tests start each, none as a service of the machine's. */
+const SERVERS = [
+  ['nginx', 'usr/sbin/nginx'], ['haproxy', 'usr/sbin/haproxy'], ['caddy', 'usr/bin/caddy'],
+  ['promtool', 'usr/bin/promtool'], ['systemd-analyze', 'usr/bin/systemd-analyze'],
+];
+const SBIN = ['/usr/sbin', '/usr/local/sbin'];
+
+const servers = {
+  name: 'nginx, HAProxy, Caddy, promtool and systemd-analyze',
+  ok: async () => {
+    // A user's PATH may well be without them.
+    for (const folder of SBIN) if (!process.env.PATH.split(delimiter).includes(folder)) process.env.PATH += `${delimiter}${folder}`;
+    const found = SERVERS.map(([name]) => [name, onPath(name) ?? join(tools, 'servers/bin', name)]);
+    if (!found.every(([, path]) => existsSync(path))) return false;
+    for (const [name, path] of found) process.env[`TAUTLINE_${name.toUpperCase().replace('-', '_')}`] = path;
+    return true;
+  },
+  install: async () => {
+    if (!onPath('apt-get')) throw new Failure(`The tests of deploy/ need ${servers.name} on PATH: install them, then run this again.`);
+    await unpack({
+      folder: join(tools, 'servers'), packages: ['nginx', 'haproxy', 'caddy', 'prometheus', 'systemd'], programs: SERVERS,
+      what: 'Downloading nginx, HAProxy, Caddy and Prometheus into .tools', usual: '1 min', log: 'servers', failed: 'Downloading the servers failed',
+    });
+  },
+};
+
 const BUILD = [node, rust, compiler, wasmTarget, bindgen, packages];
-const NEEDS = { build: BUILD, test: [...BUILD, wasmPack, browser], all: [...BUILD, lints, wasmPack, browser] };
+const NEEDS = { build: BUILD, test: [...BUILD, wasmPack, browser, servers], all: [...BUILD, lints, wasmPack, browser, servers] };
 
 /** Puts there what is missing for `what`; silent and quick when nothing is. */
 export async function setup(what) {

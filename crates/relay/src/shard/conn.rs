@@ -43,8 +43,15 @@ pub(super) struct Conn {
     pub(super) unstalled: Rc<Notify>,
     /// The handshake had an `Origin`.
     from_page: bool,
+    /// When it last said something itself: pongs are its browser's word, not its page's.
     pub(super) last_frame: Time,
+    /// When its page last sent a `ping`, and how long after the one before.
+    pub(super) beat: Option<(Time, u64)>,
+    /// When bytes last went out, while some wait.
+    pub(super) waiting_since: Option<Time>,
+    /// The oldest WebSocket ping that it has not answered.
     pub(super) pinged: Option<Time>,
+    pub(super) last_pong: Time,
     pub(super) rtt_ms: Option<u64>,
     /// Nothing more comes of it; it goes when the borrow ends.
     pub(super) gone: bool,
@@ -123,7 +130,10 @@ impl Shard {
             unstalled: Rc::default(),
             from_page: opened.from_page,
             last_frame: self.clock.now(),
+            beat: None,
+            waiting_since: None,
             pinged: None,
+            last_pong: self.clock.now(),
             rtt_ms: None,
             gone: false,
             shut: false,
@@ -219,7 +229,7 @@ impl Shard {
                     }
                 }
                 Output::Ping => {
-                    conn.pinged = Some(self.clock.now());
+                    conn.pinged.get_or_insert(self.clock.now());
                     conn.out.control(ws::ping_frame(b""));
                 }
                 Output::Verify {
@@ -276,8 +286,8 @@ impl Shard {
                 }
                 Output::Rescope(scope) => self.rescope(conn, scope),
                 Output::Close(code, reason) => {
-                    self.settled(conn.id);
                     conn.ends(code, By::Relay, &reason);
+                    self.settled(conn.id);
                     conn.out.close(code, &reason);
                 }
                 Output::Drop => conn.gone = true,

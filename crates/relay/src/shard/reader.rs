@@ -127,12 +127,10 @@ impl Shard {
     /// A whole message of a client's.
     fn message(&mut self, id: ConnId, message: Message) -> After {
         let now = self.clock.now();
-        if let Some(conn) = self.conns.get_mut(&id) {
-            conn.last_frame = now;
-        }
         match message {
             Message::Text(text) => self.with_conn(id, |shard, conn| {
                 journal::frame_in(conn, &text);
+                conn.heard(&text, now);
                 shard.tell(conn, Input::Frame(&text));
             }),
             Message::Ping(payload) => self.with_conn(id, |shard, conn| {
@@ -145,6 +143,7 @@ impl Shard {
                 }
             }),
             Message::Pong => self.with_conn(id, |shard, conn| {
+                conn.last_pong = now;
                 if let Some(pinged) = conn.pinged.take() {
                     conn.rtt_ms = Some(now - pinged);
                 }

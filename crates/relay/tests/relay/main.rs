@@ -19,6 +19,7 @@ mod logs;
 mod metrics;
 mod operators;
 mod revoke;
+mod sessions;
 mod signer;
 mod support;
 mod tls;

@@ -48,7 +48,7 @@ impl Relay {
     }
 
     /// Its log, as JSON, in a file.
-    pub(crate) fn start_logged(data: &Path, log: &Path, level: &str) -> Self {
+    pub(crate) fn start_logging(data: &Path, log: &Path, level: &str) -> Self {
         let mut command = command();
         command.stderr(std::fs::File::create(log).unwrap());
         command.args(["serve", "--dev", "--listen", "127.0.0.1:0", "--log", "json"]);
@@ -91,7 +91,7 @@ impl Relay {
         Self::ready(command)
     }
 
-    /// The same, with its log in a file.
+    /// As [`Relay::start_bare`], with its log in a file.
     pub(crate) fn start_bare_logged(data: &Path, log: &Path, args: &[&str]) -> Self {
         let mut command = command();
         command.args(["serve", "--listen", "127.0.0.1:0", "--data-dir"]);
