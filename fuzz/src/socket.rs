@@ -225,6 +225,8 @@ impl Peer {
                     }
                 }
                 Output::Sync { id, position } => {
+                    // It is sent again what it says it has not got.
+                    self.position = None;
                     let role = self.session.identity().unwrap().role;
                     let cursor = self.cursor.as_mut().expect("a sync needs a place");
                     let position = position.as_ref().map(|(epoch, seq)| (epoch, *seq));

@@ -131,6 +131,7 @@ impl Shard {
         }
         match message {
             Message::Text(text) => self.input(id, Input::Frame(&text)),
+            Message::Binary(_) => self.input(id, Input::Binary),
             Message::Ping(payload) => self.with_conn(id, |shard, conn| {
                 if !conn.out.control(pong_frame(&payload)) {
                     shard.tell(
