@@ -35,6 +35,10 @@ pub const MAX_BATCH_IN: usize = 100;
 pub const MAX_DEPTH: usize = 32;
 /// Bytes of a token.
 pub const MAX_TOKEN: usize = 8 * 1024;
+/// Order ids in a token's `order_ids`.
+pub const TOKEN_ORDER_IDS: usize = 64;
+/// Characters of one of them.
+pub const TOKEN_ORDER_ID_CHARS: usize = 64;
 /// Time a connection has to authenticate, ms.
 pub const AUTH_MS: u64 = 10_000;
 /// The heartbeat the relay announces, ms.

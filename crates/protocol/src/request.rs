@@ -3,6 +3,7 @@
 //! Only the outer shape is parsed; a payload stays text ([`serde_json::value::RawValue`]) until the one function that
 //! wants it reads it.
 
+use crate::filter::Filter;
 use crate::order::{NewOrder, Order};
 use crate::{
     Epoch, ItemStatus, NackCode, OrderStatus, Seq, event, is_command_id, is_event_type,
@@ -141,6 +142,8 @@ pub enum Request {
     Subscribe {
         /// For the answer.
         id: Option<String>,
+        /// In place of the one before.
+        filter: Filter,
     },
     /// `unsubscribe`.
     Unsubscribe {
@@ -161,6 +164,8 @@ pub struct AuthRequest {
     pub resume: Option<(Epoch, Seq)>,
     /// Whether a snapshot is wanted where the position cannot be resumed.
     pub sync: bool,
+    /// The filter to begin with, or what is wrong with it: that is no reason to refuse the connection.
+    pub subscribe: Option<Result<Filter, String>>,
     /// What the client calls itself, for the sessions view.
     pub client: Option<ClientInfo>,
 }
@@ -223,6 +228,8 @@ struct Frame<'a> {
     protocol: Option<String>,
     resume: Option<Position>,
     sync: Option<bool>,
+    #[serde(borrow)]
+    subscribe: Option<&'a RawValue>,
     #[serde(borrow)]
     client: Option<&'a RawValue>,
 }
@@ -318,6 +325,10 @@ fn one(text: &str) -> Result<Request, Refused> {
                 v1: frame.protocol.as_deref() == Some(crate::V1),
                 resume: frame.resume.map(Into::into),
                 sync: frame.sync.unwrap_or(false),
+                subscribe: frame
+                    .subscribe
+                    .filter(|asked| asked.get() != "null")
+                    .map(|asked| Filter::parse(asked.get())),
                 client: frame
                     .client
                     .and_then(|client| serde_json::from_str(client.get()).ok()),
@@ -367,7 +378,12 @@ fn one(text: &str) -> Result<Request, Refused> {
             command("order:update_item_status", update_item_status(payload))
         }
         "order:cancel" => command("order:cancel", cancel(payload)),
-        "subscribe" => Ok(Request::Subscribe { id }),
+        "subscribe" => Filter::parse(payload)
+            .map(|filter| Request::Subscribe {
+                id: id.clone(),
+                filter,
+            })
+            .map_err(refuse),
         "unsubscribe" => Ok(Request::Unsubscribe { id }),
         _ => Err(refuse("unknown type".into())),
     }

@@ -9,7 +9,9 @@ use std::fmt;
 use std::io::Write;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tautline_machine::relay;
 use tautline_protocol::{AuthCode, Role, is_restaurant_id, limits};
 
 /// The issuer of development tokens.
@@ -38,6 +40,10 @@ pub struct Identity {
     pub scope: Scope,
     /// The end of the token, ms since 1970, without leeway.
     pub expires_at_ms: u64,
+    /// When it was issued, ms since 1970, if it says so.
+    pub issued_at_ms: Option<u64>,
+    /// Orders that are its own beside those it created.
+    pub order_ids: Arc<[String]>,
 }
 
 impl fmt::Debug for Identity {
@@ -72,6 +78,14 @@ impl Identity {
             .ok_or(AuthCode::RestaurantForbidden)
     }
 
+    /// Whom it speaks for, as the logs judge it.
+    pub fn speaks_for(&self) -> relay::Scope {
+        relay::Scope {
+            order_ids: Arc::new(self.order_ids.iter().cloned().collect()),
+            ..relay::Scope::new(&self.sub, self.role)
+        }
+    }
+
     /// Whether the token stands for every restaurant.
     pub fn is_wildcard(&self) -> bool {
         matches!(&self.scope, Scope::One(all) if all == "*")
@@ -98,6 +112,10 @@ struct Heard {
     restaurant_id: Scope,
     role: String,
     exp: u64,
+    /// A NumericDate, which may have a fraction (RFC 7519 §2).
+    iat: Option<f64>,
+    #[serde(default)]
+    order_ids: Vec<String>,
 }
 
 /// The key and the rules that tokens are made and checked by.
@@ -221,6 +239,11 @@ impl Keys {
         if expires_at_ms > wall_ms().saturating_add(limits::TOKEN_MAX_LIFE_MS)
             || heard.sub.is_empty()
             || heard.sub.len() > 256
+            || heard.order_ids.len() > limits::TOKEN_ORDER_IDS
+            || heard
+                .order_ids
+                .iter()
+                .any(|id| id.chars().count() > limits::TOKEN_ORDER_ID_CHARS)
         {
             return Err(AuthCode::TokenInvalid);
         }
@@ -239,6 +262,8 @@ impl Keys {
             role,
             scope: heard.restaurant_id,
             expires_at_ms,
+            issued_at_ms: heard.iat.map(|iat| (iat * 1000.0) as u64),
+            order_ids: heard.order_ids.into(),
         })
     }
 
@@ -389,6 +414,21 @@ mod tests {
             with("restaurant_id", serde_json::json!([])),
             Err(AuthCode::TokenInvalid)
         );
+        let ids = |n: usize, chars: usize| serde_json::json!(vec!["é".repeat(chars); n]);
+        assert_eq!(with("order_ids", ids(65, 1)), Err(AuthCode::TokenInvalid));
+        assert_eq!(with("order_ids", ids(1, 65)), Err(AuthCode::TokenInvalid));
+        assert_eq!(with("order_ids", "one".into()), Err(AuthCode::TokenInvalid));
+        assert_eq!(with("iat", "now".into()), Err(AuthCode::TokenInvalid));
+        assert_eq!(with("order_ids", ids(64, 1)).unwrap().order_ids.len(), 64);
+        assert!(
+            with("order_ids", ids(1, 64)).is_ok(),
+            "characters, not bytes"
+        );
+        let issued = |iat: serde_json::Value| with("iat", iat).unwrap().issued_at_ms;
+        assert_eq!(issued(serde_json::Value::Null), None);
+        assert_eq!(issued(7.into()), Some(7_000));
+        assert_eq!(issued(7.25.into()), Some(7_250));
+        assert_eq!(issued((-1).into()), Some(0), "older than everything");
         let other = Keys::new(&[8; 32], Some("iss".into()), None)
             .issue("s", Role::Server, one("grow"), hours(1))
             .unwrap();
@@ -413,6 +453,8 @@ mod tests {
             role,
             scope,
             expires_at_ms: 0,
+            issued_at_ms: None,
+            order_ids: Arc::default(),
         };
         let both = identity(Scope::Several(vec!["a".into(), "b".into()]), Role::Manager);
         assert_eq!(both.restaurant(None), Err(AuthCode::RestaurantRequired));

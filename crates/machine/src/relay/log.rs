@@ -2,17 +2,21 @@
 //! when committed (`docs/protocol.md` §1; Storage, embedded).
 
 use super::Moment;
+use super::about::About;
 use super::cursor::Cursor;
 use super::dedupe::{self, Memory};
 use super::fold::{self, Effect, Live, View};
 use super::record::{Ack, Answer, Dedupe, Event, Nack, OrderRow, Record, Stored, Ticket};
 use super::snapshot::Snapshot;
+use super::view::{Scope, Viewer};
 use crate::Time;
+use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
+use tautline_protocol::filter::Traits;
 use tautline_protocol::order::Order;
 use tautline_protocol::request::{Command, Fact};
-use tautline_protocol::{Dialect, Epoch, NackCode, Role, Seq, limits, rfc3339, server_frame};
+use tautline_protocol::{Epoch, NackCode, Role, Seq, limits, rfc3339, server_frame};
 
 /// Orders that one `orders:archived` takes out at most: its frame stays well under the frame limit.
 const ARCHIVE_AT_ONCE: usize = 1_000;
@@ -24,8 +28,8 @@ pub struct Waiter(pub u64);
 /// Who a command is from and who waits for its answer.
 #[derive(Clone, Copy, Debug)]
 pub struct By<'a> {
-    /// The token's `sub`.
-    pub sub: &'a str,
+    /// Who the token speaks for.
+    pub scope: &'a Scope,
     /// The command's id (or `Idempotency-Key`) and the hash of its type and payload, when it has an id.
     pub key: Option<(&'a str, u128)>,
     /// Gets the answer.
@@ -85,6 +89,8 @@ pub struct Log {
     live: Live,
     memory: Memory,
     snapshot: OnceLock<Arc<Snapshot>>,
+    /// Snapshots for those who see less, while anybody is being sent one.
+    partial: RefCell<BTreeMap<String, Weak<Snapshot>>>,
     // Speculative: committed plus pending.
     pending: VecDeque<Pending>,
     in_flight: usize,
@@ -113,6 +119,7 @@ impl Log {
             live: Live::default(),
             memory: Memory::default(),
             snapshot: OnceLock::new(),
+            partial: RefCell::default(),
             pending: VecDeque::new(),
             in_flight: 0,
             next_ticket: 1,
@@ -129,7 +136,7 @@ impl Log {
             log.keep(size);
         }
         for event in stored.tail {
-            log.tail_bytes += event.frame(Dialect::V1).len();
+            log.tail_bytes += event.stored().len();
             log.tail.push_back(Arc::new(event));
         }
         log.trim_memory();
@@ -151,7 +158,7 @@ impl Log {
             nack.retry_after_ms = Some(1_000);
             return Judged::Now(Answer::Nack(nack));
         }
-        let key = by.key.map(|(id, _)| dedupe::key(by.sub, id));
+        let key = by.key.map(|(id, _)| dedupe::key(&by.scope.sub, id));
         if let Some((key, (_, hash))) = key.as_ref().zip(by.key) {
             if let Some(ticket) = self.pending_keys.get(key).copied()
                 && let Some(first) = self.pending_at(ticket)
@@ -182,7 +189,7 @@ impl Log {
             let view = View {
                 find: &find,
                 restaurant_id: &self.restaurant_id,
-                sub: by.sub,
+                scope: by.scope,
                 fresh_id,
                 seq: self.next_seq,
                 at: &timestamp,
@@ -326,22 +333,16 @@ impl Log {
 
     /// Where a connection begins: resumed at `resume` when what follows is still there, else with a snapshot if
     /// `sync`, else at the head.
-    pub fn place(
-        &self,
-        dialect: Dialect,
-        role: Role,
-        resume: Option<(&Epoch, Seq)>,
-        sync: bool,
-    ) -> Place {
+    pub fn place(&self, viewer: Viewer, resume: Option<(&Epoch, Seq)>, sync: bool) -> Place {
         let epoch = self.epoch.clone();
-        let (cursor, resumed) = match self.resumes(role, resume) {
+        let (cursor, resumed) = match self.resumes(viewer.scope().role, resume) {
             Resume::Lost => return Place::HistoryLost,
-            Resume::From(seq) => (Cursor::at_position(dialect, epoch.clone(), seq), true),
-            Resume::No if sync => (Cursor::at_snapshot(dialect, self.snapshot()), false),
-            Resume::No => (
-                Cursor::at_position(dialect, epoch.clone(), self.head),
-                false,
-            ),
+            Resume::From(seq) => (Cursor::at_position(viewer, epoch.clone(), seq), true),
+            Resume::No if sync => {
+                let snapshot = self.snapshot(&viewer);
+                (Cursor::at_snapshot(viewer, snapshot), false)
+            }
+            Resume::No => (Cursor::at_position(viewer, epoch.clone(), self.head), false),
         };
         Place::At {
             cursor,
@@ -363,12 +364,29 @@ impl Log {
         }
     }
 
-    /// The committed live set at the head, made once and shared until the head moves.
-    pub fn snapshot(&self) -> Arc<Snapshot> {
-        Arc::clone(
-            self.snapshot
-                .get_or_init(|| Arc::new(self.live.snapshot(self.epoch.clone(), self.head))),
-        )
+    /// What a viewer is shown of the committed live set at the head; made once for all who are shown the same.
+    pub fn snapshot(&self, viewer: &Viewer) -> Arc<Snapshot> {
+        let make = || {
+            let epoch = self.epoch.clone();
+            Arc::new(self.live.snapshot(epoch, self.head, viewer))
+        };
+        if viewer.shows_every_order() {
+            return Arc::clone(self.snapshot.get_or_init(make));
+        }
+        let mut partial = self.partial.borrow_mut();
+        let key = viewer.key();
+        if let Some(snapshot) = partial.get(&key).and_then(Weak::upgrade) {
+            return snapshot;
+        }
+        let snapshot = make();
+        partial.insert(key, Arc::downgrade(&snapshot));
+        snapshot
+    }
+
+    /// What was made of the state before is not what comes now.
+    fn moved(&mut self) {
+        self.snapshot = OnceLock::new();
+        self.partial.get_mut().clear();
     }
 
     /// A committed order of the live set. Its phone number is for [`Order::stored`] alone.
@@ -500,6 +518,7 @@ impl Log {
         at: Moment,
     ) {
         let ticket = self.ticket();
+        let about = self.about(&effect);
         let event = effect.event.map(|(kind, payload)| {
             let seq = self.next_seq;
             self.next_seq += 1;
@@ -512,7 +531,7 @@ impl Log {
                 command_id: by.as_ref().and_then(|(by, _)| by.key).map(|(id, _)| id),
                 payload: &payload,
             });
-            Arc::new(Event::new(seq, kind, at.wall_ms, frame.into()))
+            Arc::new(Event::new(seq, kind, at.wall_ms, about, frame.into()))
         });
         let ack = Arc::new(Ack {
             at: event
@@ -541,7 +560,7 @@ impl Log {
                 let row = key.zip(by.key).map(|(key, (id, hash))| {
                     self.pending_keys.insert(key, ticket);
                     Dedupe {
-                        sub: by.sub.to_owned(),
+                        sub: by.scope.sub.to_string(),
                         id: id.to_owned(),
                         hash,
                         ack: Arc::clone(&ack),
@@ -552,9 +571,7 @@ impl Log {
             }
         };
         let forgotten = self.memory.leave(at.now, self.pending_keys.len());
-        let frame = event
-            .as_ref()
-            .map_or(0, |event| event.frame(Dialect::V1).len());
+        let frame = event.as_ref().map_or(0, |event| event.stored().len());
         let record = Record {
             ticket,
             bytes: frame * if orders.is_empty() { 1 } else { 2 } + 128,
@@ -572,6 +589,36 @@ impl Log {
         });
     }
 
+    /// Whom the effect's event concerns, as things stand before it.
+    fn about(&self, effect: &Effect) -> About {
+        let before = |id: &str| {
+            self.speculative(id)
+                .map(|order| Box::new(Traits::of(&order)))
+        };
+        match (effect.orders.as_slice(), &effect.about) {
+            ([(id, after)], _) => About::Order {
+                id: id.clone(),
+                before: before(id),
+                after: after.as_ref().map(|order| Box::new(Traits::of(order))),
+            },
+            ([], Some(id)) => match before(id) {
+                None => About::Nothing,
+                as_it_is => About::Order {
+                    id: id.clone(),
+                    before: as_it_is.clone(),
+                    after: as_it_is,
+                },
+            },
+            ([], None) => About::Nothing,
+            (orders, _) => About::Archived(
+                orders
+                    .iter()
+                    .map(|(id, _)| (id.clone(), before(id).and_then(|traits| traits.owner)))
+                    .collect(),
+            ),
+        }
+    }
+
     /// Makes a durable record part of what everyone sees.
     fn show(&mut self, pending: &Pending, at: Moment) {
         let record = &pending.record;
@@ -582,16 +629,16 @@ impl Log {
             self.tail_bytes = 0;
             self.sizes.clear();
             self.kept_bytes = 0;
-            self.snapshot = OnceLock::new();
+            self.moved();
         }
         if let Some(event) = &record.event {
             self.head = event.seq;
-            let size = event.frame(Dialect::V1).len();
+            let size = event.stored().len();
             self.keep(u32::try_from(size).unwrap_or(u32::MAX));
             self.tail_bytes += size;
             self.tail.push_back(Arc::clone(event));
             self.trim_memory();
-            self.snapshot = OnceLock::new();
+            self.moved();
         }
         for row in &record.orders {
             match &row.order {
@@ -630,7 +677,7 @@ impl Log {
             let Some(oldest) = self.tail.pop_front() else {
                 break;
             };
-            self.tail_bytes -= oldest.frame(Dialect::V1).len();
+            self.tail_bytes -= oldest.stored().len();
         }
     }
 }

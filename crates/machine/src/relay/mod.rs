@@ -6,6 +6,7 @@
 //!   [`Log::committed`] or [`Log::failed`], which gives the answers ([`Answer`]).
 //! * [`Cursor::take`] gives a socket its next turn, as shared bytes.
 
+pub mod about;
 pub mod cursor;
 mod dedupe;
 mod fold;
@@ -15,12 +16,15 @@ pub mod record;
 mod replies;
 pub mod session;
 pub mod snapshot;
+pub mod view;
 
+pub use about::About;
 pub use cursor::{Cursor, HistoryLost, Message, Piece, Taken};
 pub use log::{By, Judged, Log, Place, Waiter};
 pub use record::{Ack, Answer, Dedupe, Event, Nack, OrderRow, Record, Stored, Ticket};
 pub use session::{Claims, Config, Identity, Input, Output, Session, Timer};
 pub use snapshot::Snapshot;
+pub use view::{Class, Scope, Viewer};
 
 use crate::Time;
 

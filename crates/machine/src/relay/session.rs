@@ -2,12 +2,14 @@
 //! of a connection). It never reads the log; the driver carries its commands there and the answers back.
 
 use super::rate::Rate;
-use super::record::{Answer, Nack};
+use super::record::{Ack, Answer, Nack};
 use super::replies::Replies;
+use super::view::{Scope, Viewer};
 use super::{Moment, Token};
 use crate::{Time, Timers};
 use std::collections::VecDeque;
 use std::sync::Arc;
+use tautline_protocol::filter::Filter;
 use tautline_protocol::limits::{self, Limits};
 use tautline_protocol::request::{self, AuthRequest, ClientInfo, Command, Key, Refused, Request};
 use tautline_protocol::server_frame::{self, AuthSuccess, Place};
@@ -50,6 +52,8 @@ pub struct Claims {
     pub restaurants: Option<Vec<String>>,
     /// The role's name, known or not.
     pub role: String,
+    /// Orders that are its own whoever made them.
+    pub order_ids: Vec<String>,
     /// `exp`, RFC 3339.
     pub expires_at: String,
     /// How long it lives yet, leeway not counted; 0 when it is in the leeway.
@@ -59,12 +63,10 @@ pub struct Claims {
 /// Who a session is, once authenticated.
 #[derive(Clone, Copy, Debug)]
 pub struct Identity<'a> {
-    /// The token's `sub`.
-    pub sub: &'a str,
+    /// Who the token speaks for.
+    pub scope: &'a Scope,
     /// The restaurant served.
     pub restaurant_id: &'a str,
-    /// The role.
-    pub role: Role,
     /// What the client calls itself.
     pub client: Option<&'a ClientInfo>,
 }
@@ -103,6 +105,15 @@ pub enum Input<'a> {
         /// The answer.
         answer: Answer,
     },
+    /// The answer to [`Output::Filter`].
+    Filtered {
+        /// The number it was asked under.
+        number: u64,
+        /// Where it holds from.
+        at: (Epoch, Seq),
+        /// What holds, as JSON.
+        filter: String,
+    },
     /// A sync is complete ([`super::Taken::Turn`], `synced`).
     Synced,
     /// Bytes were handed to the socket and it did not take all of them: from now on it must make progress.
@@ -139,10 +150,8 @@ pub enum Output {
     Attach {
         /// The restaurant.
         restaurant_id: String,
-        /// The dialect from here on.
-        dialect: Dialect,
-        /// The role, for [`super::Log::place`].
-        role: Role,
+        /// Who is placed, for [`super::Log::place`].
+        viewer: Box<Viewer>,
         /// The position the client has.
         resume: Option<(Epoch, Seq)>,
         /// Whether it wants a snapshot otherwise.
@@ -166,6 +175,17 @@ pub enum Output {
         /// The client's position; `None` for the whole set.
         position: Option<(Epoch, Seq)>,
     },
+    /// [`super::Cursor::account`]: send the frame it gives, if any.
+    Account,
+    /// [`super::Cursor::filter`]; the position it gives comes back as [`Input::Filtered`].
+    Filter {
+        /// Comes back with the position.
+        number: u64,
+        /// The filter.
+        filter: Filter,
+    },
+    /// [`super::Cursor::rescope`]: the renewed token speaks for somebody else.
+    Rescope(Scope),
     /// Send this close frame after what was sent before; nothing follows but `Drop` and `Wait`.
     Close(CloseCode, String),
     /// Cut the connection: the peer does not answer.
@@ -210,9 +230,8 @@ enum Phase {
 /// Who a checked token says it is.
 #[derive(Debug)]
 struct Grant {
-    sub: String,
+    scope: Scope,
     restaurant_id: String,
-    role: Role,
     expires_at: String,
     /// The token's end, leeway not counted.
     expires: Time,
@@ -299,6 +318,16 @@ impl Session {
                     self.reply();
                 }
             }
+            Input::Filtered { number, at, filter } => {
+                if let Phase::Live(live) = &mut self.phase {
+                    let ack = Ack {
+                        at: Some(at),
+                        result: Some(filter),
+                    };
+                    live.replies.answered(number, Answer::Ack(Arc::new(ack)));
+                    self.reply();
+                }
+            }
             Input::Synced => {
                 if let Phase::Live(live) = &mut self.phase {
                     live.syncing = false;
@@ -359,9 +388,8 @@ impl Session {
             return None;
         };
         Some(Identity {
-            sub: &live.grant.sub,
+            scope: &live.grant.scope,
             restaurant_id: &live.grant.restaurant_id,
-            role: live.grant.role,
             client: live.client.as_ref(),
         })
     }
@@ -402,6 +430,7 @@ impl Session {
             Timer::Ping => {
                 self.pings_unanswered += 1;
                 self.out.push_back(Output::Ping);
+                self.out.push_back(Output::Account);
                 self.timers.set(Timer::Ping, now + self.config.heartbeat_ms);
             }
             Timer::Expiry => self.close(CloseCode::TOKEN_EXPIRED, "token expired", now),
@@ -468,11 +497,15 @@ impl Session {
                             self.dialect = Dialect::V1;
                         }
                         let v1 = self.dialect == Dialect::V1;
+                        // `subscribe`, `resume` and `sync` belong to v1.
+                        let filter = match &auth.subscribe {
+                            Some(Ok(filter)) if v1 => filter.clone(),
+                            _ => Filter::default(),
+                        };
+                        let viewer = Viewer::new(self.dialect, granted.scope.clone(), filter);
                         self.out.push_back(Output::Attach {
                             restaurant_id: granted.restaurant_id.clone(),
-                            dialect: self.dialect,
-                            role: granted.role,
-                            // `resume` and `sync` belong to v1.
+                            viewer: Box::new(viewer),
                             resume: auth.resume.take().filter(|_| v1),
                             sync: auth.sync && v1,
                         });
@@ -486,12 +519,17 @@ impl Session {
                 };
                 match renewal(claims, restaurant_id.as_deref(), &live.grant, at.now) {
                     Ok(granted) => {
+                        let changed = granted.scope != live.grant.scope;
                         live.grant = granted;
                         live.spread_told = spread_ms;
                         self.timers
                             .set(Timer::Expiry, live.grant.expires + limits::TOKEN_LEEWAY_MS);
                         let frame = self.success(None, at, spread_ms);
                         self.send(frame);
+                        if changed && let Phase::Live(live) = &self.phase {
+                            self.out
+                                .push_back(Output::Rescope(live.grant.scope.clone()));
+                        }
                     }
                     // Never closes: the token in use is still good.
                     Err(code) => self.send(server_frame::auth_failed(
@@ -575,6 +613,14 @@ impl Session {
             spread_ms,
         );
         self.send(frame);
+        if let Some(Err(message)) = auth.subscribe.filter(|_| self.dialect == Dialect::V1) {
+            self.send(server_frame::error(
+                NackCode::Invalid,
+                &message,
+                None,
+                Some("subscribe"),
+            ));
+        }
         for text in early {
             self.frame(&text, at, head, spread_ms);
         }
@@ -587,8 +633,8 @@ impl Session {
         server_frame::auth_success(AuthSuccess {
             v1: self.dialect == Dialect::V1,
             restaurant_id: &live.grant.restaurant_id,
-            user_id: &live.grant.sub,
-            role: live.grant.role,
+            user_id: &live.grant.scope.sub,
+            role: live.grant.scope.role,
             expires_at: &live.grant.expires_at,
             expires_in_ms: live.grant.expires - at.now,
             place,
@@ -608,6 +654,8 @@ impl Session {
                 if live.pings.take(at.now).is_ok() {
                     let changed = std::mem::replace(&mut live.spread_told, spread_ms) != spread_ms;
                     let (seq, spread) = (v1.then_some(head), changed.then_some(spread_ms));
+                    // The pong confirms the head to a client whose position is there.
+                    self.out.push_back(Output::Account);
                     self.send(server_frame::pong(
                         timestamp.as_deref(),
                         at.wall_ms,
@@ -653,7 +701,7 @@ impl Session {
             }
             Request::Command { kind, key, command } => {
                 let id = key.as_ref().map(|key| key.id.clone()).filter(|_| v1);
-                if live.grant.role != Role::Service
+                if live.grant.scope.role != Role::Service
                     && let Err(wait) = live.commands.take(at.now)
                 {
                     return self.over_rate(id, kind, wait, at.now);
@@ -675,23 +723,31 @@ impl Session {
                     key,
                 });
             }
-            Request::Subscribe { id } => {
-                let message =
-                    "filters are not served by this relay; everything the role sees is sent";
-                live.replies.refused(
-                    id.filter(|_| v1),
-                    "subscribe",
-                    Nack::new(NackCode::Invalid, message),
-                );
-                self.reply();
-            }
+            Request::Subscribe { id, filter } => self.subscribe(id, "subscribe", filter, at),
             Request::Unsubscribe { id } => {
-                // Everything the role sees is in force already.
-                if let Some(id) = id.filter(|_| v1) {
-                    self.send(server_frame::ack(&id, None, Some("null")));
-                }
+                self.subscribe(id, "unsubscribe", Filter::default(), at);
             }
         }
+    }
+
+    fn subscribe(&mut self, id: Option<String>, kind: &'static str, filter: Filter, at: Moment) {
+        let v1 = self.dialect == Dialect::V1;
+        let Phase::Live(live) = &mut self.phase else {
+            return;
+        };
+        let id = id.filter(|_| v1);
+        if let Err(wait) = live.commands.take(at.now) {
+            return self.over_rate(id, kind, wait, at.now);
+        }
+        if !v1 {
+            let message =
+                "filters are for tautline.v1; a plain connection is sent all its role sees";
+            live.replies
+                .refused(id, kind, Nack::new(NackCode::Invalid, message));
+            return self.reply();
+        }
+        let number = live.replies.expect(id, kind);
+        self.out.push_back(Output::Filter { number, filter });
     }
 
     /// A frame that cannot be used counts against the command rate like one that can.
@@ -794,9 +850,11 @@ fn admit(claims: Claims, wanted: Option<&str>, now: Time) -> Result<Grant, AuthC
         (None, None) => return Err(AuthCode::RestaurantRequired),
     };
     Ok(Grant {
-        sub: claims.sub,
+        scope: Scope {
+            order_ids: Arc::new(claims.order_ids.into_iter().collect()),
+            ..Scope::new(&claims.sub, role)
+        },
         restaurant_id,
-        role,
         expires_at: claims.expires_at,
         expires: now + claims.expires_in_ms,
     })
@@ -810,7 +868,7 @@ fn renewal(
     now: Time,
 ) -> Result<Grant, AuthCode> {
     let claims = claims?;
-    if claims.sub != old.sub || wanted.is_some_and(|wanted| wanted != old.restaurant_id) {
+    if *claims.sub != *old.scope.sub || wanted.is_some_and(|wanted| wanted != old.restaurant_id) {
         return Err(AuthCode::IdentityChanged);
     }
     admit(claims, Some(&old.restaurant_id), now).map_err(|code| match code {

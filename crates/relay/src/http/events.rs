@@ -17,8 +17,9 @@ use std::collections::HashMap;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
+use tautline_protocol::permission::{Operation, may};
 use tautline_protocol::request::http;
-use tautline_protocol::{Dialect, Epoch, JsonWriter, Seq};
+use tautline_protocol::{Epoch, JsonWriter, Seq};
 use tokio::sync::watch;
 
 const PAGE: usize = 100;
@@ -86,6 +87,9 @@ pub(super) async fn list(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     app.admit(&caller, &rid)?;
+    if !may(caller.role, Operation::ReadLog) {
+        return Err(Problem::forbidden("only manager and service read the log"));
+    }
     let wanted = wanted(&query)?;
     let restaurant: Arc<str> = rid.into();
     let accepts = |kind| {
@@ -104,11 +108,7 @@ pub(super) async fn list(
         Some(after) if after + 1 < first.oldest => return Err(trimmed(first.oldest)),
         _ => first,
     };
-    let events: Vec<&str> = found
-        .events
-        .iter()
-        .map(|event| &**event.frame(Dialect::V1))
-        .collect();
+    let events: Vec<&str> = found.events.iter().map(|event| &**event.stored()).collect();
     let body = JsonWriter::object()
         .opt_str("epoch", found.epoch.as_ref().map(Epoch::as_str))
         .u64("seq", found.head)
@@ -212,7 +212,7 @@ impl Follower {
             out.push_str(&format!(
                 "id: {epoch}.{}\ndata: {}\n\n",
                 event.seq,
-                event.frame(Dialect::V1)
+                event.stored()
             ));
         }
         Some(out.into())

@@ -16,9 +16,11 @@ use serde_json::value::RawValue;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
-use tautline_machine::relay::{Ack, Answer};
+use tautline_machine::relay::{Ack, Answer, Class, Scope};
 use tautline_protocol::order::Order;
+use tautline_protocol::permission::Operation;
 use tautline_protocol::request::{Command, Key, http};
+use tautline_protocol::server_frame::public_order;
 use tautline_protocol::{JsonWriter, OrderStatus, Seq, is_command_id, rfc3339_ms};
 use tokio::sync::watch;
 
@@ -61,7 +63,7 @@ pub(super) async fn submit(
         ),
     };
     let author = Author {
-        sub: caller.sub,
+        scope: caller.speaks_for(),
         key: key.map(|id| Key {
             id: id.to_owned(),
             hash,
@@ -172,8 +174,13 @@ pub(super) async fn reached(head: &mut watch::Receiver<Seq>, seq: Seq) -> bool {
     head.wait_for(|&head| head >= seq).await.is_ok()
 }
 
-/// The live set as a caller asks for it.
-async fn live_set(app: &App, restaurant: &str, min_seq: Seq) -> Result<Vec<Arc<Order>>, Problem> {
+/// The live set as a caller may see it.
+async fn live_set(
+    app: &App,
+    restaurant: &str,
+    min_seq: Seq,
+    scope: Scope,
+) -> Result<Vec<Arc<Order>>, Problem> {
     let mut head = app
         .shard
         .restaurant(restaurant, |restaurant| restaurant.head.subscribe())
@@ -187,8 +194,12 @@ async fn live_set(app: &App, restaurant: &str, min_seq: Seq) -> Result<Vec<Arc<O
     drop(head);
     let orders = app
         .shard
-        .restaurant(restaurant, |restaurant| {
-            restaurant.log.orders().map(Arc::clone).collect()
+        .restaurant(restaurant, move |restaurant| {
+            let orders = restaurant.log.orders();
+            orders
+                .filter(|order| scope.sees(order))
+                .map(Arc::clone)
+                .collect()
         })
         .await;
     orders.ok_or_else(Problem::unreadable)
@@ -225,7 +236,9 @@ pub(super) async fn list(
         .transpose()?;
     let after = wanted.cursor.as_deref().map(decode_cursor).transpose()?;
     let limit = wanted.limit.unwrap_or(PAGE).clamp(1, PAGE_MAX);
-    let mut orders = live_set(&app, &rid, wanted.min_seq.unwrap_or(0)).await?;
+    let scope = caller.speaks_for();
+    let class = scope.class();
+    let mut orders = live_set(&app, &rid, wanted.min_seq.unwrap_or(0), scope).await?;
     orders.retain(|order| {
         statuses
             .as_ref()
@@ -243,7 +256,7 @@ pub(super) async fn list(
     let page: Vec<String> = orders
         .iter()
         .take(limit)
-        .map(|order| order.wire())
+        .map(|order| for_class(class, order.wire()))
         .collect();
     let body = JsonWriter::object()
         .raw("orders", &format!("[{}]", page.join(",")))
@@ -307,17 +320,36 @@ fn decode_cursor(cursor: &str) -> Result<(String, String), Problem> {
         .ok_or_else(|| Problem::invalid("cursor: not one of ours"))
 }
 
-/// `GET …/orders/{id}`: the only place that shows `customer_phone`.
+/// An order's JSON as a class of callers gets it.
+fn for_class(class: Class, json: String) -> String {
+    let public = match class {
+        Class::Staff => None,
+        Class::Public => public_order(&json),
+    };
+    public.unwrap_or(json)
+}
+
+/// `GET …/orders/{id}`: the only place that shows `customer_phone`, to roles that may see it.
 pub(super) async fn one(
     State(app): State<App>,
     Caller(caller): Caller,
     Path((rid, id)): Path<(String, String)>,
 ) -> Answered {
     app.admit(&caller, &rid)?;
+    let scope = caller.speaks_for();
     let found = app
         .shard
         .restaurant(&rid, move |restaurant| {
-            restaurant.log.order(&id).map(|order| order.stored())
+            let order = restaurant
+                .log
+                .order(&id)
+                .filter(|order| scope.sees(order))?;
+            let json = if scope.may_with(Operation::SeePhone, order) {
+                order.stored()
+            } else {
+                order.wire()
+            };
+            Some(for_class(scope.class(), json))
         })
         .await;
     let order = found

@@ -32,6 +32,10 @@ impl Problem {
         )
     }
 
+    pub(crate) fn forbidden(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, NackCode::Forbidden.as_str(), detail)
+    }
+
     pub(crate) fn not_found(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::NOT_FOUND, NackCode::NotFound.as_str(), detail)
     }

@@ -90,6 +90,8 @@ mod tests {
             role,
             scope: Scope::One("r".into()),
             expires_at_ms: 0,
+            issued_at_ms: None,
+            order_ids: std::sync::Arc::default(),
         };
         let taken = (0..5)
             .filter(|_| writes.take(&who(Role::Server)).is_ok())

@@ -9,7 +9,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 use tautline_machine::relay::session::Input;
-use tautline_machine::relay::{Answer, By, Judged, Log, Nack, Ticket, Waiter};
+use tautline_machine::relay::{Answer, By, Judged, Log, Nack, Scope, Ticket, Waiter};
 use tautline_protocol::request::{Command, Key};
 use tautline_protocol::{CloseCode, NackCode, limits};
 use tokio::sync::oneshot;
@@ -17,7 +17,7 @@ use tokio::sync::oneshot;
 /// Who wants a command applied.
 #[derive(Clone, Debug)]
 pub(crate) struct Author {
-    pub(crate) sub: String,
+    pub(crate) scope: Scope,
     /// The id it is remembered under, and the hash of what it says.
     pub(crate) key: Option<Key>,
 }
@@ -48,7 +48,7 @@ impl Shard {
         };
         let (author, restaurant) = (
             Author {
-                sub: identity.sub.to_owned(),
+                scope: identity.scope.clone(),
                 key,
             },
             Rc::clone(restaurant),
@@ -114,7 +114,7 @@ impl Shard {
         let (at, waiter) = (self.clock.moment(), self.next_id());
         let key = author.key.as_ref().map(|key| (key.id.as_str(), key.hash));
         let by = By {
-            sub: &author.sub,
+            scope: &author.scope,
             key,
             waiter: Waiter(waiter),
         };

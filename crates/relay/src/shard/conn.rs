@@ -13,8 +13,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use tautline_machine::Time;
 use tautline_machine::relay::session::{self, Claims, Input, Output};
-use tautline_machine::relay::{Cursor, Session};
-use tautline_protocol::{AuthCode, CloseCode, Dialect, Role, Seq, limits, rfc3339};
+use tautline_machine::relay::{Cursor, Scope, Session};
+use tautline_protocol::{AuthCode, CloseCode, Seq, limits, rfc3339};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
@@ -60,15 +60,9 @@ impl Conn {
             .map_or(0, |(_, restaurant)| restaurant.borrow().log.head())
     }
 
-    pub(super) fn attached(
-        &mut self,
-        cursor: Cursor,
-        restaurant: Rc<RefCell<Restaurant>>,
-        dialect: Dialect,
-        role: Role,
-    ) {
+    pub(super) fn attached(&mut self, cursor: Cursor, restaurant: Rc<RefCell<Restaurant>>) {
+        self.seat = Seat::authenticated(cursor.viewer());
         self.at = Some((cursor, restaurant));
-        self.seat = Seat::authenticated(dialect, role);
     }
 
     pub(super) fn is_stalled(&self) -> bool {
@@ -208,8 +202,7 @@ impl Shard {
                 }
                 Output::Attach {
                     restaurant_id,
-                    dialect,
-                    role,
+                    viewer,
                     resume,
                     sync,
                 } => {
@@ -217,8 +210,7 @@ impl Shard {
                         conn,
                         &restaurant_id,
                         Attach {
-                            dialect,
-                            role,
+                            viewer: *viewer,
                             resume,
                             sync,
                         },
@@ -231,6 +223,24 @@ impl Shard {
                     key,
                 } => self.submit(conn, number, &command, key),
                 Output::Sync { id, position } => self.sync(conn, id, position),
+                Output::Account => {
+                    let frame = conn.at.as_mut().and_then(|(cursor, _)| cursor.account());
+                    if frame.is_some_and(|frame| !conn.out.send(&frame)) {
+                        self.tell(
+                            conn,
+                            Input::End(CloseCode::SLOW_CONSUMER, "answers are not being read"),
+                        );
+                    }
+                }
+                Output::Filter { number, filter } => {
+                    if let Some((cursor, _)) = &mut conn.at {
+                        let told = filter.json();
+                        let at = cursor.filter(filter);
+                        let filter = told;
+                        self.tell(conn, Input::Filtered { number, at, filter });
+                    }
+                }
+                Output::Rescope(scope) => self.rescope(conn, scope),
                 Output::Close(code, reason) => {
                     metrics::counter!("tautline_closes_total", "code" => code.0.to_string())
                         .increment(1);
@@ -271,6 +281,7 @@ impl Shard {
             sub: identity.sub,
             restaurants,
             role: identity.role.as_str().into(),
+            order_ids: identity.order_ids.to_vec(),
             expires_at: rfc3339(identity.expires_at_ms),
             expires_in_ms: identity
                 .expires_at_ms
@@ -291,15 +302,23 @@ impl Shard {
         });
     }
 
+    /// A renewed token that speaks for somebody else.
+    fn rescope(&mut self, conn: &mut Conn, scope: Scope) {
+        let Some((cursor, restaurant)) = &mut conn.at else {
+            return;
+        };
+        cursor.rescope(&restaurant.borrow().log, scope);
+        conn.seat = Seat::authenticated(cursor.viewer());
+        metrics::counter!("tautline_snapshots_total").increment(1);
+        self.ready(conn);
+    }
+
     fn sync(
         &mut self,
         conn: &mut Conn,
         id: Option<String>,
         position: Option<(tautline_protocol::Epoch, Seq)>,
     ) {
-        let Some(role) = conn.session.identity().map(|identity| identity.role) else {
-            return;
-        };
         let Some((cursor, restaurant)) = &mut conn.at else {
             return;
         };
@@ -307,7 +326,6 @@ impl Shard {
             let held = restaurant.borrow();
             cursor.sync(
                 &held.log,
-                role,
                 id,
                 position.as_ref().map(|(epoch, seq)| (epoch, *seq)),
             )

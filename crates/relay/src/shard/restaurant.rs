@@ -7,8 +7,8 @@ use std::collections::{BTreeSet, HashMap};
 use std::rc::Rc;
 use std::sync::Arc;
 use tautline_machine::Time;
-use tautline_machine::relay::{Log, session};
-use tautline_protocol::{CloseCode, Epoch, Role, Seq};
+use tautline_machine::relay::{Log, Viewer, session};
+use tautline_protocol::{CloseCode, Epoch, Seq};
 use tokio::sync::watch;
 
 /// A restaurant's log and who hangs on it.
@@ -35,8 +35,7 @@ impl Restaurant {
 /// What a session asked for with its first auth.
 #[derive(Clone, Debug)]
 pub(super) struct Attach {
-    pub(super) dialect: tautline_protocol::Dialect,
-    pub(super) role: Role,
+    pub(super) viewer: Viewer,
     pub(super) resume: Option<(Epoch, Seq)>,
     pub(super) sync: bool,
 }
@@ -130,10 +129,7 @@ impl Shard {
         use tautline_machine::relay::Place;
         let mut held = restaurant.borrow_mut();
         let resume = attach.resume.as_ref().map(|(epoch, seq)| (epoch, *seq));
-        match held
-            .log
-            .place(attach.dialect, attach.role, resume, attach.sync)
-        {
+        match held.log.place(attach.viewer.clone(), resume, attach.sync) {
             Place::At {
                 cursor,
                 epoch,
@@ -153,7 +149,7 @@ impl Shard {
                     "none"
                 };
                 metrics::counter!("tautline_resumes_total", "result" => result).increment(1);
-                conn.attached(cursor, Rc::clone(restaurant), attach.dialect, attach.role);
+                conn.attached(cursor, Rc::clone(restaurant));
                 self.tell(
                     conn,
                     session::Input::Attached {
