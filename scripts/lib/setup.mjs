@@ -301,7 +301,7 @@ const kosoku = {
     let how = program && (await pip(program));
     if (!how) {
       if (!onPath('apt-get')) throw new Failure('The tests need Python 3.10 or newer with pip: install them, then run this again.');
-      const packages = ['python3', 'python3-pip-whl', 'ca-certificates'];
+      const packages = ['python3', 'python3-pip-whl'];
       if (isRoot) await aptInstall('Python', 'python', packages, KOSOKU_FAILED);
       else {
         const home = onPath('python3') ? '' : `export PYTHONHOME='${join(ownPython, 'root/usr')}'\n`;
