@@ -61,6 +61,7 @@ fn claims() -> Claims {
         order_ids: vec!["o9".into()],
         expires_at: "2026-11-23T18:00:00Z".into(),
         expires_in_ms: 3_600_000,
+        issued_at_ms: None,
     }
 }
 
@@ -160,7 +161,9 @@ fn a_connection_begins_with_connected_auth_and_a_place_in_the_log() {
     );
     let said = peer.frame(&json!({"type":"auth","token":"sesame","protocol":"tautline.v1","resume":{"epoch":"e1","seq":40},"sync":true,
         "subscribe":{"events":["order:*"]}}));
-    assert!(matches!(&said.others[..], [Output::Verify(token)] if token.expose() == "sesame"));
+    assert!(
+        matches!(&said.others[..], [Output::Verify { token, restaurant_id: None }] if token.expose() == "sesame")
+    );
     assert!(
         !format!("{:?} {:?}", said, peer.session).contains("sesame"),
         "a token is never printed"
@@ -590,7 +593,9 @@ fn a_renewal_goes_on_undisturbed_and_a_refused_one_never_closes() {
     let mut peer = Peer::live(true);
     let auth = json!({"type":"auth","token":"u"});
     let said = peer.frame(&auth);
-    assert!(matches!(&said.others[..], [Output::Verify(_)]));
+    assert!(
+        matches!(&said.others[..], [Output::Verify { restaurant_id: Some(grow), .. }] if grow == "grow")
+    );
     let mut renewed = claims();
     renewed.role = "manager".into();
     let said = peer.input(Input::Verified(Ok(renewed)));

@@ -3,6 +3,7 @@
 
 use crate::Fatal;
 use crate::parse::{Rate, duration, rate};
+use crate::peer::Net;
 use clap::Args;
 use clap::builder::FalseyValueParser;
 use serde::Deserialize;
@@ -49,6 +50,26 @@ pub struct ServeArgs {
     /// Commands and writes of one connection or token [default: 20/s,burst=100]
     #[arg(long, env = "TAUTLINE_RATE_LIMIT", value_name = "N/s,burst=N", value_parser = rate)]
     rate_limit: Option<Rate>,
+    /// Sockets at once; fewer where the limit of open files leaves no room for them [default: 10000]
+    #[arg(long, env = "TAUTLINE_MAX_CONNECTIONS", value_name = "N")]
+    max_connections: Option<usize>,
+    /// Connections of one restaurant [default: 10000]
+    #[arg(long, env = "TAUTLINE_MAX_PER_RESTAURANT", value_name = "N")]
+    max_per_restaurant: Option<usize>,
+    /// Connections of one address; loopback and trusted proxies themselves are exempt [default: 200]
+    #[arg(long, env = "TAUTLINE_MAX_PER_ADDRESS", value_name = "N")]
+    max_per_address: Option<usize>,
+    /// A proxy whose X-Forwarded-For is believed: an address or a network like 10.0.0.0/8. May be repeated
+    #[arg(
+        long,
+        env = "TAUTLINE_TRUSTED_PROXY",
+        value_name = "NET",
+        value_delimiter = ','
+    )]
+    trusted_proxy: Vec<String>,
+    /// Events kept for clients that resume, at most [default: 10000]
+    #[arg(long, env = "TAUTLINE_LOG_TAIL", value_name = "EVENTS")]
+    log_tail: Option<usize>,
     /// Bytes of one message from a client [default: 65536]
     #[arg(long, env = "TAUTLINE_MAX_MESSAGE", value_name = "BYTES")]
     max_message: Option<u32>,
@@ -64,6 +85,10 @@ pub struct ServeArgs {
     #[arg(long, env = "TAUTLINE_KEEP_FINAL", value_name = "TIME", value_parser = duration)]
     #[serde(deserialize_with = "crate::parse::duration_field")]
     keep_final: Option<Duration>,
+    /// How long orders that left the live set are kept in the history [default: 30d]
+    #[arg(long, env = "TAUTLINE_HISTORY", value_name = "TIME", value_parser = duration)]
+    #[serde(deserialize_with = "crate::parse::duration_field")]
+    history: Option<Duration>,
     /// Format of the log [default: text on a terminal, else json]
     #[arg(long, env = "TAUTLINE_LOG", value_enum)]
     log: Option<LogFormat>,
@@ -87,6 +112,12 @@ pub struct KeyArgs {
         hide_env_values = true
     )]
     pub jwt_secret: Option<String>,
+    /// PEM file with the public key of tokens: RSA (RS256), EC P-256 or P-384 (ES256, ES384), Ed25519 (EdDSA)
+    #[arg(long, env = "TAUTLINE_JWT_PUBLIC_KEY", value_name = "FILE")]
+    pub jwt_public_key: Option<PathBuf>,
+    /// JWKS file with the keys of tokens, each with its `alg` and `kid`; read again when it changes
+    #[arg(long, env = "TAUTLINE_JWKS_FILE", value_name = "FILE")]
+    pub jwks_file: Option<PathBuf>,
     /// Development: tokens from /dev/token with a secret kept in the data folder
     #[arg(long, env = "TAUTLINE_DEV", value_parser = FalseyValueParser::new())]
     pub dev: bool,
@@ -156,6 +187,16 @@ pub struct Config {
     pub www: Option<PathBuf>,
     /// Commands and writes of one connection or token.
     pub rate: Rate,
+    /// Sockets at once.
+    pub max_connections: usize,
+    /// Connections of one restaurant.
+    pub max_per_restaurant: usize,
+    /// Connections of one address.
+    pub max_per_address: usize,
+    /// Proxies whose X-Forwarded-For is believed.
+    pub trusted_proxies: Vec<Net>,
+    /// Events kept for clients that resume.
+    pub log_tail: usize,
     /// Bytes of one message from a client.
     pub max_message: u32,
     /// The heartbeat.
@@ -164,6 +205,8 @@ pub struct Config {
     pub drain: Duration,
     /// How long final orders stay in the live set.
     pub keep_final: Duration,
+    /// How long orders that left the live set are kept.
+    pub history: Duration,
     /// How log lines look; by the terminal when open.
     pub log: Option<LogFormat>,
     /// Least level of the log.
@@ -208,6 +251,8 @@ impl ServeArgs {
         let keys = KeyArgs {
             jwt_secret_file: self.keys.jwt_secret_file.or(file.keys.jwt_secret_file),
             jwt_secret: self.keys.jwt_secret.or(file.keys.jwt_secret),
+            jwt_public_key: self.keys.jwt_public_key.or(file.keys.jwt_public_key),
+            jwks_file: self.keys.jwks_file.or(file.keys.jwks_file),
             dev: self.keys.dev || file.keys.dev,
             jwt_issuer: self.keys.jwt_issuer.or(file.keys.jwt_issuer),
             jwt_audience: self.keys.jwt_audience.or(file.keys.jwt_audience),
@@ -231,6 +276,11 @@ impl ServeArgs {
                 limits::MAX_MESSAGE
             )));
         }
+        let trusted = if self.trusted_proxy.is_empty() {
+            file.trusted_proxy
+        } else {
+            self.trusted_proxy
+        };
         let heartbeat = self
             .heartbeat
             .or(file.heartbeat)
@@ -259,6 +309,35 @@ impl ServeArgs {
             allowed_origins,
             www: self.www.or(file.www),
             rate: self.rate_limit.or(file.rate_limit).unwrap_or_default(),
+            max_connections: bounded(
+                "--max-connections",
+                self.max_connections.or(file.max_connections),
+                limits::CONNECTIONS,
+                usize::MAX,
+            )?,
+            max_per_restaurant: bounded(
+                "--max-per-restaurant",
+                self.max_per_restaurant.or(file.max_per_restaurant),
+                limits::RESTAURANT_CONNECTIONS,
+                usize::MAX,
+            )?,
+            max_per_address: bounded(
+                "--max-per-address",
+                self.max_per_address.or(file.max_per_address),
+                limits::ADDRESS_CONNECTIONS,
+                usize::MAX,
+            )?,
+            trusted_proxies: trusted
+                .iter()
+                .map(|net| net.parse())
+                .collect::<Result<_, _>>()
+                .map_err(|error| Fatal::usage(format!("--trusted-proxy: {error}")))?,
+            log_tail: bounded(
+                "--log-tail",
+                self.log_tail.or(file.log_tail),
+                limits::TAIL_EVENTS,
+                limits::TAIL_EVENTS,
+            )?,
             max_message,
             heartbeat,
             drain: self.drain.or(file.drain).unwrap_or(Duration::from_secs(10)),
@@ -266,6 +345,10 @@ impl ServeArgs {
                 .keep_final
                 .or(file.keep_final)
                 .unwrap_or(Duration::from_millis(limits::KEEP_FINAL_MS)),
+            history: self
+                .history
+                .or(file.history)
+                .unwrap_or(Duration::from_millis(limits::HISTORY_MS)),
             log: self.log.or(file.log),
             log_level: level.parse().map_err(|_| {
                 Fatal::usage(format!(
@@ -273,6 +356,14 @@ impl ServeArgs {
                 ))
             })?,
         })
+    }
+}
+
+fn bounded(flag: &str, asked: Option<usize>, default: usize, most: usize) -> Result<usize, Fatal> {
+    match asked {
+        Some(0) => Err(Fatal::usage(format!("{flag} 0: at least 1"))),
+        Some(asked) if asked > most => Err(Fatal::usage(format!("{flag} {asked}: at most {most}"))),
+        asked => Ok(asked.unwrap_or(default)),
     }
 }
 

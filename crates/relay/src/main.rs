@@ -6,6 +6,7 @@ use std::time::Duration;
 use tautline_protocol::Role;
 use tautline_relay::config::{DataDir, KeyArgs, ServeArgs};
 use tautline_relay::token::{Keys, Scope};
+use tautline_relay::upkeep::{BackupArgs, CheckArgs, ExportArgs, ImportArgs, RestoreArgs};
 use tautline_relay::{Fatal, serve};
 
 /// Tautline's relay: live orders for every screen of a restaurant.
@@ -21,7 +22,17 @@ enum Command {
     /// Run the relay
     Serve(Box<ServeArgs>),
     /// Print a token
-    Token(TokenArgs),
+    Token(Box<TokenArgs>),
+    /// Copy the whole store to one file; a relay may be running on it
+    Backup(BackupArgs),
+    /// Put a backup into a data folder; no relay may be running on it. Every restaurant begins a new epoch
+    Restore(RestoreArgs),
+    /// Write one restaurant's live set and history as lines of JSON; a relay may be running
+    Export(ExportArgs),
+    /// Take in what `export` wrote; no relay may be running. The restaurant begins a new epoch
+    Import(ImportArgs),
+    /// Look at configuration and store, with the flags of `serve`: exit 0 when all is well
+    Check(Box<CheckArgs>),
 }
 
 #[derive(clap::Args)]
@@ -90,7 +101,12 @@ fn token(args: TokenArgs) -> Result<(), Fatal> {
 fn main() -> ExitCode {
     let ended = match Cli::parse().command {
         Command::Serve(args) => args.resolve().and_then(serve),
-        Command::Token(args) => token(args),
+        Command::Token(args) => token(*args),
+        Command::Backup(args) => args.run(),
+        Command::Restore(args) => args.run(),
+        Command::Export(args) => args.run(),
+        Command::Import(args) => args.run(),
+        Command::Check(args) => args.run(),
     };
     match ended {
         Ok(()) => ExitCode::SUCCESS,

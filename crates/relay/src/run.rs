@@ -3,7 +3,10 @@
 use crate::Fatal;
 use crate::config::{Config, DataDir, LogFormat};
 use crate::http::{self, App, Made};
-use crate::shard::{self, Handle, Parts};
+use crate::load::{self, Pressure};
+use crate::peer::{Peers, most_connections};
+use crate::revoked::Revocations;
+use crate::shard::{self, Bounds, Handle, Parts};
 use crate::store::{Running, Store};
 use crate::token::Keys;
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -11,7 +14,7 @@ use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use tautline_machine::relay::session;
+use tautline_machine::relay::{admission, session};
 use tautline_protocol::limits::Limits;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -38,7 +41,8 @@ pub(crate) enum End {
 pub fn serve(config: Config) -> Result<(), Fatal> {
     start_log(&config);
     let metrics = http::install_metrics(&config)?;
-    let (store, running, reports) = Store::open(&config.data_dir, config.durability)?;
+    let (store, running, reports) =
+        Store::open(&config.data_dir, config.durability, config.history)?;
     let served = start(config, store, reports, metrics);
     close(served, running)
 }
@@ -80,6 +84,10 @@ fn start(
     if config.data_dir == DataDir::Memory {
         tracing::warn!("the store is in memory: nothing is kept when the relay ends");
     }
+    let stored = runtime
+        .block_on(store.revocations())
+        .map_err(|error| Fatal::new(format!("the store cannot be read: {error}")))?;
+    let revoked = Arc::new(Revocations::new(stored));
     let (broken, broken_in) = mpsc::unbounded_channel();
     let session = session::Config {
         heartbeat_ms: u64::try_from(config.heartbeat.as_millis()).unwrap_or(u64::MAX),
@@ -89,13 +97,25 @@ fn start(
             max_message: config.max_message,
         },
     };
+    let pressure = Arc::<Pressure>::default();
+    let admission = admission::Bounds {
+        connections: most_connections(config.max_connections),
+        per_address: config.max_per_address,
+    };
     let parts = Parts {
         store: store.clone(),
         reports,
         keys: Arc::clone(&keys),
+        revoked: Arc::clone(&revoked),
         session: Arc::new(session),
         restaurants: config.restaurants.clone(),
         keep_final: config.keep_final,
+        bounds: Bounds {
+            per_restaurant: config.max_per_restaurant,
+            tail_events: config.log_tail,
+            ..Bounds::default()
+        },
+        pressure: Arc::clone(&pressure),
         broken,
     };
     let (handle, thread) =
@@ -105,18 +125,23 @@ fn start(
     let made = Made {
         shard: handle.clone(),
         store,
-        keys,
+        keys: Arc::clone(&keys),
+        revoked,
         www,
         metrics,
+        pressure: Arc::clone(&pressure),
         end,
         stopping,
     };
     let app = App::new(&config, address, made);
     let running = Server {
+        peers: Peers::new(admission, config.trusted_proxies.clone()),
+        pressure,
         config,
         listener,
         address,
         app,
+        keys,
         stop,
     };
     let outcome = runtime.block_on(running.run(ended, broken_in));
@@ -139,10 +164,13 @@ fn cannot_listen(address: SocketAddr, error: &std::io::Error) -> Fatal {
 
 /// The HTTP side, ready to serve.
 struct Server {
+    peers: Arc<Peers>,
+    pressure: Arc<Pressure>,
     config: Config,
     listener: TcpListener,
     address: SocketAddr,
     app: App,
+    keys: Arc<Keys>,
     stop: watch::Sender<bool>,
 }
 
@@ -153,18 +181,24 @@ impl Server {
         mut broken: mpsc::UnboundedReceiver<String>,
     ) -> Result<(), Fatal> {
         let Self {
+            peers,
+            pressure,
             config,
             listener,
             address,
             app,
+            keys,
             stop,
         } = self;
         let mut signals = Signals::new()?;
+        tokio::spawn(follow(hangup()?, keys));
         let server = tokio::spawn(http::serve(
             listener,
+            peers,
             http::router(app.clone()),
             stop.subscribe(),
         ));
+        let watch = tokio::spawn(load::watch(app.shard.clone(), pressure));
         announce(address);
         let end = tokio::select! {
             () = signals.next() => End::Asked,
@@ -172,6 +206,7 @@ impl Server {
             end = ended.wait_for(Option::is_some) => end.ok().and_then(|end| end.clone()).unwrap_or(End::Asked),
         };
         let _ = stop.send(true);
+        watch.abort();
         match end {
             End::Restart => Err(Fatal {
                 message: String::new(),
@@ -207,6 +242,26 @@ async fn drain(
         () = goodbye => {}
         () = tokio::time::sleep(config.drain) => tracing::warn!("not every client has gone in time"),
         () = signals.next() => tracing::warn!("a second signal: going at once"),
+    }
+}
+
+fn hangup() -> Result<Signal, Fatal> {
+    signal(SignalKind::hangup())
+        .map_err(|error| Fatal::new(format!("signals cannot be received: {error}")))
+}
+
+/// Files that may change while the relay runs: read again when they do, and at SIGHUP.
+async fn follow(mut hangup: Signal, keys: Arc<Keys>) {
+    let mut look = tokio::time::interval(crate::watch::EVERY);
+    look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        let in_any_case = tokio::select! {
+            Some(()) = hangup.recv() => true,
+            _ = look.tick() => false,
+        };
+        let keys = Arc::clone(&keys);
+        // Not on this thread: a disk may take its time.
+        let _ = tokio::task::spawn_blocking(move || keys.refresh(in_any_case)).await;
     }
 }
 

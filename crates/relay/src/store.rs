@@ -2,25 +2,44 @@
 //!
 //! One thread writes, in groups; another reads. Appends are answered by [`Report`]s, in the order they were given.
 
+mod backup;
+mod check;
+mod files;
+mod history;
 mod lock;
 mod read;
+mod revoke;
 mod rows;
 mod schema;
 #[cfg(test)]
 mod tests;
+mod transfer;
+#[cfg(test)]
+mod upkeep_tests;
 mod writer;
+
+pub use backup::{backup, restore};
+pub use check::{Found, check};
+pub(crate) use files::write_whole;
+pub use history::{From as PastFrom, Past};
+pub use transfer::{Counts, Imported, export, import};
 
 use crate::Fatal;
 use crate::config::{DataDir, Durability};
+use crate::revoked::Revocation;
 use lock::FolderLock;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 use tautline_machine::relay::{Event, Record, Stored, Ticket};
 use tautline_protocol::{Epoch, Seq};
 use tokio::sync::{mpsc as async_mpsc, oneshot};
+
+/// The database's name in the data folder.
+const DATABASE: &str = "tautline.db";
 
 /// What became of appends.
 #[derive(Debug)]
@@ -64,6 +83,7 @@ enum Job {
         done: oneshot::Sender<Result<Stored, String>>,
     },
     Read(read::Read),
+    Revoke(revoke::Revoke),
     Close,
 }
 
@@ -116,15 +136,15 @@ impl Store {
     pub fn open(
         data_dir: &DataDir,
         durability: Durability,
+        history: Duration,
     ) -> Result<(Self, Running, async_mpsc::UnboundedReceiver<Report>), Fatal> {
         let (reports, reports_in) = async_mpsc::unbounded_channel();
         let (jobs, jobs_in) = mpsc::channel();
         let (lock, path) = match data_dir {
             DataDir::Memory => (None, None),
-            DataDir::Folder(folder) => (
-                Some(FolderLock::take(folder)?),
-                Some(folder.join("tautline.db")),
-            ),
+            DataDir::Folder(folder) => {
+                (Some(FolderLock::take(folder)?), Some(folder.join(DATABASE)))
+            }
         };
         let connection = match &path {
             None => schema::open_memory()?,
@@ -139,7 +159,7 @@ impl Store {
                 Some(reads)
             }
         };
-        let writer = writer::Writer::new(connection, path, reports);
+        let writer = writer::Writer::new(connection, path, reports, history);
         threads.push(spawn("store-write", move || writer.run(&jobs_in))?);
         let store = Self {
             jobs,
@@ -168,6 +188,28 @@ impl Store {
     /// After [`Report::Failed`]: what is appended from now on was judged on what the store really holds.
     pub fn restart(&self) {
         self.generation.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Keeps a revocation, durably.
+    ///
+    /// # Errors
+    /// The store cannot write now.
+    pub async fn revoke(&self, revocation: Revocation) -> Result<(), String> {
+        let (done, answer) = oneshot::channel();
+        let _ = self
+            .jobs
+            .send(Job::Revoke(revoke::Revoke { revocation, done }));
+        answer.await.map_err(|_| closed())?
+    }
+
+    /// Every revocation that was kept.
+    ///
+    /// # Errors
+    /// The store cannot answer now.
+    pub async fn revocations(&self) -> Result<Vec<Revocation>, String> {
+        let (done, answer) = oneshot::channel();
+        self.read(read::Read::Revocations(done));
+        answer.await.map_err(|_| closed())?
     }
 
     /// Everything of a restaurant that the log needs. One never seen begins with the given epoch, durably.
@@ -216,6 +258,44 @@ impl Store {
             after,
             events,
             bytes,
+            done,
+        });
+        answer.await.map_err(|_| closed())?
+    }
+
+    /// Orders that left the live set, in the order of leaving, at most `most` of them.
+    ///
+    /// # Errors
+    /// The store cannot answer now.
+    pub async fn past_orders(
+        &self,
+        restaurant: Arc<str>,
+        from: PastFrom,
+        most: usize,
+    ) -> Result<Vec<Past>, String> {
+        let (done, answer) = oneshot::channel();
+        self.read(read::Read::PastOrders {
+            restaurant,
+            from,
+            most,
+            done,
+        });
+        answer.await.map_err(|_| closed())?
+    }
+
+    /// An order that left the live set.
+    ///
+    /// # Errors
+    /// The store cannot answer now.
+    pub async fn past_order(
+        &self,
+        restaurant: Arc<str>,
+        id: String,
+    ) -> Result<Option<Past>, String> {
+        let (done, answer) = oneshot::channel();
+        self.read(read::Read::PastOrder {
+            restaurant,
+            id,
             done,
         });
         answer.await.map_err(|_| closed())?

@@ -47,10 +47,6 @@ impl Live {
         self.orders.get(id).map(|entry| &entry.order)
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.orders.len()
-    }
-
     pub(super) fn iter(&self) -> impl Iterator<Item = &Arc<Order>> {
         self.orders.values().map(|entry| &entry.order)
     }
@@ -473,7 +469,8 @@ fn invalid_transition(from: &str, to: &str) -> Nack {
 fn checked_size(order: &Order) -> Result<String, Nack> {
     let wire = order.wire();
     if wire.len() > limits::MAX_ORDER {
-        return Err(Nack::new(
+        return Err(Nack::over(
+            limits::hit::ORDER,
             NackCode::Invalid,
             format!("an order is at most {} bytes of JSON", limits::MAX_ORDER),
         ));

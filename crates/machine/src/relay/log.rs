@@ -3,9 +3,11 @@
 
 use super::Moment;
 use super::about::About;
+use super::budget::Weight;
 use super::cursor::Cursor;
 use super::dedupe::{self, Memory};
 use super::fold::{self, Effect, Live, View};
+use super::hits::Hits;
 use super::record::{Ack, Answer, Dedupe, Event, Nack, OrderRow, Record, Stored, Ticket};
 use super::snapshot::Snapshot;
 use super::view::{Scope, Viewer};
@@ -14,6 +16,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, OnceLock, Weak};
 use tautline_protocol::filter::Traits;
+use tautline_protocol::limits::hit;
 use tautline_protocol::order::Order;
 use tautline_protocol::request::{Command, Fact};
 use tautline_protocol::{Epoch, NackCode, Role, Seq, limits, rfc3339, server_frame};
@@ -99,11 +102,13 @@ pub struct Log {
     next_seq: Seq,
     /// Orders that pending records change, by the last record that does.
     overlay: BTreeMap<String, (Ticket, Option<Arc<Order>>)>,
-    /// Orders in the speculative live set.
-    count: usize,
+    /// The speculative live set's.
+    weight: Weight,
     pending_keys: BTreeMap<String, Ticket>,
     archived: Option<Time>,
     keep_final_ms: u64,
+    tail_events: usize,
+    hits: Hits,
 }
 
 impl Log {
@@ -126,10 +131,12 @@ impl Log {
             next_epoch: epoch.clone(),
             next_seq: stored.head + 1,
             overlay: BTreeMap::new(),
-            count: stored.orders.len(),
+            weight: Weight::of(stored.orders.iter().map(|(order, _)| order)),
             pending_keys: BTreeMap::new(),
             archived: None,
             keep_final_ms: limits::KEEP_FINAL_MS,
+            tail_events: limits::TAIL_EVENTS,
+            hits: Hits::default(),
             epoch,
         };
         for size in stored.sizes {
@@ -154,7 +161,11 @@ impl Log {
     /// Judges a command against committed and pending state. `fresh_id` becomes the id of an order if one is made.
     pub fn judge(&mut self, command: &Command, by: By<'_>, fresh_id: &str, at: Moment) -> Judged {
         if self.pending.len() >= limits::APPEND_QUEUE {
-            let mut nack = Nack::new(NackCode::Overloaded, "the store is behind; try again");
+            let mut nack = Nack::over(
+                hit::APPEND_QUEUE,
+                NackCode::Overloaded,
+                "the store is behind; try again",
+            );
             nack.retry_after_ms = Some(1_000);
             return Judged::Now(Answer::Nack(nack));
         }
@@ -184,18 +195,18 @@ impl Log {
             }
         }
         let timestamp = rfc3339(at.wall_ms);
-        let effect = self.make_room(command, at).and_then(|()| {
-            let find = |id: &str| self.speculative(id);
-            let view = View {
-                find: &find,
-                restaurant_id: &self.restaurant_id,
-                scope: by.scope,
-                fresh_id,
-                seq: self.next_seq,
-                at: &timestamp,
-            };
-            view.judge(command)
-        });
+        let mut effect = self.effect(command, by.scope, fresh_id, &timestamp);
+        if let Ok(Some(limit)) = effect
+            .as_ref()
+            .map(|effect| self.over_weight(command, effect))
+        {
+            // Room is made by an event of its own, so what follows has another position.
+            effect = self.make_room(limit, at).and_then(|()| {
+                let effect = self.effect(command, by.scope, fresh_id, &timestamp)?;
+                self.over_weight(command, &effect)
+                    .map_or(Ok(effect), |limit| Err(no_room(limit)))
+            });
+        }
         match effect {
             Err(nack) => self.answer(Answer::Nack(nack), by.waiter),
             Ok(effect) => {
@@ -208,6 +219,29 @@ impl Log {
     /// How long final orders stay in the live set, in place of [`limits::KEEP_FINAL_MS`].
     pub fn keep_final(&mut self, ms: u64) {
         self.keep_final_ms = ms;
+    }
+
+    /// How many events are kept for resume, in place of [`limits::TAIL_EVENTS`].
+    pub fn keep_tail(&mut self, events: usize) {
+        self.tail_events = events;
+        self.trim_kept();
+        self.trim_memory();
+    }
+
+    /// Limits it met since the last time, for the driver to count.
+    pub fn hits(&mut self) -> &mut Hits {
+        &mut self.hits
+    }
+
+    /// Bytes of events in memory.
+    pub fn memory_bytes(&self) -> usize {
+        self.tail_bytes
+    }
+
+    /// Keeps no event in memory: who is behind reads from the store.
+    pub fn forget_memory(&mut self) {
+        self.tail.clear();
+        self.tail_bytes = 0;
     }
 
     /// Archives what has been final for long enough, at most once a minute; call it about as often. Whether there is
@@ -297,7 +331,7 @@ impl Log {
         self.memory.stay();
         self.next_epoch = self.epoch.clone();
         self.next_seq = self.head + 1;
-        self.count = self.live.len();
+        self.weight = Weight::of(self.live.iter().map(Arc::as_ref));
         answers
     }
 
@@ -455,31 +489,54 @@ impl Log {
         Judged::Queued
     }
 
-    /// At the bound of the live set the oldest final orders leave for a new one.
-    fn make_room(&mut self, command: &Command, at: Moment) -> Result<(), Nack> {
-        let makes = match command {
+    /// What a command comes to on the speculative state.
+    fn effect(
+        &self,
+        command: &Command,
+        scope: &Scope,
+        fresh_id: &str,
+        timestamp: &str,
+    ) -> Result<Effect, Nack> {
+        let find = |id: &str| self.speculative(id);
+        let view = View {
+            find: &find,
+            restaurant_id: &self.restaurant_id,
+            scope,
+            fresh_id,
+            seq: self.next_seq,
+            at: timestamp,
+        };
+        view.judge(command)
+    }
+
+    /// The bound of the live set that an order made or replaced would break. A change of state is never refused for
+    /// the few bytes that it may add.
+    fn over_weight(&self, command: &Command, effect: &Effect) -> Option<&'static str> {
+        let brings = match command {
             Command::Create(_) => true,
-            Command::Fact(fact) => match fact.as_ref() {
-                Fact::Created(order) | Fact::Updated(order) => {
-                    self.speculative(&order.id).is_none()
-                }
-                Fact::Deleted { .. } | Fact::Status { .. } | Fact::ItemStatus { .. } => false,
-            },
+            Command::Fact(fact) => matches!(**fact, Fact::Created(_) | Fact::Updated(_)),
             Command::Status { .. }
             | Command::ItemStatus { .. }
             | Command::Cancel { .. }
             | Command::Delete { .. }
             | Command::Publish { .. } => false,
         };
-        if makes && self.count >= limits::LIVE_ORDERS && !self.archive(at, |_| true) {
-            let mut nack = Nack::new(
-                NackCode::Overloaded,
-                "too many open orders; complete or cancel some",
-            );
-            nack.retry_after_ms = Some(limits::ARCHIVE_EVERY_MS);
-            return Err(nack);
+        let order = effect.orders.first()?.1.as_ref().filter(|_| brings)?;
+        let new = self.speculative(&order.id).is_none();
+        if new && self.weight.count() >= limits::LIVE_ORDERS {
+            return Some(hit::LIVE_ORDERS);
         }
-        Ok(())
+        let with = self.weight.with(order);
+        (with > limits::LIVE_BYTES && with > self.weight.bytes()).then_some(hit::LIVE_BYTES)
+    }
+
+    /// At a bound of the live set the oldest final orders leave for a new one.
+    fn make_room(&mut self, limit: &'static str, at: Moment) -> Result<(), Nack> {
+        if self.archive(at, |_| true) {
+            self.hits.hit(limit);
+            return Ok(());
+        }
+        Err(no_room(limit))
     }
 
     fn archive(&mut self, at: Moment, which: impl Fn(u64) -> bool) -> bool {
@@ -541,12 +598,7 @@ impl Log {
         });
         let mut orders = Vec::with_capacity(effect.orders.len());
         for (id, order) in effect.orders {
-            let was = self.speculative(&id).is_some();
-            match (was, order.is_some()) {
-                (false, true) => self.count += 1,
-                (true, false) => self.count -= 1,
-                (true, true) | (false, false) => {}
-            }
+            self.weight.set(&id, order.as_deref());
             self.overlay.insert(id.clone(), (ticket, order.clone()));
             orders.push(OrderRow {
                 id,
@@ -570,7 +622,9 @@ impl Log {
                 (vec![by.waiter], row)
             }
         };
-        let forgotten = self.memory.leave(at.now, self.pending_keys.len());
+        let forgotten = self
+            .memory
+            .leave(at.now, self.pending_keys.len(), &mut self.hits);
         let frame = event.as_ref().map_or(0, |event| event.stored().len());
         let record = Record {
             ticket,
@@ -664,10 +718,22 @@ impl Log {
     fn keep(&mut self, size: u32) {
         self.sizes.push_back(size);
         self.kept_bytes += size as usize;
-        while self.sizes.len() > limits::TAIL_EVENTS || self.kept_bytes > limits::TAIL_BYTES {
+        self.trim_kept();
+    }
+
+    fn trim_kept(&mut self) {
+        loop {
+            let limit = if self.sizes.len() > self.tail_events {
+                hit::TAIL_EVENTS
+            } else if self.kept_bytes > limits::TAIL_BYTES {
+                hit::TAIL_BYTES
+            } else {
+                break;
+            };
             let Some(oldest) = self.sizes.pop_front() else {
                 break;
             };
+            self.hits.hit(limit);
             self.kept_bytes -= oldest as usize;
         }
     }
@@ -677,6 +743,9 @@ impl Log {
             let Some(oldest) = self.tail.pop_front() else {
                 break;
             };
+            if self.tail.len() < self.sizes.len() {
+                self.hits.hit(hit::TAIL_MEMORY);
+            }
             self.tail_bytes -= oldest.stored().len();
         }
     }
@@ -688,6 +757,17 @@ pub(super) enum Resume {
     From(Seq),
     No,
     Lost,
+}
+
+fn no_room(limit: &'static str) -> Nack {
+    Nack {
+        retry_after_ms: Some(limits::ARCHIVE_EVERY_MS),
+        ..Nack::over(
+            limit,
+            NackCode::Overloaded,
+            "too many open orders; complete or cancel some",
+        )
+    }
 }
 
 fn id_reused() -> Answer {

@@ -209,6 +209,8 @@ pub struct Nack {
     pub outcome: Outcome,
     /// When to come back.
     pub retry_after_ms: Option<u64>,
+    /// The limit it is over ([`tautline_protocol::limits::hit`]), for the driver to count.
+    pub limit: Option<&'static str>,
 }
 
 impl Nack {
@@ -219,6 +221,15 @@ impl Nack {
             message: message.into(),
             outcome: Outcome::NotApplied,
             retry_after_ms: None,
+            limit: None,
+        }
+    }
+
+    /// A refusal because of a limit.
+    pub fn over(limit: &'static str, code: NackCode, message: impl Into<String>) -> Self {
+        Self {
+            limit: Some(limit),
+            ..Self::new(code, message)
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The peer's protocol on one orders socket: what its frames mean and what is said back (`docs/protocol.md` §1, Life
 //! of a connection). It never reads the log; the driver carries its commands there and the answers back.
 
+use super::hits::Hits;
 use super::rate::Rate;
 use super::record::{Ack, Answer, Nack};
 use super::replies::Replies;
@@ -10,20 +11,15 @@ use crate::{Time, Timers};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use tautline_protocol::filter::Filter;
-use tautline_protocol::limits::{self, Limits};
+use tautline_protocol::limits::{self, Limits, hit};
 use tautline_protocol::request::{self, AuthRequest, ClientInfo, Command, Key, Refused, Request};
 use tautline_protocol::server_frame::{self, AuthSuccess, Place};
 use tautline_protocol::{
     AuthCode, CloseCode, Dialect, Epoch, NackCode, Role, Seq, is_restaurant_id, rfc3339,
 };
 
-/// Time for the peer's close frame after ours.
-const LINGER_MS: u64 = 5_000;
 /// WebSocket pings a peer may leave unanswered.
 const PINGS_UNANSWERED: u32 = 2;
-/// Refused commands in [`REFUSED_WINDOW_MS`] that end a connection.
-const REFUSED_MOST: u32 = 200;
-const REFUSED_WINDOW_MS: u64 = 10_000;
 
 /// What the relay announces and allows; one for all sessions.
 #[derive(Clone, Debug)]
@@ -58,6 +54,8 @@ pub struct Claims {
     pub expires_at: String,
     /// How long it lives yet, leeway not counted; 0 when it is in the leeway.
     pub expires_in_ms: u64,
+    /// When it was made, wall clock, if it says so.
+    pub issued_at_ms: Option<u64>,
 }
 
 /// Who a session is, once authenticated.
@@ -67,6 +65,8 @@ pub struct Identity<'a> {
     pub scope: &'a Scope,
     /// The restaurant served.
     pub restaurant_id: &'a str,
+    /// When its token was made, wall clock, if it says so.
+    pub issued_at_ms: Option<u64>,
     /// What the client calls itself.
     pub client: Option<&'a ClientInfo>,
 }
@@ -144,7 +144,12 @@ pub enum Output {
     /// Send a WebSocket ping.
     Ping,
     /// Check this token and answer [`Input::Verified`].
-    Verify(Token),
+    Verify {
+        /// The token.
+        token: Token,
+        /// The restaurant it is to be used for, if that is said already: it may be revoked there.
+        restaurant_id: Option<String>,
+    },
     /// Place a cursor ([`super::Log::place`]) and answer [`Input::Attached`]; once in a session. Take nothing from the
     /// cursor before that: `auth:success` comes first.
     Attach {
@@ -232,6 +237,7 @@ enum Phase {
 struct Grant {
     scope: Scope,
     restaurant_id: String,
+    issued_at_ms: Option<u64>,
     expires_at: String,
     /// The token's end, leeway not counted.
     expires: Time,
@@ -265,6 +271,7 @@ pub struct Session {
     pings_unanswered: u32,
     /// Frames that wait behind a blocked socket; `None` while it takes everything.
     blocked: Option<usize>,
+    hits: Hits,
 }
 
 impl Session {
@@ -284,6 +291,7 @@ impl Session {
             out: VecDeque::new(),
             pings_unanswered: 0,
             blocked: None,
+            hits: Hits::default(),
         }
     }
 
@@ -305,7 +313,13 @@ impl Session {
             }
             Input::Pong => self.pings_unanswered = 0,
             Input::Binary => self.close(CloseCode::UNSUPPORTED, "text frames only", at.now),
-            Input::TooBig => self.close(CloseCode::TOO_BIG, "message over the limit", at.now),
+            Input::TooBig => {
+                self.hits.hit(match self.phase {
+                    Phase::Live(_) => hit::MESSAGE,
+                    _ => hit::MESSAGE_BEFORE_AUTH,
+                });
+                self.close(CloseCode::TOO_BIG, "message over the limit", at.now);
+            }
             Input::Verified(claims) => self.verified(claims, at, spread_ms),
             Input::Attached {
                 epoch,
@@ -364,6 +378,7 @@ impl Session {
             .blocked
             .is_some_and(|waiting| waiting > limits::CONTROL_QUEUE)
         {
+            self.hits.hit(hit::CONTROL_QUEUE);
             self.close(
                 CloseCode::SLOW_CONSUMER,
                 "answers are not being read",
@@ -382,6 +397,11 @@ impl Session {
             .unwrap_or_else(|| Output::Wait(self.timers.soonest()))
     }
 
+    /// Limits it met since the last time, for the driver to count.
+    pub fn hits(&mut self) -> &mut Hits {
+        &mut self.hits
+    }
+
     /// Who it is, once authenticated.
     pub fn identity(&self) -> Option<Identity<'_>> {
         let Phase::Live(live) = &self.phase else {
@@ -390,6 +410,7 @@ impl Session {
         Some(Identity {
             scope: &live.grant.scope,
             restaurant_id: &live.grant.restaurant_id,
+            issued_at_ms: live.grant.issued_at_ms,
             client: live.client.as_ref(),
         })
     }
@@ -425,7 +446,10 @@ impl Session {
 
     fn fire(&mut self, timer: Timer, now: Time) {
         match timer {
-            Timer::Auth => self.close(CloseCode::AUTH_TIMEOUT, "no auth in time", now),
+            Timer::Auth => {
+                self.hits.hit(hit::AUTH_TIME);
+                self.close(CloseCode::AUTH_TIMEOUT, "no auth in time", now);
+            }
             Timer::Ping if self.pings_unanswered >= PINGS_UNANSWERED => self.cut(),
             Timer::Ping => {
                 self.pings_unanswered += 1;
@@ -434,7 +458,10 @@ impl Session {
                 self.timers.set(Timer::Ping, now + self.config.heartbeat_ms);
             }
             Timer::Expiry => self.close(CloseCode::TOKEN_EXPIRED, "token expired", now),
-            Timer::Stall => self.close(CloseCode::SLOW_CONSUMER, "no write progress", now),
+            Timer::Stall => {
+                self.hits.hit(hit::WRITE_STALL);
+                self.close(CloseCode::SLOW_CONSUMER, "no write progress", now);
+            }
             Timer::Linger => self.cut(),
         }
     }
@@ -458,6 +485,7 @@ impl Session {
             } => {
                 *early_bytes += text.len();
                 if *early_bytes > limits::MAX_MESSAGE_BEFORE_AUTH {
+                    self.hits.hit(hit::MESSAGE_BEFORE_AUTH);
                     self.close(CloseCode::TOO_BIG, "wait for auth:success", at.now);
                 } else {
                     early.push(text.to_owned());
@@ -470,14 +498,23 @@ impl Session {
     /// The first message must be `auth`.
     fn first(&mut self, text: &str, at: Moment) {
         if text.len() > limits::MAX_MESSAGE_BEFORE_AUTH {
+            self.hits.hit(hit::MESSAGE_BEFORE_AUTH);
             return self.close(CloseCode::TOO_BIG, "message over the limit", at.now);
         }
         let first = request::parse(text, false).map(|mut requests| requests.pop());
+        if let Err(Refused {
+            limit: Some(limit), ..
+        }) = &first
+        {
+            self.hits.hit(limit);
+        }
         let Ok(Some(Ok(Request::Auth(auth)))) = first else {
             return self.close(CloseCode::POLICY, "the first message must be auth", at.now);
         };
-        self.out
-            .push_back(Output::Verify(Token(auth.token.clone())));
+        self.out.push_back(Output::Verify {
+            token: Token(auth.token.clone()),
+            restaurant_id: auth.restaurant_id.clone(),
+        });
         self.phase = Phase::Admitting {
             auth: Box::new(auth),
             grant: None,
@@ -662,6 +699,8 @@ impl Session {
                         seq,
                         spread,
                     ));
+                } else {
+                    self.hits.hit(hit::PING_RATE);
                 }
             }
             Request::Auth(auth) => {
@@ -669,6 +708,7 @@ impl Session {
                     limits::RENEWAL_EVERY_MS.saturating_sub(at.now - last)
                 });
                 if wait > 0 || live.renewing.is_some() {
+                    self.hits.hit(hit::RENEWAL_RATE);
                     return self.too_soon(
                         None,
                         "auth",
@@ -679,13 +719,17 @@ impl Session {
                 }
                 live.renewed = Some(at.now);
                 live.renewing = Some(auth.restaurant_id);
-                self.out.push_back(Output::Verify(Token(auth.token)));
+                self.out.push_back(Output::Verify {
+                    token: Token(auth.token),
+                    restaurant_id: Some(live.grant.restaurant_id.clone()),
+                });
             }
             Request::Sync { id, position } => {
                 let wait = live.synced.map_or(0, |last| {
                     limits::SYNC_EVERY_MS.saturating_sub(at.now - last)
                 });
                 if wait > 0 || live.syncing {
+                    self.hits.hit(hit::SYNC_RATE);
                     let (id, message) = (
                         id.filter(|_| v1),
                         "one sync at a time, and at most every 5 s",
@@ -700,28 +744,15 @@ impl Session {
                 self.out.push_back(Output::Sync { id, position });
             }
             Request::Command { kind, key, command } => {
-                let id = key.as_ref().map(|key| key.id.clone()).filter(|_| v1);
-                if live.grant.scope.role != Role::Service
-                    && let Err(wait) = live.commands.take(at.now)
-                {
-                    return self.over_rate(id, kind, wait, at.now);
+                let id = key.as_ref().map(|key| key.id.clone());
+                if let Some(number) = self.expect(id, kind, at.now) {
+                    self.out.push_back(Output::Submit {
+                        number,
+                        kind,
+                        command: Box::new(command),
+                        key,
+                    });
                 }
-                if live.replies.len() >= limits::CONTROL_QUEUE {
-                    let mut nack = Nack::new(
-                        NackCode::Overloaded,
-                        "too many commands wait for their answer",
-                    );
-                    nack.retry_after_ms = Some(1_000);
-                    let frame = super::replies::nack(id.as_deref(), Some(kind), &nack);
-                    return self.send(frame);
-                }
-                let number = live.replies.expect(id, kind);
-                self.out.push_back(Output::Submit {
-                    number,
-                    kind,
-                    command: Box::new(command),
-                    key,
-                });
             }
             Request::Subscribe { id, filter } => self.subscribe(id, "subscribe", filter, at),
             Request::Unsubscribe { id } => {
@@ -730,28 +761,54 @@ impl Session {
         }
     }
 
-    fn subscribe(&mut self, id: Option<String>, kind: &'static str, filter: Filter, at: Moment) {
+    /// A command that is within the rates is answered under this number; one that is not is refused.
+    fn expect(&mut self, id: Option<String>, kind: &'static str, now: Time) -> Option<u64> {
         let v1 = self.dialect == Dialect::V1;
         let Phase::Live(live) = &mut self.phase else {
-            return;
+            return None;
         };
         let id = id.filter(|_| v1);
-        if let Err(wait) = live.commands.take(at.now) {
-            return self.over_rate(id, kind, wait, at.now);
+        if live.grant.scope.role != Role::Service
+            && let Err(wait) = live.commands.take(now)
+        {
+            self.over_rate(id, kind, wait, now);
+            return None;
         }
-        if !v1 {
+        if live.replies.len() >= limits::CONTROL_QUEUE {
+            self.hits.hit(hit::CONTROL_QUEUE);
+            let mut nack = Nack::new(
+                NackCode::Overloaded,
+                "too many commands wait for their answer",
+            );
+            nack.retry_after_ms = Some(1_000);
+            let frame = super::replies::nack(id.as_deref(), Some(kind), &nack);
+            self.send(frame);
+            return None;
+        }
+        Some(live.replies.expect(id, kind))
+    }
+
+    fn subscribe(&mut self, id: Option<String>, kind: &'static str, filter: Filter, at: Moment) {
+        let Some(number) = self.expect(id, kind, at.now) else {
+            return;
+        };
+        if self.dialect == Dialect::V1 {
+            return self.out.push_back(Output::Filter { number, filter });
+        }
+        if let Phase::Live(live) = &mut self.phase {
             let message =
                 "filters are for tautline.v1; a plain connection is sent all its role sees";
-            live.replies
-                .refused(id, kind, Nack::new(NackCode::Invalid, message));
-            return self.reply();
+            let nack = Nack::new(NackCode::Invalid, message);
+            live.replies.answered(number, Answer::Nack(nack));
+            self.reply();
         }
-        let number = live.replies.expect(id, kind);
-        self.out.push_back(Output::Filter { number, filter });
     }
 
     /// A frame that cannot be used counts against the command rate like one that can.
     fn refuse(&mut self, refused: Refused, at: Moment) {
+        if let Some(limit) = refused.limit {
+            self.hits.hit(limit);
+        }
         let v1 = self.dialect == Dialect::V1;
         let Phase::Live(live) = &mut self.phase else {
             return;
@@ -784,12 +841,14 @@ impl Session {
         let Phase::Live(live) = &mut self.phase else {
             return;
         };
-        if now - live.refused_since > REFUSED_WINDOW_MS {
+        self.hits.hit(hit::COMMAND_RATE);
+        if now - live.refused_since > limits::REFUSED_WINDOW_MS {
             live.refused_since = now;
             live.refused = 0;
         }
         live.refused += 1;
-        if live.refused >= REFUSED_MOST {
+        if live.refused >= limits::REFUSED_MOST {
+            self.hits.hit(hit::COMMAND_REFUSALS);
             return self.close(CloseCode::RATE_LIMIT, "over the rate for too long", now);
         }
         let mut nack = Nack::new(NackCode::RateLimited, "over the rate in limits");
@@ -824,7 +883,7 @@ impl Session {
         self.phase = Phase::Closing;
         self.blocked = None;
         self.timers.clear_all();
-        self.timers.set(Timer::Linger, now + LINGER_MS);
+        self.timers.set(Timer::Linger, now + limits::LINGER_MS);
     }
 
     fn cut(&mut self) {
@@ -855,6 +914,7 @@ fn admit(claims: Claims, wanted: Option<&str>, now: Time) -> Result<Grant, AuthC
             ..Scope::new(&claims.sub, role)
         },
         restaurant_id,
+        issued_at_ms: claims.issued_at_ms,
         expires_at: claims.expires_at,
         expires: now + claims.expires_in_ms,
     })

@@ -494,7 +494,7 @@ impl Relay {
         match output {
             Output::Send(text) => send(links, id, now, Down::Text(text)),
             Output::Ping => send(links, id, now, Down::Ping),
-            Output::Verify(token) => {
+            Output::Verify { token, .. } => {
                 let verified = verify(token.expose(), wall);
                 peer.verifying = Some((now + rng.between(0, 3), verified));
             }
@@ -700,5 +700,6 @@ fn verify(token: &str, wall: u64) -> Result<Claims, AuthCode> {
         order_ids: Vec::new(),
         expires_at: "2026-01-01T00:00:00Z".to_owned(),
         expires_in_ms: expiry.saturating_sub(wall),
+        issued_at_ms: None,
     })
 }

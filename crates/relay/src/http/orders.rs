@@ -3,8 +3,10 @@
 use super::App;
 use super::auth::Caller;
 use super::body::Text;
+use super::past;
 use super::problem::Problem;
 use crate::shard::Author;
+use crate::store::PastFrom;
 use crate::token::Identity;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
@@ -21,7 +23,7 @@ use tautline_protocol::order::Order;
 use tautline_protocol::permission::Operation;
 use tautline_protocol::request::{Command, Key, http};
 use tautline_protocol::server_frame::public_order;
-use tautline_protocol::{JsonWriter, OrderStatus, Seq, is_command_id, rfc3339_ms};
+use tautline_protocol::{JsonWriter, OrderStatus, Seq, is_command_id, limits, rfc3339_ms};
 use tokio::sync::watch;
 
 /// Orders of one page unless asked otherwise, and at most.
@@ -174,13 +176,8 @@ pub(super) async fn reached(head: &mut watch::Receiver<Seq>, seq: Seq) -> bool {
     head.wait_for(|&head| head >= seq).await.is_ok()
 }
 
-/// The live set as a caller may see it.
-async fn live_set(
-    app: &App,
-    restaurant: &str,
-    min_seq: Seq,
-    scope: Scope,
-) -> Result<Vec<Arc<Order>>, Problem> {
+/// The live set, whoever may see what of it.
+async fn live_set(app: &App, restaurant: &str, min_seq: Seq) -> Result<Vec<Arc<Order>>, Problem> {
     let mut head = app
         .shard
         .restaurant(restaurant, |restaurant| restaurant.head.subscribe())
@@ -194,28 +191,32 @@ async fn live_set(
     drop(head);
     let orders = app
         .shard
-        .restaurant(restaurant, move |restaurant| {
-            let orders = restaurant.log.orders();
-            orders
-                .filter(|order| scope.sees(order))
-                .map(Arc::clone)
-                .collect()
+        .restaurant(restaurant, |restaurant| {
+            restaurant.log.orders().map(Arc::clone).collect()
         })
         .await;
     orders.ok_or_else(Problem::unreadable)
 }
 
-#[derive(Debug, Default, Deserialize)]
-pub(super) struct Wanted {
-    status: Option<String>,
-    since: Option<String>,
-    limit: Option<usize>,
+#[derive(Debug, Default)]
+struct Wanted {
+    status: Option<Vec<OrderStatus>>,
+    since: Option<i64>,
+    limit: usize,
     cursor: Option<String>,
-    min_seq: Option<Seq>,
+    min_seq: Seq,
+    past: bool,
+}
+
+/// A page of a list.
+#[derive(Debug, Default)]
+pub(super) struct Page {
+    pub(super) orders: Vec<String>,
+    pub(super) next: Option<String>,
 }
 
 /// Where a page ends, and the next begins: by time of creation, then id.
-fn place(order: &Order) -> (&str, &str) {
+pub(super) fn place(order: &Order) -> (&str, &str) {
     (order.created_at.as_deref().unwrap_or_default(), &order.id)
 }
 
@@ -228,39 +229,60 @@ pub(super) async fn list(
 ) -> Answered {
     app.admit(&caller, &rid)?;
     let wanted = Wanted::read(&query)?;
-    let statuses = wanted.statuses()?;
-    let since = wanted
-        .since
-        .as_deref()
-        .map(|since| rfc3339_ms(since).ok_or_else(|| Problem::invalid("since: an RFC 3339 time")))
-        .transpose()?;
-    let after = wanted.cursor.as_deref().map(decode_cursor).transpose()?;
-    let limit = wanted.limit.unwrap_or(PAGE).clamp(1, PAGE_MAX);
+    // Every order of a list, live or past, comes through here.
     let scope = caller.speaks_for();
-    let class = scope.class();
-    let mut orders = live_set(&app, &rid, wanted.min_seq.unwrap_or(0), scope).await?;
-    orders.retain(|order| {
-        statuses
-            .as_ref()
-            .is_none_or(|statuses| statuses.contains(&order.status))
-            && since
-                .is_none_or(|since| order.updated_at.as_deref().and_then(rfc3339_ms) >= Some(since))
-            && after
+    let shows = |order: &Order| scope.sees(order) && wanted.shows(order);
+    let page = if wanted.past {
+        let from = match &wanted.cursor {
+            Some(cursor) => past::decode(cursor).ok_or_else(not_ours)?,
+            None => past::From::Left(PastFrom {
+                left_ms: u64::try_from(wanted.since.unwrap_or(0)).unwrap_or(0),
+                id: String::new(),
+            }),
+        };
+        let live = live_set(&app, &rid, wanted.min_seq).await?;
+        past::page(&app, &rid, from, live, wanted.limit, shows).await?
+    } else {
+        let after = match &wanted.cursor {
+            Some(cursor) => Some(
+                decode_cursor(cursor)
+                    .and_then(|text| {
+                        text.split_once('\n')
+                            .map(|(time, id)| (time.to_owned(), id.to_owned()))
+                    })
+                    .ok_or_else(not_ours)?,
+            ),
+            None => None,
+        };
+        let mut orders = live_set(&app, &rid, wanted.min_seq).await?;
+        orders.retain(|order| {
+            let beyond = after
                 .as_ref()
-                .is_none_or(|(time, id)| place(order) > (time.as_str(), id.as_str()))
-    });
-    orders.sort_by(|a, b| place(a).cmp(&place(b)));
-    let next = (orders.len() > limit)
-        .then(|| orders.get(limit - 1).map(|last| encode_cursor(last)))
-        .flatten();
-    let page: Vec<String> = orders
-        .iter()
-        .take(limit)
-        .map(|order| for_class(class, order.wire()))
-        .collect();
+                .is_none_or(|(time, id)| place(order) > (time.as_str(), id.as_str()));
+            beyond && shows(order)
+        });
+        orders.sort_by(|a, b| place(a).cmp(&place(b)));
+        let last = (orders.len() > wanted.limit)
+            .then(|| orders.get(wanted.limit - 1))
+            .flatten();
+        Page {
+            next: last.map(|last| {
+                let (time, id) = place(last);
+                encode_cursor(&format!("{time}\n{id}"))
+            }),
+            orders: orders
+                .iter()
+                .take(wanted.limit)
+                .map(|order| order.wire())
+                .collect(),
+        }
+    };
+    let class = scope.class();
+    let orders = page.orders.into_iter().map(|json| for_class(class, json));
+    let orders: Vec<String> = orders.collect();
     let body = JsonWriter::object()
-        .raw("orders", &format!("[{}]", page.join(",")))
-        .opt_str("next_cursor", next.as_deref());
+        .raw("orders", &format!("[{}]", orders.join(",")))
+        .opt_str("next_cursor", page.next.as_deref());
     Ok(json(StatusCode::OK, body.end()))
 }
 
@@ -278,46 +300,58 @@ impl Wanted {
                 })
                 .transpose()
         }
+        let since = |since: &String| {
+            rfc3339_ms(since).ok_or_else(|| Problem::invalid("since: an RFC 3339 time"))
+        };
+        let past = match query.get("past").map(String::as_str) {
+            None | Some("false") => false,
+            Some("true") => true,
+            Some(_) => return Err(Problem::invalid("past: true or false")),
+        };
+        let most = if past { limits::HISTORY_PAGE } else { PAGE_MAX };
         Ok(Self {
-            status: query.get("status").cloned(),
-            since: query.get("since").cloned(),
+            status: query
+                .get("status")
+                .map(|names| statuses(names))
+                .transpose()?,
+            since: query.get("since").map(since).transpose()?,
             cursor: query.get("cursor").cloned(),
-            limit: number(query, "limit")?,
-            min_seq: number(query, "min_seq")?,
+            limit: number(query, "limit")?.unwrap_or(PAGE).clamp(1, most),
+            min_seq: number(query, "min_seq")?.unwrap_or(0),
+            past,
         })
     }
 
-    fn statuses(&self) -> Result<Option<Vec<OrderStatus>>, Problem> {
-        let Some(names) = &self.status else {
-            return Ok(None);
-        };
-        let one = |name: &str| {
-            OrderStatus::parse(name.trim())
-                .ok_or_else(|| Problem::invalid(format!("status: \"{name}\" is not a state")))
-        };
-        names
-            .split(',')
-            .map(one)
-            .collect::<Result<_, _>>()
-            .map(Some)
+    fn shows(&self, order: &Order) -> bool {
+        let status = self.status.as_ref();
+        status.is_none_or(|statuses| statuses.contains(&order.status))
+            && self
+                .since
+                .is_none_or(|since| order.updated_at.as_deref().and_then(rfc3339_ms) >= Some(since))
     }
 }
 
-fn encode_cursor(order: &Order) -> String {
-    let (time, id) = place(order);
-    BASE64_URL_SAFE_NO_PAD.encode(format!("{time}\n{id}"))
+fn statuses(names: &str) -> Result<Vec<OrderStatus>, Problem> {
+    let one = |name: &str| {
+        OrderStatus::parse(name.trim())
+            .ok_or_else(|| Problem::invalid(format!("status: \"{name}\" is not a state")))
+    };
+    names.split(',').map(one).collect()
 }
 
-fn decode_cursor(cursor: &str) -> Result<(String, String), Problem> {
+fn not_ours() -> Problem {
+    Problem::invalid("cursor: not one of ours")
+}
+
+pub(super) fn encode_cursor(text: &str) -> String {
+    BASE64_URL_SAFE_NO_PAD.encode(text)
+}
+
+pub(super) fn decode_cursor(cursor: &str) -> Option<String> {
     BASE64_URL_SAFE_NO_PAD
         .decode(cursor)
         .ok()
         .and_then(|bytes| String::from_utf8(bytes).ok())
-        .and_then(|text| {
-            text.split_once('\n')
-                .map(|(time, id)| (time.to_owned(), id.to_owned()))
-        })
-        .ok_or_else(|| Problem::invalid("cursor: not one of ours"))
 }
 
 /// An order's JSON as a class of callers gets it.
@@ -329,31 +363,51 @@ fn for_class(class: Class, json: String) -> String {
     public.unwrap_or(json)
 }
 
-/// `GET …/orders/{id}`: the only place that shows `customer_phone`, to roles that may see it.
+/// An order's JSON as whoever asks for this one gets it.
+fn shown(scope: &Scope, order: &Order) -> String {
+    let json = if scope.may_with(Operation::SeePhone, order) {
+        order.stored()
+    } else {
+        order.wire()
+    };
+    for_class(scope.class(), json)
+}
+
+/// `GET …/orders/{id}`, from the live set or the history: the only place that shows `customer_phone`, to roles that may
+/// see it.
 pub(super) async fn one(
     State(app): State<App>,
     Caller(caller): Caller,
     Path((rid, id)): Path<(String, String)>,
 ) -> Answered {
     app.admit(&caller, &rid)?;
-    let scope = caller.speaks_for();
-    let found = app
+    let wanted = id.clone();
+    let live = app
         .shard
         .restaurant(&rid, move |restaurant| {
-            let order = restaurant
-                .log
-                .order(&id)
-                .filter(|order| scope.sees(order))?;
-            let json = if scope.may_with(Operation::SeePhone, order) {
-                order.stored()
-            } else {
-                order.wire()
-            };
-            Some(for_class(scope.class(), json))
+            restaurant.log.order(&wanted).map(Arc::clone)
         })
-        .await;
-    let order = found
-        .ok_or_else(Problem::unreadable)?
-        .ok_or_else(|| Problem::not_found("no such order in the live set"))?;
-    Ok(json(StatusCode::OK, order))
+        .await
+        .ok_or_else(Problem::unreadable)?;
+    let scope = caller.speaks_for();
+    let none = || Problem::not_found("no such order, neither live nor in the history");
+    if let Some(order) = live {
+        return if scope.sees(&order) {
+            Ok(json(StatusCode::OK, shown(&scope, &order)))
+        } else {
+            Err(none())
+        };
+    }
+    // It leaves the live set after it is in the history, so it is in one of them.
+    let past = app
+        .store
+        .past_order(rid.into(), id)
+        .await
+        .map_err(|_| Problem::unreadable())?
+        .filter(|past| scope.sees(&past.order))
+        .ok_or_else(none)?;
+    Ok(json(
+        StatusCode::OK,
+        past::with_left_at(shown(&scope, &past.order), past.left_ms),
+    ))
 }

@@ -4,6 +4,7 @@ use super::conn::{Conn, ConnId};
 use super::restaurant::{Restaurant, Slot};
 use super::{Asker, Shard};
 use crate::ids::random_id;
+use crate::limit;
 use crate::store::Report;
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -69,12 +70,9 @@ impl Shard {
         done: oneshot::Sender<Answer>,
     ) {
         self.with_restaurant(restaurant, move |shard, loaded| {
-            let Ok(restaurant) = loaded else {
-                let _ = done.send(Answer::Nack(Nack::new(
-                    NackCode::Unavailable,
-                    "the store cannot be read now",
-                )));
-                return;
+            let restaurant = match loaded {
+                Ok(restaurant) => restaurant,
+                Err(why) => return drop(done.send(Answer::Nack(why.nack()))),
             };
             let mut done = Some(done);
             let answer = shard.judge(&restaurant, &command, &author, || {
@@ -100,13 +98,16 @@ impl Shard {
                 "the store has no room; try again later",
             ))
         } else if self.pending >= limits::APPEND_QUEUE {
-            metrics::counter!("tautline_limit_hits_total", "limit" => "append_queue").increment(1);
             Some(Nack {
                 retry_after_ms: Some(1000),
-                ..Nack::new(NackCode::Overloaded, "too many writes wait for the store")
+                ..Nack::over(
+                    limits::hit::APPEND_QUEUE,
+                    NackCode::Overloaded,
+                    "too many writes wait for the store",
+                )
             })
         } else {
-            None
+            self.overloaded()
         };
         if let Some(nack) = refused {
             return Some(Self::counted(kind(command), Answer::Nack(nack)));
@@ -135,7 +136,10 @@ impl Shard {
     fn counted(kind: &'static str, answer: Answer) -> Answer {
         let result = match &answer {
             Answer::Ack(_) => "ack",
-            Answer::Nack(nack) => nack.code.as_str(),
+            Answer::Nack(nack) => {
+                nack.limit.into_iter().for_each(limit::hit);
+                nack.code.as_str()
+            }
         };
         metrics::counter!("tautline_commands_total", "type" => kind, "result" => result)
             .increment(1);
@@ -158,6 +162,7 @@ impl Shard {
             .take_batch(limits::COMMIT_APPENDS, limits::COMMIT_BYTES);
         if !records.is_empty() {
             self.store.append(Arc::clone(&held.name), records);
+            self.handed.push_back(self.clock.now());
         }
     }
 
@@ -165,6 +170,13 @@ impl Shard {
     pub(super) fn report(&mut self, report: Report) {
         match report {
             Report::Committed(restaurants) => {
+                // A restaurant has one batch out at a time, so these are as many batches.
+                let handed = self
+                    .handed
+                    .drain(..restaurants.len().min(self.handed.len()));
+                if let Some(first) = handed.min() {
+                    self.last_commit_ms = self.clock.now() - first;
+                }
                 for (name, upto) in restaurants {
                     if let Some(restaurant) = self.loaded(&name) {
                         self.committed(&restaurant, upto);
@@ -174,6 +186,7 @@ impl Shard {
             }
             Report::Failed { full } => {
                 self.full = full;
+                self.handed.clear();
                 self.store.restart();
                 self.undo();
             }
@@ -199,6 +212,7 @@ impl Shard {
             answers
         };
         self.rung.push(Rc::clone(restaurant));
+        self.weigh(restaurant);
         self.judging(restaurant, |_| {});
         self.answer(answers);
         if restaurant.borrow().is_changing() {
@@ -238,6 +252,12 @@ impl Shard {
 
     fn answer(&mut self, answers: Vec<(Waiter, Answer)>) {
         for (Waiter(waiter), answer) in answers {
+            if let Answer::Nack(Nack {
+                limit: Some(limit), ..
+            }) = &answer
+            {
+                limit::hit(limit);
+            }
             match self.askers.remove(&waiter) {
                 Some(Asker::Conn(id, number)) => self.input(id, Input::Answered { number, answer }),
                 // Whoever asked may have hung up; the command holds all the same.

@@ -5,6 +5,8 @@ use super::restaurant::{Attach, Restaurant};
 use super::seat::Seat;
 use super::{Shard, reader, task};
 use crate::ids::random_id;
+use crate::limit;
+use crate::peer::Visit;
 use crate::ws;
 use bytes::Bytes;
 use std::cell::RefCell;
@@ -49,6 +51,7 @@ pub(super) struct Conn {
     /// Our close frame is out and our half of the connection shut.
     pub(super) shut: bool,
     seat: Seat,
+    visit: Visit,
     _reader: task::Task,
 }
 
@@ -81,7 +84,13 @@ impl Conn {
 
 impl Shard {
     /// Takes a socket in: from here on it is one value of this thread.
-    pub(super) fn admit(&mut self, socket: StdTcpStream, early: Bytes, opened: ws::Opened) {
+    pub(super) fn admit(
+        &mut self,
+        socket: StdTcpStream,
+        early: Bytes,
+        opened: ws::Opened,
+        visit: Visit,
+    ) {
         // Its reactor is this thread's.
         let socket = match TcpStream::from_std(socket) {
             Ok(socket) => Rc::new(socket),
@@ -113,11 +122,13 @@ impl Shard {
             gone: false,
             shut: false,
             seat: Seat::unauthenticated(),
+            visit,
             _reader: reader::spawn(self.me.clone(), id, Rc::clone(&socket), early),
             socket,
         };
         self.conns.insert(id, Box::new(conn));
         self.input(id, Input::Opened { v1: opened.v1 });
+        self.arrived(id);
     }
 
     /// One input for one connection's session, and all that follows from it.
@@ -163,6 +174,7 @@ impl Shard {
         if let Some(at) = conn.wake {
             self.deadlines.remove(&(at, conn.id));
         }
+        self.settled(conn.id);
         if let Some((_, restaurant)) = &conn.at {
             restaurant.borrow_mut().subscribers.remove(&conn.id);
         }
@@ -186,6 +198,7 @@ impl Shard {
             match conn.session.poll_output() {
                 Output::Send(text) => {
                     if !conn.out.send(&text) {
+                        limit::hit(limits::hit::CONTROL_QUEUE);
                         self.tell(
                             conn,
                             Input::End(CloseCode::SLOW_CONSUMER, "answers are not being read"),
@@ -196,8 +209,15 @@ impl Shard {
                     conn.pinged = Some(self.clock.now());
                     conn.out.control(ws::ping_frame(b""));
                 }
-                Output::Verify(token) => {
-                    let claims = self.verify(token.expose(), conn.from_page);
+                Output::Verify {
+                    token,
+                    restaurant_id,
+                } => {
+                    let claims =
+                        self.verify(token.expose(), restaurant_id.as_deref(), conn.from_page);
+                    if claims.is_err() {
+                        conn.visit.auth_failed();
+                    }
                     self.tell(conn, Input::Verified(claims));
                 }
                 Output::Attach {
@@ -244,18 +264,34 @@ impl Shard {
                 Output::Close(code, reason) => {
                     metrics::counter!("tautline_closes_total", "code" => code.0.to_string())
                         .increment(1);
+                    self.settled(conn.id);
                     conn.out.close(code, &reason);
                 }
                 Output::Drop => conn.gone = true,
-                Output::Wait(at) => return self.arm(conn, at.map(|(at, _)| at)),
+                Output::Wait(at) => {
+                    self.count_hits(conn);
+                    return self.arm(conn, at.map(|(at, _)| at));
+                }
             }
         }
     }
 
     /// Checks a token and narrows it to the restaurants served here.
-    fn verify(&self, token: &str, from_page: bool) -> Result<Claims, AuthCode> {
+    fn verify(
+        &self,
+        token: &str,
+        wanted: Option<&str>,
+        from_page: bool,
+    ) -> Result<Claims, AuthCode> {
         use crate::token::Scope;
         let identity = self.keys.verify(token)?;
+        // What the token is not for at all is the session's to say.
+        if identity
+            .restaurant(wanted)
+            .is_ok_and(|restaurant| self.revoked.revokes(&identity, restaurant))
+        {
+            return Err(AuthCode::TokenInvalid);
+        }
         // A token for every restaurant has no business in a page.
         if from_page && identity.is_wildcard() {
             return Err(AuthCode::RestaurantForbidden);
@@ -286,6 +322,7 @@ impl Shard {
             expires_in_ms: identity
                 .expires_at_ms
                 .saturating_sub(crate::token::wall_ms()),
+            issued_at_ms: identity.issued_at_ms,
         })
     }
 
@@ -298,7 +335,7 @@ impl Shard {
             Ok(restaurant) => {
                 shard.with_conn(id, |shard, conn| shard.place(conn, &restaurant, attach))
             }
-            Err(_) => shard.cannot_place(id),
+            Err(why) => shard.cannot_place(id, why),
         });
     }
 

@@ -1,6 +1,7 @@
 //! Turns: from a cursor straight to its socket.
 
 use super::conn::{Conn, ConnId};
+use super::restaurant::NotLoaded;
 use super::{Shard, task};
 use rustix::net::Shutdown;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -236,7 +237,9 @@ impl Shard {
                         });
                     }
                 }
-                Err(_) => waiting.into_iter().for_each(|id| shard.cannot_place(id)),
+                Err(_) => waiting
+                    .into_iter()
+                    .for_each(|id| shard.cannot_place(id, NotLoaded::Unreadable)),
             }
         });
     }

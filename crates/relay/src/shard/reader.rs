@@ -134,6 +134,7 @@ impl Shard {
             Message::Binary(_) => self.input(id, Input::Binary),
             Message::Ping(payload) => self.with_conn(id, |shard, conn| {
                 if !conn.out.control(pong_frame(&payload)) {
+                    crate::limit::hit(limits::hit::CONTROL_QUEUE);
                     shard.tell(
                         conn,
                         Input::End(CloseCode::SLOW_CONSUMER, "answers are not being read"),

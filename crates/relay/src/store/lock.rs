@@ -1,8 +1,9 @@
+use super::files::make_folder;
 use crate::Fatal;
 use rustix::fs::{FlockOperation, flock};
 use std::fs::File;
 use std::io::{Read, Seek, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 /// The data folder is ours while this lives; the system lets go of it however the process ends.
@@ -20,11 +21,7 @@ impl FolderLock {
                 folder.display()
             ))
         };
-        std::fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(folder)
-            .map_err(cannot)?;
+        make_folder(folder).map_err(cannot)?;
         let mut file = File::options()
             .read(true)
             .write(true)
@@ -47,6 +44,17 @@ impl FolderLock {
         writeln!(file, "{}", std::process::id()).map_err(cannot)?;
         Ok(Self { _file: file })
     }
+}
+
+/// Who holds the folder, without making or taking anything; `None` when nobody does.
+pub(super) fn holder(folder: &Path) -> Option<String> {
+    let mut file = File::open(folder.join("lock")).ok()?;
+    if flock(&file, FlockOperation::NonBlockingLockShared).is_ok() {
+        return None;
+    }
+    let mut pid = String::new();
+    let _ = file.read_to_string(&mut pid);
+    Some(pid.trim().to_owned())
 }
 
 #[cfg(test)]

@@ -1,7 +1,9 @@
 //! Answers from committed rows.
 
 use super::Stretch;
+use super::history::{self, From, Past};
 use super::rows::{position, seq_at};
+use crate::revoked::Revocation;
 use rusqlite::{Connection, OptionalExtension, Result, Row};
 use std::sync::Arc;
 use tautline_machine::relay::{About, Ack, Dedupe, Event, Stored};
@@ -11,6 +13,7 @@ use tokio::sync::oneshot;
 
 pub(super) enum Read {
     Close,
+    Revocations(oneshot::Sender<Result<Vec<Revocation>, String>>),
     Load {
         restaurant: Arc<str>,
         now_ms: u64,
@@ -23,6 +26,17 @@ pub(super) enum Read {
         bytes: usize,
         done: oneshot::Sender<Result<Stretch, String>>,
     },
+    PastOrders {
+        restaurant: Arc<str>,
+        from: From,
+        most: usize,
+        done: oneshot::Sender<Result<Vec<Past>, String>>,
+    },
+    PastOrder {
+        restaurant: Arc<str>,
+        id: String,
+        done: oneshot::Sender<Result<Option<Past>, String>>,
+    },
 }
 
 impl Read {
@@ -31,6 +45,9 @@ impl Read {
     pub(super) fn answer(self, db: &Connection) -> bool {
         match self {
             Self::Close => return false,
+            Self::Revocations(done) => {
+                let _ = done.send(super::revoke::all(db).map_err(describe));
+            }
             Self::Load {
                 restaurant,
                 now_ms,
@@ -46,6 +63,21 @@ impl Read {
                 done,
             } => {
                 let _ = done.send(stretch(db, &restaurant, after, events, bytes).map_err(describe));
+            }
+            Self::PastOrders {
+                restaurant,
+                from,
+                most,
+                done,
+            } => {
+                let _ = done.send(history::list(db, &restaurant, &from, most).map_err(describe));
+            }
+            Self::PastOrder {
+                restaurant,
+                id,
+                done,
+            } => {
+                let _ = done.send(history::one(db, &restaurant, &id).map_err(describe));
             }
         }
         true

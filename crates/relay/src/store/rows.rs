@@ -1,5 +1,6 @@
 //! One record's rows.
 
+use super::history;
 use rusqlite::{Connection, OptionalExtension, Result, params};
 use tautline_machine::relay::{Dedupe, Event, Record};
 use tautline_protocol::{Epoch, Seq, limits};
@@ -86,6 +87,7 @@ impl Known {
                         ])?;
                 }
                 None => {
+                    history::keep(db, self.key, row)?;
                     db.prepare_cached("DELETE FROM live_order WHERE restaurant = ?1 AND id = ?2")?
                         .execute(params![self.key, row.id])?;
                 }

@@ -1,5 +1,7 @@
 //! Opening the database: settings, schema steps, the check after an unclean stop.
 
+use super::backup;
+use super::files::Partial;
 use crate::Fatal;
 use crate::config::Durability;
 use rusqlite::{Connection, OpenFlags};
@@ -10,7 +12,7 @@ use std::path::Path;
 ///
 /// `event.position` is `restaurant.key << 40 | seq`: one b-tree in log order, without a second index. `event.about` says
 /// whom it concerns, for visibility at a replay. `past_order` holds orders that left the live set. `revocation.sub` is
-/// empty where every token of the restaurant is meant.
+/// empty where every token of the restaurant is meant, and its times are milliseconds since 1970.
 const STEPS: &[&str] = &["
     CREATE TABLE meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
     CREATE TABLE restaurant (key INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, epoch TEXT NOT NULL, head INTEGER NOT NULL);
@@ -29,6 +31,9 @@ const STEPS: &[&str] = &["
                              PRIMARY KEY (restaurant, sub)) WITHOUT ROWID;
 "];
 
+/// The first with a history, a reason for each event and revocations.
+pub(super) const WITH_HISTORY: usize = 2;
+
 fn cannot(path: &Path, error: impl std::fmt::Display) -> Fatal {
     Fatal::new(format!(
         "the store {} cannot be opened: {error}",
@@ -44,6 +49,7 @@ pub(super) fn open_memory() -> Result<Connection, Fatal> {
 }
 
 pub(super) fn open_file(path: &Path, durability: Durability) -> Result<Connection, Fatal> {
+    backup::finish_restore(path)?;
     let existed = path.exists();
     // Made by us first, so that SQLite's own files inherit the mode.
     std::fs::File::options()
@@ -57,14 +63,9 @@ pub(super) fn open_file(path: &Path, durability: Durability) -> Result<Connectio
     let mut connection = Connection::open(path).map_err(|error| cannot(path, error))?;
     let settings = || {
         connection.pragma_update(None, "journal_mode", "wal")?;
-        connection.pragma_update(
-            None,
-            "synchronous",
-            match durability {
-                Durability::Full => "full",
-                Durability::Normal => "normal",
-            },
-        )?;
+        // What is written on the way in is synced whatever the durability: that the store is in use must be on the disk
+        // before anything is that may be lost.
+        connection.pragma_update(None, "synchronous", "full")?;
         // Checkpoints are the writer's own, at a moment of its choosing.
         connection.pragma_update(None, "wal_autocheckpoint", 0)?;
         connection.pragma_update(None, "temp_store", "memory")?;
@@ -82,7 +83,31 @@ pub(super) fn open_file(path: &Path, durability: Durability) -> Result<Connectio
     }
     migrate(&mut connection, path)?;
     begin(&connection, durability).map_err(|error| cannot(path, error))?;
+    if durability == Durability::Normal {
+        connection
+            .pragma_update(None, "synchronous", "normal")
+            .map_err(|error| cannot(path, error))?;
+    }
     Ok(connection)
+}
+
+/// The next start need not check what it finds.
+pub(super) fn mark_closed(connection: &Connection) -> rusqlite::Result<()> {
+    connection
+        .execute("INSERT OR REPLACE INTO meta VALUES ('clean', 1)", [])
+        .map(|_| ())
+}
+
+/// Every restaurant gets another history: positions in the old one are void, so its events go. Orders, the duplicate memory
+/// and the count stay.
+pub(super) fn begin_epochs(change: &Connection) -> rusqlite::Result<()> {
+    change.execute("DELETE FROM event", [])?;
+    change
+        .execute(
+            "UPDATE restaurant SET epoch = lower(hex(randomblob(16)))",
+            [],
+        )
+        .map(|_| ())
 }
 
 /// Marks the store as in use. Without full durability a machine that went down under it may have lost what was
@@ -102,11 +127,7 @@ fn begin(connection: &Connection, durability: Durability) -> rusqlite::Result<()
             "the machine went down under --durability normal: every restaurant begins a new epoch"
         );
         metrics::counter!("tautline_epochs_total").increment(1);
-        change.execute("DELETE FROM event", [])?;
-        change.execute(
-            "UPDATE restaurant SET epoch = lower(hex(randomblob(16)))",
-            [],
-        )?;
+        begin_epochs(&change)?;
     }
     let durability = match durability {
         Durability::Full => "full",
@@ -131,12 +152,12 @@ pub(super) fn open_reader(path: &Path) -> Result<Connection, Fatal> {
 
 fn damaged(path: &Path, what: &str) -> Fatal {
     Fatal::new(format!(
-        "the store {} is damaged ({what}); put a copy of its folder back, or move the folder away to begin with an empty store",
+        "the store {} is damaged ({what}); put a copy of its folder back, put a backup back with `tautline-relay restore --force`, or move the folder away to begin with an empty store",
         path.display()
     ))
 }
 
-fn damaged_or(path: &Path, error: &rusqlite::Error) -> Fatal {
+pub(super) fn damaged_or(path: &Path, error: &rusqlite::Error) -> Fatal {
     match error.sqlite_error_code() {
         Some(rusqlite::ErrorCode::DatabaseCorrupt | rusqlite::ErrorCode::NotADatabase) => {
             damaged(path, &error.to_string())
@@ -145,7 +166,7 @@ fn damaged_or(path: &Path, error: &rusqlite::Error) -> Fatal {
     }
 }
 
-fn version(connection: &Connection) -> rusqlite::Result<usize> {
+pub(super) fn version(connection: &Connection) -> rusqlite::Result<usize> {
     connection
         .query_row("PRAGMA user_version", [], |row| row.get::<_, i64>(0))
         .map(|version| usize::try_from(version).unwrap_or(usize::MAX))
@@ -163,22 +184,12 @@ fn closed_cleanly(connection: &Connection) -> rusqlite::Result<bool> {
 }
 
 fn migrate(connection: &mut Connection, path: &Path) -> Result<(), Fatal> {
-    let have = version(connection).map_err(|error| damaged_or(path, &error))?;
-    if have > STEPS.len() {
-        return Err(Fatal::new(format!(
-            "the store {} was written by a newer relay (schema {have}, this one knows {}); run that version",
-            path.display(),
-            STEPS.len()
-        )));
-    }
+    let have = known_version(connection, path)?;
     if have > 0 && have < STEPS.len() {
-        // A copy stays beside it: there is no way back from a newer schema.
-        let copy = path.with_extension(format!("schema-{have}.db"));
-        connection
-            .execute("VACUUM INTO ?1", [copy.to_string_lossy()])
-            .map_err(|error| cannot(&copy, error))?;
-        std::fs::set_permissions(&copy, std::fs::Permissions::from_mode(0o600))
-            .map_err(|error| cannot(&copy, error))?;
+        // A copy stays beside it, whole or not at all: there is no way back from a newer schema.
+        let copy = Partial::begin(&path.with_extension(format!("schema-{have}.db")))?;
+        copy_into(connection, &copy)?;
+        copy.finish()?;
     }
     for (step, sql) in STEPS.iter().enumerate().skip(have) {
         let apply = |connection: &mut Connection| {
@@ -190,4 +201,29 @@ fn migrate(connection: &mut Connection, path: &Path) -> Result<(), Fatal> {
         apply(connection).map_err(|error| cannot(path, error))?;
     }
     Ok(())
+}
+
+/// Its schema, if this relay knows it; 0 for an empty file.
+pub(super) fn known_version(connection: &Connection, path: &Path) -> Result<usize, Fatal> {
+    let have = version(connection).map_err(|error| damaged_or(path, &error))?;
+    if have > STEPS.len() {
+        return Err(Fatal::new(format!(
+            "the store {} was written by a newer relay (schema {have}, this one knows {}); run that version",
+            path.display(),
+            STEPS.len()
+        )));
+    }
+    Ok(have)
+}
+
+/// All that is committed now, as a database of one file.
+pub(super) fn copy_into(from: &Connection, copy: &Partial) -> Result<(), Fatal> {
+    from.execute("VACUUM INTO ?1", [copy.path.to_string_lossy()])
+        .map(|_| ())
+        .map_err(|error| match error.sqlite_error_code() {
+            Some(rusqlite::ErrorCode::DatabaseCorrupt) => Fatal::new(format!(
+                "the store is damaged ({error}) and cannot be copied"
+            )),
+            _ => cannot(&copy.path, error),
+        })
 }

@@ -11,7 +11,12 @@ use tautline_protocol::order::Order;
 type Reports = async_mpsc::UnboundedReceiver<Report>;
 
 fn open(folder: &Path) -> (Store, Running, Reports) {
-    Store::open(&DataDir::Folder(folder.into()), Durability::Full).unwrap()
+    Store::open(
+        &DataDir::Folder(folder.into()),
+        Durability::Full,
+        Duration::from_secs(3600),
+    )
+    .unwrap()
 }
 
 fn rid() -> Arc<str> {
@@ -248,7 +253,7 @@ async fn without_room_nothing_holds_until_there_is_room_again() {
         .unwrap();
     let (reports, mut reports_in) = async_mpsc::unbounded_channel();
     let (jobs, jobs_in) = mpsc::channel();
-    let writer = writer::Writer::new(connection, None, reports);
+    let writer = writer::Writer::new(connection, None, reports, Duration::from_secs(3600));
     let thread = std::thread::spawn(move || writer.run(&jobs_in));
     let store = Store {
         jobs: jobs.clone(),
@@ -298,7 +303,12 @@ fn files_are_ours_alone_and_a_newer_schema_is_left_alone() {
     let db = rusqlite::Connection::open(folder.path().join("tautline.db")).unwrap();
     db.pragma_update(None, "user_version", 99).unwrap();
     drop(db);
-    let error = Store::open(&DataDir::Folder(folder.path().into()), Durability::Full).unwrap_err();
+    let error = Store::open(
+        &DataDir::Folder(folder.path().into()),
+        Durability::Full,
+        Duration::from_secs(3600),
+    )
+    .unwrap_err();
     assert!(error.message.contains("newer relay"), "{error}");
 }
 
@@ -306,7 +316,8 @@ fn files_are_ours_alone_and_a_newer_schema_is_left_alone() {
 async fn a_machine_that_went_down_without_full_durability_begins_new_epochs() {
     let folder = tempfile::tempdir().unwrap();
     let dir = DataDir::Folder(folder.path().into());
-    let (store, running, mut reports) = Store::open(&dir, Durability::Normal).unwrap();
+    let (store, running, mut reports) =
+        Store::open(&dir, Durability::Normal, Duration::from_secs(3600)).unwrap();
     load(&store).await;
     store.append(rid(), vec![record(1, 1, "one")]);
     committed(&mut reports, 1).await;

@@ -1,6 +1,8 @@
 //! The one thread that writes: group commit, checkpoints at quiet moments, what to do when the disk says no.
 
+use super::history;
 use super::read::{self, Read};
+use super::revoke::{self, Revoke};
 use super::rows::Known;
 use super::{Job, Report};
 use rusqlite::{Connection, ErrorCode};
@@ -18,6 +20,10 @@ use tokio::sync::oneshot;
 const WAL_BYTES: u64 = 4 * 1024 * 1024;
 /// Quiet time after which a checkpoint is free.
 const IDLE: Duration = Duration::from_secs(1);
+/// How often what is out of date is looked for, at most.
+const TIDY_EVERY: Duration = Duration::from_secs(600);
+/// Rows of a kind removed at one quiet moment, so that a write that comes meanwhile does not wait long.
+const TIDY_AT_ONCE: usize = 2_000;
 /// How often a full disk is tried again.
 const PROBE_EVERY: Duration = Duration::from_secs(5);
 
@@ -34,6 +40,11 @@ pub(super) struct Writer {
     last_batch: usize,
     /// Whether the WAL holds what the database does not.
     unsettled: bool,
+    /// The WAL is checkpointed in the middle of work when it is larger than this.
+    wal_limit: u64,
+    history: Duration,
+    /// When what is out of date is removed next.
+    tidy_at: Instant,
 }
 
 type Append = (Arc<str>, Vec<Arc<Record>>);
@@ -46,6 +57,7 @@ enum Next {
         done: oneshot::Sender<Result<Stored, String>>,
     },
     Read(Read),
+    Revoke(Revoke),
     Close,
 }
 
@@ -54,6 +66,7 @@ impl Writer {
         db: Connection,
         path: Option<PathBuf>,
         reports: UnboundedSender<Report>,
+        history: Duration,
     ) -> Self {
         Self {
             db,
@@ -64,6 +77,9 @@ impl Writer {
             full: false,
             last_batch: 0,
             unsettled: false,
+            wal_limit: WAL_BYTES,
+            history,
+            tidy_at: Instant::now(),
         }
     }
 
@@ -98,13 +114,16 @@ impl Writer {
                 }) => {
                     let _ = done.send(self.create(restaurant, &epoch));
                 }
+                Some(Next::Revoke(revoke)) => {
+                    let goes_on = self.revoke(revoke);
+                    if !goes_on {
+                        return;
+                    }
+                }
                 Some(Next::Close) => break,
             }
         }
-        let closed = self
-            .db
-            .execute("INSERT OR REPLACE INTO meta VALUES ('clean', 1)", []);
-        if let Err(error) = closed {
+        if let Err(error) = super::schema::mark_closed(&self.db) {
             tracing::warn!(%error, "the store could not be marked as cleanly closed; it is checked at the next start");
         }
         self.checkpoint();
@@ -146,6 +165,7 @@ impl Writer {
                     });
                 }
                 Job::Read(read) => return Some(Next::Read(read)),
+                Job::Revoke(revoke) => return Some(Next::Revoke(revoke)),
                 Job::Close => return Some(Next::Close),
             }
             if records >= limits::COMMIT_APPENDS || bytes >= limits::COMMIT_BYTES {
@@ -184,7 +204,7 @@ impl Writer {
                 }
                 let _ = self.reports.send(Report::Committed(upto));
                 self.unsettled = true;
-                if self.wal_bytes() >= WAL_BYTES {
+                if self.wal_bytes() >= self.wal_limit {
                     self.checkpoint();
                 }
                 true
@@ -259,6 +279,19 @@ impl Writer {
         })
     }
 
+    /// `false` when the process must end.
+    fn revoke(&mut self, Revoke { revocation, done }: Revoke) -> bool {
+        let kept = revoke::keep(&self.db, &revocation);
+        self.unsettled = true;
+        let (goes_on, answer) = match kept {
+            Ok(()) => (true, Ok(())),
+            Err(error) => (self.refused(&error), Err(error.to_string())),
+        };
+        // Whoever asked may have gone; that is their business.
+        let _ = done.send(answer);
+        goes_on
+    }
+
     /// Whether there is room again: what is written is taken away at once.
     fn probe(&mut self) {
         let tried = self.db.execute(
@@ -273,23 +306,45 @@ impl Writer {
         }
     }
 
-    /// A quiet moment: the WAL goes into the database, commands older than the duplicate memory go.
+    /// A quiet moment: the WAL goes into the database, and now and then what is out of date goes.
     fn settle(&mut self) {
+        if Instant::now() >= self.tidy_at {
+            match self.tidy() {
+                // One lot a moment: whoever writes meanwhile goes first.
+                Ok(true) => {}
+                Ok(false) => self.tidy_at = Instant::now() + TIDY_EVERY.min(self.history),
+                Err(error) => {
+                    tracing::warn!(%error, "what is out of date could not be removed from the store");
+                    self.tidy_at = Instant::now() + PROBE_EVERY;
+                }
+            }
+        }
         if !std::mem::take(&mut self.unsettled) {
             return;
-        }
-        let old = crate::token::wall_ms().saturating_sub(limits::DEDUPE_MS);
-        if let Err(error) = self
-            .db
-            .execute("DELETE FROM command WHERE at_ms < ?1", [old.cast_signed()])
-        {
-            tracing::warn!(%error, "old commands could not be removed from the store");
         }
         // Restaurants that went quiet need not be known by heart.
         if self.known.len() > 1024 {
             self.known.clear();
         }
         self.checkpoint();
+    }
+
+    /// Removes some commands older than the duplicate memory and some orders older than the history; whether there may be
+    /// more.
+    fn tidy(&mut self) -> rusqlite::Result<bool> {
+        let now = crate::token::wall_ms();
+        let commands = self
+            .db
+            .prepare_cached("DELETE FROM command WHERE rowid IN (SELECT rowid FROM command WHERE at_ms < ?1 LIMIT ?2)")?
+            .execute([
+                now.saturating_sub(limits::DEDUPE_MS).cast_signed(),
+                TIDY_AT_ONCE as i64,
+            ])?;
+        let history = u64::try_from(self.history.as_millis()).unwrap_or(u64::MAX);
+        let orders = history::trim(&self.db, now.saturating_sub(history), TIDY_AT_ONCE)?;
+        revoke::forget(&self.db, now)?;
+        self.unsettled |= commands > 0 || orders > 0;
+        Ok(commands == TIDY_AT_ONCE || orders == TIDY_AT_ONCE)
     }
 
     fn wal_bytes(&self) -> u64 {
@@ -299,18 +354,22 @@ impl Writer {
         std::fs::metadata(wal).map_or(0, |wal| wal.len())
     }
 
-    fn checkpoint(&self) {
+    fn checkpoint(&mut self) {
         if self.path.is_none() {
             return;
         }
-        // A reader in the middle of something keeps the WAL from shrinking now; the next time will do.
         let done = self
             .db
             .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| {
-                row.get::<_, i64>(0)
+                row.get::<_, bool>(0)
             });
-        if let Err(error) = done {
-            tracing::warn!(%error, "checkpoint failed");
+        match done {
+            Ok(false) => self.wal_limit = WAL_BYTES,
+            // A reader in the middle of something, a backup perhaps, keeps the WAL from shrinking. Each try waits for it,
+            // so the next comes after as much again, or at a quiet moment.
+            Ok(true) => self.wal_limit = self.wal_bytes() + WAL_BYTES,
+            Err(error) => tracing::warn!(%error, "checkpoint failed"),
         }
+        self.unsettled = self.wal_limit > WAL_BYTES;
     }
 }

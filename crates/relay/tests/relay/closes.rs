@@ -97,7 +97,7 @@ async fn a_token_is_renewed_in_place_or_runs_out() {
     let sessions = relay
         .http()
         .await
-        .get("/api/v1/sessions", &longer)
+        .get("/api/v1/sessions", &relay.token("manager").await)
         .await
         .json();
     assert_eq!(sessions["count"], 2);

@@ -111,8 +111,27 @@ async fn orders_are_listed_by_page_state_and_time() {
             .status,
         204
     );
-    assert_eq!(http.get(&one, &token).await.status, 404);
-    for bad in ["status=cold", "since=yesterday", "limit=many", "cursor=!!"] {
+    // Out of the live set, into the history.
+    assert!(http.get(&one, &token).await.json()["left_at"].is_string());
+    assert_eq!(
+        http.send("DELETE", &one, &token, &[], "")
+            .await
+            .unwrap()
+            .status,
+        404
+    );
+    assert_eq!(
+        http.get(&format!("{ORDERS}/nobody"), &token).await.status,
+        404
+    );
+    for bad in [
+        "status=cold",
+        "since=yesterday",
+        "limit=many",
+        "cursor=!!",
+        "past=maybe",
+        "past=true&cursor=!!",
+    ] {
         assert_eq!(
             http.get(&format!("{ORDERS}?{bad}"), &token).await.status,
             422,
