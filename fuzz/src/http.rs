@@ -1,7 +1,7 @@
 //! HTTP bodies: what is read of them, that the log takes what was read, and that an order survives its own storing.
 
 use crate::kit::Kit;
-use serde_json::value::RawValue;
+use serde_json::Value;
 use tautline_machine::relay::{Answer, Class};
 use tautline_protocol::Dialect;
 use tautline_protocol::order::Order;
@@ -96,7 +96,7 @@ fn judged(read: Result<(Command, u128), String>) {
 }
 
 fn is_json(text: &str) -> bool {
-    serde_json::from_str::<&RawValue>(text).is_ok()
+    serde_json::from_str::<Value>(text).is_ok()
 }
 
 /// Everything that others would be shown is JSON, and every order reads back as what it is.

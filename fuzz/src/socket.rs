@@ -162,7 +162,7 @@ impl Peer {
             match output {
                 Output::Send(text) => self.sent(&text),
                 Output::Ping => {}
-                Output::Verify(token) => {
+                Output::Verify { token, .. } => {
                     assert!(token.expose().len() <= limits::MAX_TOKEN);
                     inputs.push_back(Input::Verified(self.claims()));
                 }
@@ -278,6 +278,7 @@ impl Peer {
             restaurants: Some(vec!["grow".into()]),
             role,
             order_ids: vec!["o1".into()],
+            issued_at_ms: None,
             expires_at: "2026-11-23T18:00:00Z".into(),
             expires_in_ms: 600_000,
         })
