@@ -133,6 +133,7 @@ impl Shard {
                 conn.heard(&text, now);
                 shard.tell(conn, Input::Frame(&text));
             }),
+            Message::Binary(_) => self.input(id, Input::Binary),
             Message::Ping(payload) => self.with_conn(id, |shard, conn| {
                 if !conn.out.control(pong_frame(&payload)) {
                     crate::limit::hit(limits::hit::CONTROL_QUEUE);

@@ -91,7 +91,8 @@ async fn a_screen_that_is_stalled_is_named_within_a_heartbeat() {
     // Its socket is open and its kernel takes bytes, but nobody reads them any more.
     let (deaf, _) = Client::v1(&relay, &token, named("deaf")).await;
     let (address, swallows) = proxy(relay.address).await;
-    let mut behind = Client::open_at(address).await;
+    let stream = Box::new(tokio::net::TcpStream::connect(address).await.unwrap());
+    let mut behind = Client::over(stream, address).await;
     behind.expect("connected").await;
     let auth =
         json!({"type":"auth","token":token,"protocol":"tautline.v1","client":{"name":"behind"}});
