@@ -4,6 +4,7 @@ use super::journal::{self, By};
 use super::outgoing::Outgoing;
 use super::restaurant::{Attach, Restaurant};
 use super::seat::Seat;
+use super::snapshots::Wanted;
 use super::{Shard, reader, task};
 use crate::ids::random_id;
 use crate::limit;
@@ -250,6 +251,7 @@ impl Shard {
                     resume,
                     sync,
                 } => {
+                    self.settled(conn.id);
                     self.attach(
                         conn,
                         &restaurant_id,
@@ -352,7 +354,7 @@ impl Shard {
         })
     }
 
-    fn attach(&mut self, conn: &mut Conn, name: &str, attach: Attach) {
+    pub(super) fn attach(&mut self, conn: &mut Conn, name: &str, attach: Attach) {
         if let Some(restaurant) = self.loaded(name) {
             return self.place(conn, &restaurant, attach);
         }
@@ -371,12 +373,13 @@ impl Shard {
             return;
         };
         cursor.rescope(&restaurant.borrow().log, scope);
+        self.snapshots.being_sent.note(cursor);
         conn.seat = Seat::authenticated(cursor.viewer());
         metrics::counter!("tautline_snapshots_total").increment(1);
         self.ready(conn);
     }
 
-    fn sync(
+    pub(super) fn sync(
         &mut self,
         conn: &mut Conn,
         id: Option<String>,
@@ -385,6 +388,12 @@ impl Shard {
         let Some((cursor, restaurant)) = &mut conn.at else {
             return;
         };
+        let follows = position
+            .as_ref()
+            .is_some_and(|(epoch, seq)| restaurant.borrow().log.follows((epoch, *seq)));
+        if !follows && !self.has_snapshot() {
+            return self.wait_for_snapshot(conn.id, Wanted::Sync(id, position));
+        }
         let asked = {
             let held = restaurant.borrow();
             cursor.sync(
@@ -393,6 +402,7 @@ impl Shard {
                 position.as_ref().map(|(epoch, seq)| (epoch, *seq)),
             )
         };
+        self.snapshots.being_sent.note(cursor);
         let restaurant = Rc::clone(restaurant);
         if position.is_none() {
             metrics::counter!("tautline_snapshots_total").increment(1);

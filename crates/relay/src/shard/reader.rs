@@ -100,6 +100,13 @@ fn take(
 
 /// Gives every message in the bytes to the session; `false` when the connection has gone.
 fn feed(shard: &Weak<RefCell<Shard>>, id: ConnId, decoder: &mut Decoder, mut bytes: &[u8]) -> bool {
+    if let Some(shard) = shard.upgrade() {
+        // It may have become authenticated since its last message: placed once its restaurant was loaded.
+        let shard = shard.borrow();
+        if let Some(conn) = shard.conns.get(&id) {
+            decoder.set_limit(conn.message_limit(&shard.session));
+        }
+    }
     loop {
         let message = decoder.next(&mut bytes);
         let Some(shard) = shard.upgrade() else {
