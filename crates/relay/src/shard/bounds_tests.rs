@@ -21,8 +21,12 @@ static METRICS: LazyLock<PrometheusHandle> =
 
 /// Tests of a process share its metrics: each asks for a row that no other meets.
 fn met(row: &str) -> bool {
-    let line = format!("tautline_limit_hits_total{{limit=\"{row}\"}}");
-    METRICS.render().contains(&line)
+    let name = format!("tautline_limit_hits_total{{limit=\"{row}\"}} ");
+    let text = METRICS.render();
+    let times = text.lines().filter_map(|line| line.strip_prefix(&name));
+    times
+        .filter_map(|times| times.parse::<f64>().ok())
+        .any(|times| times > 0.0)
 }
 
 async fn until<F: Future<Output = bool>>(what: &str, mut holds: impl FnMut() -> F) {
