@@ -115,7 +115,14 @@ impl Shard {
             return;
         }
         if !self.has_room_for_restaurant() {
-            return then(self, Err(NotLoaded::TooMany));
+            // Later, like the store's answers: whoever asks for a connection has taken it out of the table now.
+            let me = self.me.clone();
+            super::task::detached(async move {
+                if let Some(shard) = me.upgrade() {
+                    then(&mut shard.borrow_mut(), Err(NotLoaded::TooMany));
+                }
+            });
+            return;
         }
         let name: Arc<str> = name.into();
         self.restaurants
