@@ -47,7 +47,12 @@ impl Relay {
         Self::spawn(shell, data, &[])
     }
 
-    fn spawn(mut command: Command, data: &Path, args: &[&str]) -> Self {
+    pub(crate) fn spawn(command: Command, data: &Path, args: &[&str]) -> Self {
+        Self::try_spawn(command, data, args).unwrap_or_else(|| panic!("it does not start"))
+    }
+
+    /// `None` when it ends before it listens.
+    pub(crate) fn try_spawn(mut command: Command, data: &Path, args: &[&str]) -> Option<Self> {
         command
             .args([
                 "serve",
@@ -60,7 +65,7 @@ impl Relay {
             ])
             .arg(data)
             .args(args);
-        Self::ready(command)
+        Self::try_ready(command)
     }
 
     /// Without a flag.
@@ -70,20 +75,25 @@ impl Relay {
         Self::ready(command)
     }
 
-    fn ready(mut command: Command) -> Self {
+    fn ready(command: Command) -> Self {
+        Self::try_ready(command).unwrap_or_else(|| panic!("it does not start"))
+    }
+
+    fn try_ready(mut command: Command) -> Option<Self> {
         let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap())
             .read_line(&mut line)
             .unwrap();
-        let address = line
-            .trim()
-            .strip_prefix("listening on http://")
-            .unwrap_or_else(|| panic!("{line:?}"));
-        Self {
+        let Some(address) = line.trim().strip_prefix("listening on http://") else {
+            child.kill().unwrap();
+            child.wait().unwrap();
+            return None;
+        };
+        Some(Self {
             address: address.parse().unwrap(),
             child,
-        }
+        })
     }
 
     pub(crate) fn pid(&self) -> u32 {
