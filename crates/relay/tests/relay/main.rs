@@ -10,6 +10,7 @@ mod cli;
 mod closes;
 mod durable;
 mod goodbye;
+mod history;
 mod http_api;
 mod keys;
 mod leaks;
