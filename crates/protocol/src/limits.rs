@@ -81,6 +81,8 @@ pub const TOKEN_ORDER_IDS: usize = 64;
 pub const TOKEN_ORDER_ID_CHARS: usize = 64;
 /// Revocations of single subs kept, a restaurant.
 pub const REVOCATIONS: usize = 10_000;
+/// Connections to the listener of operators.
+pub const OPERATOR_CONNECTIONS: usize = 64;
 /// Time for a TLS handshake, ms.
 pub const TLS_HANDSHAKE_MS: u64 = 5_000;
 /// Time a connection has to authenticate, ms.

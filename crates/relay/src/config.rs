@@ -5,9 +5,9 @@ mod edge;
 
 pub use edge::{Edge, EdgeArgs, PublicUrl};
 
-use crate::Fatal;
 use crate::parse::{Rate, duration, rate};
 use crate::peer::Net;
+use crate::{Fatal, Secret};
 use clap::Args;
 use clap::builder::FalseyValueParser;
 use serde::Deserialize;
@@ -119,7 +119,7 @@ pub struct KeyArgs {
         value_name = "SECRET",
         hide_env_values = true
     )]
-    pub jwt_secret: Option<String>,
+    pub jwt_secret: Option<Secret>,
     /// PEM file with the public key of tokens: RSA (RS256), EC P-256 or P-384 (ES256, ES384), Ed25519 (EdDSA)
     #[arg(long, env = "TAUTLINE_JWT_PUBLIC_KEY", value_name = "FILE")]
     pub jwt_public_key: Option<PathBuf>,
@@ -431,6 +431,14 @@ mod tests {
         );
         assert!(config.keys.dev);
         assert_eq!(config.allowed_origins, ["https://a.example"]);
+    }
+
+    #[test]
+    fn a_secret_is_not_printed() {
+        let config = resolve(&["--jwt-secret", "correct-horse-battery-staple-0123"]).unwrap();
+        let printed = format!("{config:?}");
+        assert!(printed.contains("[redacted]"), "{printed}");
+        assert!(!printed.contains("horse"), "{printed}");
     }
 
     #[test]

@@ -6,6 +6,8 @@ mod dev;
 mod events;
 mod guard;
 mod health;
+mod journal;
+pub(crate) mod operators;
 mod orders;
 mod past;
 mod problem;
@@ -15,7 +17,6 @@ mod sessions;
 mod socket;
 mod www;
 
-pub(crate) use health::install_metrics;
 pub(crate) use www::Www;
 
 use crate::config::Config;
@@ -34,6 +35,7 @@ use axum::middleware;
 use axum::routing::{delete, get, patch, post};
 use hyper::Request;
 use hyper::body::Incoming;
+use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
@@ -52,6 +54,7 @@ use tokio::task::JoinSet;
 pub(crate) struct App {
     pub(crate) shard: Handle,
     stopping: watch::Receiver<bool>,
+    leaving: Arc<AtomicBool>,
     store: Store,
     keys: Arc<Keys>,
     revoked: Arc<Revocations>,
@@ -85,6 +88,7 @@ impl App {
         Self {
             shard: made.shard,
             stopping: made.stopping,
+            leaving: Arc::default(),
             store: made.store,
             keys: made.keys,
             revoked: made.revoked,
@@ -101,6 +105,15 @@ impl App {
             dev: config.keys.dev,
             end: made.end,
         }
+    }
+
+    /// From here on `/readyz` says that the relay is going.
+    pub(crate) fn leave(&self) {
+        self.leaving.store(true, Ordering::Relaxed);
+    }
+
+    fn is_leaving(&self) -> bool {
+        self.leaving.load(Ordering::Relaxed) || self.is_stopping()
     }
 
     fn is_stopping(&self) -> bool {
@@ -147,6 +160,7 @@ pub(crate) fn router(app: App) -> Router {
         .fallback(www::file)
         .method_not_allowed_fallback(problem::method_not_allowed)
         .layer(middleware::from_fn_with_state(app.clone(), guard::check))
+        .layer(middleware::from_fn(journal::request))
         .with_state(app)
 }
 
@@ -213,6 +227,15 @@ async fn connection(
     }
 }
 
+fn http1() -> http1::Builder {
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new())
+        .header_read_timeout(Duration::from_millis(limits::REQUEST_HEAD_MS))
+        .max_buf_size(limits::REQUEST_HEAD)
+        .max_headers(limits::REQUEST_FIELDS);
+    http
+}
+
 async fn requests(socket: Socket, peer: Peer, router: Router, mut stopped: watch::Receiver<bool>) {
     let asked = Arc::new(AtomicBool::new(false));
     let router = TowerToHyperService::new(router);
@@ -224,12 +247,7 @@ async fn requests(socket: Socket, peer: Peer, router: Router, mut stopped: watch
             router.call(request)
         }
     });
-    let mut http = hyper::server::conn::http1::Builder::new();
-    http.timer(TokioTimer::new())
-        .header_read_timeout(Duration::from_millis(limits::REQUEST_HEAD_MS))
-        .max_buf_size(limits::REQUEST_HEAD)
-        .max_headers(limits::REQUEST_FIELDS);
-    let served = http
+    let served = http1()
         .serve_connection(TokioIo::new(socket), service)
         .with_upgrades();
     let mut served = std::pin::pin!(served);

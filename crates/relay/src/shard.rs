@@ -7,6 +7,7 @@ mod admission;
 mod commands;
 mod conn;
 mod deliver;
+mod journal;
 mod outgoing;
 mod peers;
 mod reader;
@@ -151,7 +152,8 @@ pub(crate) struct Shard {
     keep_final_ms: u64,
     conns: HashMap<ConnId, Box<Conn>>,
     restaurants: HashMap<Arc<str>, Slot>,
-    askers: HashMap<u64, Asker>,
+    /// Who waits for which kind of command.
+    askers: HashMap<u64, (&'static str, Asker)>,
     last_id: u64,
     /// Connections whose turn it is.
     ready: VecDeque<ConnId>,

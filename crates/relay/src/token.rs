@@ -165,7 +165,7 @@ impl Keys {
             tracing::warn!(
                 "--jwt-secret is visible to other users of this machine; prefer --jwt-secret-file"
             );
-            secret.clone().into_bytes()
+            secret.expose().as_bytes().to_vec()
         } else {
             secret::of_development(data_dir)?
         };

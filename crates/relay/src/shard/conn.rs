@@ -1,5 +1,6 @@
 //! One orders client, from upgrade to the end. Dropping it is the clean-up, by whatever path.
 
+use super::journal::{self, By};
 use super::outgoing::Outgoing;
 use super::restaurant::{Attach, Restaurant};
 use super::seat::Seat;
@@ -49,6 +50,11 @@ pub(super) struct Conn {
     pub(super) gone: bool,
     /// Our close frame is out and our half of the connection shut.
     pub(super) shut: bool,
+    /// Its end has been counted.
+    pub(super) ended: bool,
+    pub(super) since: Time,
+    /// The log's head when it was placed: what is older is replay.
+    pub(super) live_from: Seq,
     seat: Seat,
     visit: Visit,
     _reader: task::Task,
@@ -64,6 +70,7 @@ impl Conn {
 
     pub(super) fn attached(&mut self, cursor: Cursor, restaurant: Rc<RefCell<Restaurant>>) {
         self.seat = Seat::authenticated(cursor.viewer());
+        self.live_from = restaurant.borrow().log.head();
         self.at = Some((cursor, restaurant));
     }
 
@@ -120,11 +127,15 @@ impl Shard {
             rtt_ms: None,
             gone: false,
             shut: false,
+            ended: false,
+            since: self.clock.now(),
+            live_from: 0,
             seat: Seat::unauthenticated(),
             visit,
             _reader: reader::spawn(self.me.clone(), id, Rc::clone(&socket), early),
             socket,
         };
+        journal::connected(&conn, opened.from_page, opened.v1);
         self.conns.insert(id, Box::new(conn));
         self.input(id, Input::Opened { v1: opened.v1 });
         self.arrived(id);
@@ -162,14 +173,16 @@ impl Shard {
     pub(super) fn panicked(&mut self, mut conn: Conn) {
         tracing::error!(session = %conn.name, "a session panicked and was ended");
         metrics::counter!("tautline_session_panics_total").increment(1);
-        metrics::counter!("tautline_closes_total", "code" => "1011").increment(1);
+        conn.ends(CloseCode::INTERNAL, By::Relay, "panic");
         conn.out.close(CloseCode::INTERNAL, "internal error");
         let _ = conn.out.write(&conn.socket);
         self.release(conn);
     }
 
     /// Lets go of everything a connection held.
-    pub(super) fn release(&mut self, conn: Conn) {
+    pub(super) fn release(&mut self, mut conn: Conn) {
+        conn.ends(CloseCode::ABNORMAL, By::Network, "lost");
+        tracing::debug!(session = %conn.name, life_ms = self.clock.now() - conn.since, "gone");
         if let Some(at) = conn.wake {
             self.deadlines.remove(&(at, conn.id));
         }
@@ -196,6 +209,7 @@ impl Shard {
         loop {
             match conn.session.poll_output() {
                 Output::Send(text) => {
+                    journal::frame_out(conn, &text);
                     if !conn.out.send(&text) {
                         limit::hit(limits::hit::CONTROL_QUEUE);
                         self.tell(
@@ -217,6 +231,7 @@ impl Shard {
                     if claims.is_err() {
                         conn.visit.auth_failed();
                     }
+                    journal::authenticated(conn, claims.as_ref().err().copied());
                     self.tell(conn, Input::Verified(claims));
                 }
                 Output::Attach {
@@ -261,14 +276,16 @@ impl Shard {
                 }
                 Output::Rescope(scope) => self.rescope(conn, scope),
                 Output::Close(code, reason) => {
-                    metrics::counter!("tautline_closes_total", "code" => code.0.to_string())
-                        .increment(1);
                     self.settled(conn.id);
+                    conn.ends(code, By::Relay, &reason);
                     conn.out.close(code, &reason);
                 }
                 Output::Drop => conn.gone = true,
                 Output::Wait(at) => {
                     self.count_hits(conn);
+                    for ((kind, code), times) in conn.session.take_refusals() {
+                        super::commands::count(kind, code.as_str(), times);
+                    }
                     return self.arm(conn, at.map(|(at, _)| at));
                 }
             }

@@ -41,6 +41,17 @@ struct ClientView {
     instance_id: Option<String>,
 }
 
+/// How the shard is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Condition {
+    /// The store takes writes.
+    pub(crate) writable: bool,
+    /// Sockets, authenticated or not.
+    pub(crate) connections: usize,
+    /// In memory.
+    pub(crate) restaurants: usize,
+}
+
 /// What the development page's buttons do to connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Trouble {
@@ -200,6 +211,15 @@ impl Shard {
         !self.full
     }
 
+    /// For `/readyz` with details.
+    pub(crate) fn condition(&self) -> Condition {
+        Condition {
+            writable: self.is_writable(),
+            connections: self.conns.len(),
+            restaurants: self.restaurants.len(),
+        }
+    }
+
     /// Sets the gauges that only a look at everything can tell.
     pub(crate) fn measure(&self) {
         let lag = self
@@ -209,6 +229,7 @@ impl Shard {
             .map(|(cursor, restaurant)| restaurant.borrow().log.head().saturating_sub(cursor.at()))
             .max();
         metrics::gauge!("tautline_cursor_lag_events").set(lag.unwrap_or(0) as f64);
+        metrics::gauge!("tautline_append_queue").set(self.pending as f64);
         metrics::gauge!("tautline_restaurants").set(self.restaurants.len() as f64);
     }
 
@@ -217,6 +238,11 @@ impl Shard {
         self.draining = true;
         let window = (self.conns.len() as u64 * 1000 / limits::RECONNECTS_PER_S).max(2000);
         let ids: Vec<ConnId> = self.conns.keys().copied().collect();
+        tracing::info!(
+            connections = ids.len(),
+            window_ms = window,
+            "clients are told when to come back"
+        );
         for id in ids {
             self.input(
                 id,

@@ -203,6 +203,16 @@ impl Shard {
                     "none"
                 };
                 metrics::counter!("tautline_resumes_total", "result" => result).increment(1);
+                tracing::debug!(
+                    session = %conn.name,
+                    restaurant = %restaurant.borrow().name,
+                    role = cursor.viewer().scope().role.as_str(),
+                    dialect = cursor.viewer().dialect().as_str(),
+                    resume = result,
+                    sync = attach.sync,
+                    seq,
+                    "attached"
+                );
                 conn.attached(cursor, Rc::clone(restaurant));
                 self.tell(
                     conn,
@@ -229,7 +239,10 @@ impl Shard {
 
     /// The store was found to hold less than a client was told: the history gets another name.
     pub(super) fn begin_epoch(&mut self, restaurant: &Rc<RefCell<Restaurant>>) {
-        tracing::error!("a client holds events this store does not: a new epoch begins");
+        tracing::error!(
+            restaurant = %restaurant.borrow().name,
+            "a client holds events this store does not: a new epoch begins"
+        );
         metrics::counter!("tautline_epochs_total").increment(1);
         self.judging(restaurant, |log| log.begin_epoch(Epoch::new(&random_id())));
     }

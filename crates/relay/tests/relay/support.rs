@@ -38,11 +38,22 @@ pub(crate) struct Relay {
     pub(crate) address: SocketAddr,
     /// How its clients speak TLS, if it does.
     pub(crate) tls: Option<TlsConnector>,
+    /// The second listener.
+    pub(crate) metrics: Option<SocketAddr>,
 }
 
 impl Relay {
     pub(crate) fn start(data: &Path, args: &[&str]) -> Self {
         Self::spawn(command(), data, args)
+    }
+
+    /// Its log, as JSON, in a file.
+    pub(crate) fn start_logged(data: &Path, log: &Path, level: &str) -> Self {
+        let mut command = command();
+        command.stderr(std::fs::File::create(log).unwrap());
+        command.args(["serve", "--dev", "--listen", "127.0.0.1:0", "--log", "json"]);
+        command.args(["--log-level", level, "--data-dir"]).arg(data);
+        Self::ready(command)
     }
 
     /// With files of at most that many blocks of 512 bytes.
@@ -98,10 +109,13 @@ impl Relay {
 
     fn ready(mut command: Command) -> Self {
         let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap())
-            .read_line(&mut line)
-            .unwrap();
+        let (mut line, mut second) = (String::new(), String::new());
+        let mut out = BufReader::new(child.stdout.take().unwrap());
+        out.read_line(&mut line).unwrap();
+        if command.get_args().any(|arg| arg == "--metrics-listen") {
+            out.read_line(&mut second).unwrap();
+        }
+        let metrics = second.trim().strip_prefix("metrics on http://");
         let address = line
             .trim()
             .strip_prefix("listening on ")
@@ -112,6 +126,7 @@ impl Relay {
             address: address.parse().unwrap(),
             child,
             tls: None,
+            metrics: metrics.map(|address| address.parse().unwrap()),
         }
     }
 
@@ -150,6 +165,15 @@ impl Relay {
             assert!(started.elapsed() < DEADLINE, "the relay does not end");
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
+    }
+
+    /// To the second listener.
+    pub(crate) async fn operators(&self) -> Http {
+        let address = self.metrics.unwrap();
+        Http::over(
+            Box::new(TcpStream::connect(address).await.unwrap()),
+            address,
+        )
     }
 
     pub(crate) async fn http(&self) -> Http {
