@@ -4,6 +4,8 @@
 //! in by [`Handle::ask`], which runs a closure here.
 
 mod admission;
+#[cfg(test)]
+mod bounds_tests;
 mod commands;
 mod conn;
 mod deliver;
@@ -13,6 +15,7 @@ mod peers;
 mod reader;
 mod restaurant;
 mod seat;
+mod snapshots;
 mod task;
 #[cfg(test)]
 mod tests;
@@ -172,6 +175,7 @@ pub(crate) struct Shard {
     gauges: seat::Gauges,
     bounds: Bounds,
     in_use: admission::Use,
+    snapshots: snapshots::Snapshots,
     pressure: Arc<Pressure>,
     /// When each batch with the store was handed over, in order.
     handed: VecDeque<Time>,
@@ -244,6 +248,7 @@ async fn run(parts: Parts, mut jobs: mpsc::UnboundedReceiver<Job>) {
             gauges: seat::Gauges::default(),
             bounds,
             in_use: admission::Use::default(),
+            snapshots: snapshots::Snapshots::default(),
             pressure,
             handed: VecDeque::new(),
             last_commit_ms: 0,

@@ -4,6 +4,7 @@ use super::journal::{self, By};
 use super::outgoing::Outgoing;
 use super::restaurant::{Attach, Restaurant};
 use super::seat::Seat;
+use super::snapshots::Wanted;
 use super::{Shard, reader, task};
 use crate::ids::random_id;
 use crate::limit;
@@ -43,8 +44,15 @@ pub(super) struct Conn {
     pub(super) unstalled: Rc<Notify>,
     /// The handshake had an `Origin`.
     from_page: bool,
+    /// When it last said something itself: pongs are its browser's word, not its page's.
     pub(super) last_frame: Time,
+    /// When its page last sent a `ping`, and how long after the one before.
+    pub(super) beat: Option<(Time, u64)>,
+    /// When bytes last went out, while some wait.
+    pub(super) waiting_since: Option<Time>,
+    /// The oldest WebSocket ping that it has not answered.
     pub(super) pinged: Option<Time>,
+    pub(super) last_pong: Time,
     pub(super) rtt_ms: Option<u64>,
     /// Nothing more comes of it; it goes when the borrow ends.
     pub(super) gone: bool,
@@ -123,7 +131,10 @@ impl Shard {
             unstalled: Rc::default(),
             from_page: opened.from_page,
             last_frame: self.clock.now(),
+            beat: None,
+            waiting_since: None,
             pinged: None,
+            last_pong: self.clock.now(),
             rtt_ms: None,
             gone: false,
             shut: false,
@@ -219,7 +230,7 @@ impl Shard {
                     }
                 }
                 Output::Ping => {
-                    conn.pinged = Some(self.clock.now());
+                    conn.pinged.get_or_insert(self.clock.now());
                     conn.out.control(ws::ping_frame(b""));
                 }
                 Output::Verify {
@@ -240,6 +251,7 @@ impl Shard {
                     resume,
                     sync,
                 } => {
+                    self.settled(conn.id);
                     self.attach(
                         conn,
                         &restaurant_id,
@@ -276,8 +288,8 @@ impl Shard {
                 }
                 Output::Rescope(scope) => self.rescope(conn, scope),
                 Output::Close(code, reason) => {
-                    self.settled(conn.id);
                     conn.ends(code, By::Relay, &reason);
+                    self.settled(conn.id);
                     conn.out.close(code, &reason);
                 }
                 Output::Drop => conn.gone = true,
@@ -342,7 +354,7 @@ impl Shard {
         })
     }
 
-    fn attach(&mut self, conn: &mut Conn, name: &str, attach: Attach) {
+    pub(super) fn attach(&mut self, conn: &mut Conn, name: &str, attach: Attach) {
         if let Some(restaurant) = self.loaded(name) {
             return self.place(conn, &restaurant, attach);
         }
@@ -361,12 +373,13 @@ impl Shard {
             return;
         };
         cursor.rescope(&restaurant.borrow().log, scope);
+        self.snapshots.being_sent.note(cursor);
         conn.seat = Seat::authenticated(cursor.viewer());
         metrics::counter!("tautline_snapshots_total").increment(1);
         self.ready(conn);
     }
 
-    fn sync(
+    pub(super) fn sync(
         &mut self,
         conn: &mut Conn,
         id: Option<String>,
@@ -375,6 +388,12 @@ impl Shard {
         let Some((cursor, restaurant)) = &mut conn.at else {
             return;
         };
+        let follows = position
+            .as_ref()
+            .is_some_and(|(epoch, seq)| restaurant.borrow().log.follows((epoch, *seq)));
+        if !follows && !self.has_snapshot() {
+            return self.wait_for_snapshot(conn.id, Wanted::Sync(id, position));
+        }
         let asked = {
             let held = restaurant.borrow();
             cursor.sync(
@@ -383,6 +402,7 @@ impl Shard {
                 position.as_ref().map(|(epoch, seq)| (epoch, *seq)),
             )
         };
+        self.snapshots.being_sent.note(cursor);
         let restaurant = Rc::clone(restaurant);
         if position.is_none() {
             metrics::counter!("tautline_snapshots_total").increment(1);

@@ -100,6 +100,13 @@ fn take(
 
 /// Gives every message in the bytes to the session; `false` when the connection has gone.
 fn feed(shard: &Weak<RefCell<Shard>>, id: ConnId, decoder: &mut Decoder, mut bytes: &[u8]) -> bool {
+    if let Some(shard) = shard.upgrade() {
+        // It may have become authenticated since its last message: placed once its restaurant was loaded.
+        let shard = shard.borrow();
+        if let Some(conn) = shard.conns.get(&id) {
+            decoder.set_limit(conn.message_limit(&shard.session));
+        }
+    }
     loop {
         let message = decoder.next(&mut bytes);
         let Some(shard) = shard.upgrade() else {
@@ -127,14 +134,13 @@ impl Shard {
     /// A whole message of a client's.
     fn message(&mut self, id: ConnId, message: Message) -> After {
         let now = self.clock.now();
-        if let Some(conn) = self.conns.get_mut(&id) {
-            conn.last_frame = now;
-        }
         match message {
             Message::Text(text) => self.with_conn(id, |shard, conn| {
                 journal::frame_in(conn, &text);
+                conn.heard(&text, now);
                 shard.tell(conn, Input::Frame(&text));
             }),
+            Message::Binary(_) => self.input(id, Input::Binary),
             Message::Ping(payload) => self.with_conn(id, |shard, conn| {
                 if !conn.out.control(pong_frame(&payload)) {
                     crate::limit::hit(limits::hit::CONTROL_QUEUE);
@@ -145,6 +151,7 @@ impl Shard {
                 }
             }),
             Message::Pong => self.with_conn(id, |shard, conn| {
+                conn.last_pong = now;
                 if let Some(pinged) = conn.pinged.take() {
                     conn.rtt_ms = Some(now - pinged);
                 }

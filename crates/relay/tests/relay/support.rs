@@ -48,7 +48,7 @@ impl Relay {
     }
 
     /// Its log, as JSON, in a file.
-    pub(crate) fn start_logged(data: &Path, log: &Path, level: &str) -> Self {
+    pub(crate) fn start_logging(data: &Path, log: &Path, level: &str) -> Self {
         let mut command = command();
         command.stderr(std::fs::File::create(log).unwrap());
         command.args(["serve", "--dev", "--listen", "127.0.0.1:0", "--log", "json"]);
@@ -67,7 +67,12 @@ impl Relay {
         Self::spawn(shell, data, &[])
     }
 
-    fn spawn(mut command: Command, data: &Path, args: &[&str]) -> Self {
+    pub(crate) fn spawn(command: Command, data: &Path, args: &[&str]) -> Self {
+        Self::try_spawn(command, data, args).unwrap_or_else(|| panic!("it does not start"))
+    }
+
+    /// `None` when it ends before it listens.
+    pub(crate) fn try_spawn(mut command: Command, data: &Path, args: &[&str]) -> Option<Self> {
         command
             .args([
                 "serve",
@@ -80,7 +85,7 @@ impl Relay {
             ])
             .arg(data)
             .args(args);
-        Self::ready(command)
+        Self::try_ready(command)
     }
 
     /// Without `--dev`: keys and everything else are the caller's to name.
@@ -107,7 +112,11 @@ impl Relay {
         Self::ready(command)
     }
 
-    fn ready(mut command: Command) -> Self {
+    fn ready(command: Command) -> Self {
+        Self::try_ready(command).unwrap_or_else(|| panic!("it does not start"))
+    }
+
+    fn try_ready(mut command: Command) -> Option<Self> {
         let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let (mut line, mut second) = (String::new(), String::new());
         let mut out = BufReader::new(child.stdout.take().unwrap());
@@ -120,14 +129,18 @@ impl Relay {
             .trim()
             .strip_prefix("listening on ")
             .and_then(|url| url.split_once("://"))
-            .map(|(_, address)| address)
-            .unwrap_or_else(|| panic!("{line:?}"));
-        Self {
+            .map(|(_, address)| address);
+        let Some(address) = address else {
+            child.kill().unwrap();
+            child.wait().unwrap();
+            return None;
+        };
+        Some(Self {
             address: address.parse().unwrap(),
             child,
             tls: None,
             metrics: metrics.map(|address| address.parse().unwrap()),
-        }
+        })
     }
 
     /// A connection to it.
