@@ -100,12 +100,12 @@ impl Shard {
     /// for a heartbeat; how many have not answered yet and may still do so in time.
     pub(crate) fn probe(&mut self, may_see: impl Fn(&str) -> bool) -> usize {
         let now = self.clock.now();
-        let visible = |conn: &&Box<Conn>| {
+        let visible = |conn: &Conn| {
             let identity = conn.session.identity();
             identity.is_some_and(|identity| may_see(identity.restaurant_id))
         };
         let (mut quiet, mut asked) = (Vec::new(), 0);
-        for conn in self.conns.values().filter(visible) {
+        for conn in self.conns.values().filter(|conn| visible(conn)) {
             match conn.pinged {
                 Some(at) => asked += usize::from(now - at < limits::STALLED_MS),
                 None if now - conn.last_frame.max(conn.last_pong) >= 1000 => quiet.push(conn.id),

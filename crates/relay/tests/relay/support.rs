@@ -96,7 +96,7 @@ impl Relay {
         Self::ready(command)
     }
 
-    /// As [`Relay::start_bare`], with its log in a file.
+    /// The same, with its log in a file.
     pub(crate) fn start_bare_logged(data: &Path, log: &Path, args: &[&str]) -> Self {
         let mut command = command();
         command.args(["serve", "--listen", "127.0.0.1:0", "--data-dir"]);
