@@ -83,7 +83,7 @@ export async function startRelay(t, args = []) {
   writeFileSync(secret, randomBytes(48).toString('base64'), { mode: 0o600 });
   const port = await freePort();
   const log = join(home, 'relay.log');
-  const all = ['serve', '--listen', `127.0.0.1:${port}`, '--data-dir', join(home, 'data'), '--jwt-secret-file', secret, '--trusted-proxy', '127.0.0.1', ...args];
+  const all = ['serve', '--listen', `127.0.0.1:${port}`, '--data-dir', join(home, 'data'), '--jwt-secret-file', secret, '--behind-proxy', '--trusted-proxy', '127.0.0.1', ...args];
   const relay = run(program, all, { log });
   t.after(() => relay.stop());
   const url = `http://127.0.0.1:${port}`;
