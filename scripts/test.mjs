@@ -1,10 +1,11 @@
-// `npm test`: everything, from nothing. `npm test -- native wasm package e2e` runs some of it.
+// `npm test`: everything, from nothing. `npm test -- native wasm package wire e2e` runs some of it.
 
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { buildPackage, buildPage, buildRelay, sizes } from './lib/build.mjs';
 import { Failure, main, root, tools } from './lib/run.mjs';
+import { secretsInLogs } from './lib/secrets.mjs';
 import { npm, setup } from './lib/setup.mjs';
 import { nativeSuites, nodeSuite, playwrightSuite, suite, table, typesSuite, wasmSuite } from './lib/suites.mjs';
 
@@ -86,7 +87,15 @@ async function e2e(program) {
   });
 }
 
-const SUITES = ['native', 'wasm', 'package', 'e2e'];
+/** This client and relay with those of earlier versions, as they were recorded. */
+const wire = (program) =>
+  suite('wire versions', process.execPath, ['--test', 'tests/wire/relay.test.mjs', 'tests/wire/client.test.mjs'], {
+    rows: nodeSuite('wire versions'),
+    needsAll: true,
+    env: { TAUTLINE_RELAY_PROGRAM: program },
+  });
+
+const SUITES = ['native', 'wasm', 'package', 'wire', 'e2e'];
 
 await main(async () => {
   const asked = process.argv.slice(2);
@@ -95,15 +104,21 @@ await main(async () => {
   const wants = (name) => asked.length === 0 || asked.includes(name);
 
   await setup('test');
+  // Every relay that a suite below starts leaves its most verbose log there.
+  const logs = join(root, 'test-logs');
+  rmSync(logs, { recursive: true, force: true });
+  process.env.TAUTLINE_RELAY_LOGS = logs;
   const rows = [];
   if (wants('native')) rows.push(...(await native()));
-  const relay = wants('wasm') || wants('e2e') ? await buildRelay() : undefined;
+  const relay = ['wasm', 'wire', 'e2e'].some(wants) ? await buildRelay() : undefined;
   if (wants('wasm')) rows.push(...(await wasm(relay)));
-  if (wants('package') || wants('e2e')) await buildPackage();
+  if (['package', 'wire', 'e2e'].some(wants)) await buildPackage();
   if (wants('package')) rows.push(...(await packages()));
+  if (wants('wire')) rows.push(...(await wire(relay)));
   if (wants('e2e')) {
     await buildPage();
     rows.push(...(await e2e(relay)));
+    rows.push(await secretsInLogs(logs));
   }
 
   console.log(`\n${table(rows)}\n`);

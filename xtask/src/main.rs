@@ -3,6 +3,8 @@
 //! What needs sockets, npm or a browser is in `scripts/` (Node), which a fresh machine can run before anything
 //! is compiled; this calls it and adds what only Rust code needs.
 
+mod fuzz;
+mod report;
 mod sources;
 
 use std::env;
@@ -17,7 +19,11 @@ cargo xtask <command>
   test [suite…]     npm test: native, wasm, package, e2e, or all of them
   sim [--seeds N] [--from SEED] | --seed SEED
                     the simulation beyond what the tests run, or one schedule with its story;
-                    prints the first seed that fails";
+                    prints the first seed that fails
+  fuzz [--seconds N] [--write] [target…]
+                    hostile input, a minute for each target unless told otherwise; --write puts the
+                    figures into docs/reliability.md; --input FILE target plays one input again;
+                    --keep adds inputs that reach something new to fuzz/corpus";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
@@ -31,6 +37,7 @@ fn main() -> ExitCode {
         "check" => check(),
         "test" => run("test", node("scripts/test.mjs").args(rest)),
         "sim" => simulate(rest),
+        "fuzz" => fuzz::fuzz(rest),
         "help" | "--help" | "-h" => {
             println!("{HELP}");
             true

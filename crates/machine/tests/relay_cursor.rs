@@ -9,14 +9,14 @@
 
 mod relay_kit;
 
-use relay_kit::{Kit, at, create_with, publish, status};
+use relay_kit::{Kit, at, create_with, publish, status, viewer};
 use serde_json::Value;
 use std::sync::Arc;
-use tautline_machine::relay::{Cursor, HistoryLost, Message, Piece, Place, Taken};
+use tautline_machine::relay::{Cursor, HistoryLost, Message, Piece, Place, Taken, Viewer};
 use tautline_protocol::{Dialect, Epoch, OrderStatus, Role, Seq, limits};
 
 fn place(kit: &Kit, dialect: Dialect, resume: Option<(&Epoch, Seq)>, sync: bool) -> Cursor {
-    match kit.log.place(dialect, Role::Kitchen, resume, sync) {
+    match kit.log.place(viewer(dialect, Role::Manager), resume, sync) {
         Place::At { cursor, .. } => cursor,
         Place::HistoryLost => panic!("history lost"),
     }
@@ -118,7 +118,7 @@ fn connections_of_a_dialect_share_the_bytes_of_an_event() {
     let epoch = kit.log.epoch().clone();
     let shared = |dialect| {
         let mut cursor = place(&kit, dialect, None, false);
-        let _ = cursor.sync(&kit.log, Role::Kitchen, None, Some((&epoch, 1)));
+        let _ = cursor.sync(&kit.log, None, Some((&epoch, 1)));
         let message = turn(&mut cursor, &kit).remove(0);
         match &message.pieces[..] {
             [Piece::Shared(bytes)] => Arc::clone(bytes),
@@ -145,9 +145,12 @@ fn connections_that_need_the_same_snapshot_share_it() {
         }
     };
     assert!(Arc::ptr_eq(&body(), &body()));
-    let before = kit.log.snapshot();
+    let before = kit.log.snapshot(&Viewer::everything(Dialect::V1));
     kit.order();
-    assert_ne!(before.seq, kit.log.snapshot().seq);
+    assert_ne!(
+        before.seq,
+        kit.log.snapshot(&Viewer::everything(Dialect::V1)).seq
+    );
 }
 
 #[test]
@@ -212,12 +215,7 @@ fn a_sync_from_a_position_sends_what_was_missed_and_then_says_so() {
     let epoch = kit.log.epoch().clone();
     let mut cursor = place(&kit, Dialect::V1, None, false);
     assert_eq!(
-        cursor.sync(
-            &kit.log,
-            Role::Kitchen,
-            Some("s".into()),
-            Some((&epoch, 30))
-        ),
+        cursor.sync(&kit.log, Some("s".into()), Some((&epoch, 30))),
         Ok(())
     );
     kit.fill(5);
@@ -236,7 +234,7 @@ fn a_sync_from_a_position_sends_what_was_missed_and_then_says_so() {
         serde_json::json!({"status":"resumed","epoch":"e1","seq":100})
     );
     assert_eq!(
-        cursor.sync(&kit.log, Role::Kitchen, None, Some((&epoch, 900))),
+        cursor.sync(&kit.log, None, Some((&epoch, 900))),
         Err(HistoryLost)
     );
 }
@@ -247,10 +245,7 @@ fn a_full_sync_brings_the_events_before_its_snapshot_first() {
     kit.order();
     let mut cursor = place(&kit, Dialect::Plain, None, false);
     let _ = kit.done(&publish("notification", "\"hello\""));
-    assert_eq!(
-        cursor.sync(&kit.log, Role::Kitchen, Some("s".into()), None),
-        Ok(())
-    );
+    assert_eq!(cursor.sync(&kit.log, Some("s".into()), None), Ok(()));
     let _ = kit.done(&publish("notification", "\"later\""));
     let frames: Vec<_> = all(&mut cursor, &kit).into_iter().flatten().collect();
     let kinds: Vec<_> = frames

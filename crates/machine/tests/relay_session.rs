@@ -11,7 +11,8 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 use tautline_machine::Time;
 use tautline_machine::relay::session::{Claims, Config, Input, Output, Session, Timer};
-use tautline_machine::relay::{Ack, Answer, Moment, Nack};
+use tautline_machine::relay::{Ack, Answer, Moment, Nack, Scope, Viewer};
+use tautline_protocol::filter::Filter;
 use tautline_protocol::{AuthCode, CloseCode, Dialect, Epoch, NackCode, Role, limits};
 
 /// A session under test: what it sends is kept as values.
@@ -57,8 +58,18 @@ fn claims() -> Claims {
         sub: "ann".into(),
         restaurants: Some(vec!["grow".into()]),
         role: "kitchen".into(),
+        order_ids: vec!["o9".into()],
         expires_at: "2026-11-23T18:00:00Z".into(),
         expires_in_ms: 3_600_000,
+        issued_at_ms: None,
+    }
+}
+
+/// Who those claims speak for.
+fn scope(role: Role) -> Scope {
+    Scope {
+        order_ids: Arc::new(["o9".to_owned()].into()),
+        ..Scope::new("ann", role)
     }
 }
 
@@ -148,8 +159,11 @@ fn a_connection_begins_with_connected_auth_and_a_place_in_the_log() {
         said.wait,
         Some((Time::from_ms(1_000 + limits::AUTH_MS), Timer::Auth))
     );
-    let said = peer.frame(&json!({"type":"auth","token":"sesame","protocol":"tautline.v1","resume":{"epoch":"e1","seq":40},"sync":true}));
-    assert!(matches!(&said.others[..], [Output::Verify(token)] if token.expose() == "sesame"));
+    let said = peer.frame(&json!({"type":"auth","token":"sesame","protocol":"tautline.v1","resume":{"epoch":"e1","seq":40},"sync":true,
+        "subscribe":{"events":["order:*"]}}));
+    assert!(
+        matches!(&said.others[..], [Output::Verify { token, restaurant_id: None }] if token.expose() == "sesame")
+    );
     assert!(
         !format!("{:?} {:?}", said, peer.session).contains("sesame"),
         "a token is never printed"
@@ -157,8 +171,11 @@ fn a_connection_begins_with_connected_auth_and_a_place_in_the_log() {
     let said = peer.input(Input::Verified(Ok(claims())));
     let attach = Output::Attach {
         restaurant_id: "grow".into(),
-        dialect: Dialect::V1,
-        role: Role::Kitchen,
+        viewer: Box::new(Viewer::new(
+            Dialect::V1,
+            scope(Role::Kitchen),
+            Filter::parse(r#"{"events":["order:*"]}"#).unwrap(),
+        )),
         resume: Some((Epoch::new("e1"), 40)),
         sync: true,
     };
@@ -182,10 +199,8 @@ fn a_connection_begins_with_connected_auth_and_a_place_in_the_log() {
         "the auth deadline is gone"
     );
     assert_eq!(
-        peer.session
-            .identity()
-            .map(|who| (who.sub.to_owned(), who.role)),
-        Some(("ann".to_owned(), Role::Kitchen))
+        peer.session.identity().map(|who| who.scope.clone()),
+        Some(scope(Role::Kitchen))
     );
 }
 
@@ -193,16 +208,20 @@ fn a_connection_begins_with_connected_auth_and_a_place_in_the_log() {
 fn resume_and_sync_belong_to_v1() {
     let mut peer = Peer::new();
     peer.input(Input::Opened { v1: false });
-    peer.frame(&json!({"type":"auth","token":"t","resume":{"epoch":"e1","seq":40},"sync":true}));
+    peer.frame(
+        &json!({"type":"auth","token":"t","resume":{"epoch":"e1","seq":40},"sync":true,
+        "subscribe":{"events":["order:*"]}}),
+    );
     let said = peer.input(Input::Verified(Ok(claims())));
+    let plain = Viewer::new(Dialect::Plain, scope(Role::Kitchen), Filter::default());
     assert!(matches!(
         &said.others[..],
         [Output::Attach {
-            dialect: Dialect::Plain,
+            viewer,
             resume: None,
             sync: false,
             ..
-        }]
+        }] if **viewer == plain
     ));
     let mut peer = Peer::new();
     peer.input(Input::Opened { v1: true });
@@ -212,10 +231,10 @@ fn resume_and_sync_belong_to_v1() {
         matches!(
             &said.others[..],
             [Output::Attach {
-                dialect: Dialect::V1,
+                viewer,
                 sync: true,
                 ..
-            }]
+            }] if viewer.dialect() == Dialect::V1
         ),
         "by the subprotocol"
     );
@@ -406,6 +425,69 @@ fn the_plain_dialect_is_answered_by_the_event_or_an_error() {
 }
 
 #[test]
+fn a_filter_holds_from_the_position_that_its_ack_names() {
+    let mut peer = Peer::live(true);
+    let said = peer.frame(&json!({"type":"subscribe","id":"f","payload":{"events":["order:*"]}}));
+    let [Output::Filter { number, filter }] = &said.others[..] else {
+        panic!("{said:?}");
+    };
+    let said = peer.input(Input::Filtered {
+        number: *number,
+        at: (Epoch::new("e1"), 41),
+        filter: filter.json(),
+    });
+    assert_eq!(
+        said.frames,
+        [
+            json!({"type":"ack","id":"f","payload":{"epoch":"e1","seq":41,
+            "result":{"events":["order:*"],"filters":{}}}})
+        ]
+    );
+    let said = peer.frame(&json!({"type":"unsubscribe","id":"g"}));
+    assert!(
+        matches!(&said.others[..], [Output::Filter { filter, .. }] if filter.passes_all()),
+        "{said:?}"
+    );
+    let bad = json!({"type":"subscribe","id":"h","payload":{"events":["Order"]}});
+    let said = peer.frame(&bad);
+    assert!(said.others.is_empty());
+    assert!(said.frames.is_empty(), "after the answer to the one before");
+}
+
+#[test]
+fn a_filter_that_makes_no_sense_in_auth_is_told_and_left_out() {
+    let mut peer = Peer::new();
+    peer.input(Input::Opened { v1: false });
+    peer.frame(
+        &json!({"type":"auth","token":"t","protocol":"tautline.v1","subscribe":{"events":7}}),
+    );
+    let said = peer.input(Input::Verified(Ok(claims())));
+    let all = Viewer::new(Dialect::V1, scope(Role::Kitchen), Filter::default());
+    assert!(matches!(&said.others[..], [Output::Attach { viewer, .. }] if **viewer == all));
+    let said = peer.input(Input::Attached {
+        epoch: Epoch::new("e1"),
+        seq: 41,
+        resumed: false,
+    });
+    assert_eq!(said.frames[0]["type"], "auth:success");
+    assert_eq!(
+        (
+            &said.frames[1]["error"]["code"],
+            &said.frames[1]["ref_type"]
+        ),
+        (&json!("invalid"), &json!("subscribe"))
+    );
+}
+
+#[test]
+fn a_plain_connection_has_no_filter() {
+    let mut peer = Peer::live(false);
+    let said = peer.frame(&json!({"type":"subscribe","id":"f","payload":{"events":["order:*"]}}));
+    assert!(said.others.is_empty());
+    assert_eq!(said.frames[0]["error"]["code"], "invalid");
+}
+
+#[test]
 fn a_pong_carries_the_ping_s_timestamp_the_head_and_a_changed_spread() {
     let mut peer = Peer::live(true);
     let pong = |peer: &mut Peer| {
@@ -511,7 +593,9 @@ fn a_renewal_goes_on_undisturbed_and_a_refused_one_never_closes() {
     let mut peer = Peer::live(true);
     let auth = json!({"type":"auth","token":"u"});
     let said = peer.frame(&auth);
-    assert!(matches!(&said.others[..], [Output::Verify(_)]));
+    assert!(
+        matches!(&said.others[..], [Output::Verify { restaurant_id: Some(grow), .. }] if grow == "grow")
+    );
     let mut renewed = claims();
     renewed.role = "manager".into();
     let said = peer.input(Input::Verified(Ok(renewed)));
@@ -520,7 +604,11 @@ fn a_renewal_goes_on_undisturbed_and_a_refused_one_never_closes() {
         (&frame["renewal"], frame.get("epoch"), &frame["role"]),
         (&json!(true), None, &json!("manager"))
     );
-    assert_eq!(peer.session.identity().unwrap().role, Role::Manager);
+    assert_eq!(said.others, [Output::Rescope(scope(Role::Manager))]);
+    assert_eq!(
+        peer.session.identity().unwrap().scope,
+        &scope(Role::Manager)
+    );
     let refused = peer.frame(&auth).frames.remove(0);
     assert_eq!(
         (&refused["error"]["code"], &refused["ref_type"]),
@@ -581,13 +669,13 @@ fn the_token_s_end_closes_after_the_leeway_and_a_renewal_moves_it() {
 fn two_unanswered_pings_cut_the_peer_and_any_sign_of_life_counts() {
     let mut peer = Peer::live(true);
     for _ in 0..5 {
-        assert_eq!(peer.after(15_000).others, [Output::Ping]);
+        assert_eq!(peer.after(15_000).others, [Output::Ping, Output::Account]);
         peer.input(Input::Pong);
     }
-    assert_eq!(peer.after(15_000).others, [Output::Ping]);
+    assert_eq!(peer.after(15_000).others, [Output::Ping, Output::Account]);
     peer.frame(&json!({"type":"ping"}));
-    assert_eq!(peer.after(15_000).others, [Output::Ping]);
-    assert_eq!(peer.after(15_000).others, [Output::Ping]);
+    assert_eq!(peer.after(15_000).others, [Output::Ping, Output::Account]);
+    assert_eq!(peer.after(15_000).others, [Output::Ping, Output::Account]);
     let said = peer.after(15_000);
     assert_eq!((said.others, said.wait), (vec![Output::Drop], None));
 }

@@ -3,8 +3,8 @@
 use crate::event::OrderEvent;
 use crate::order::Order;
 use crate::{JsonWriter, OrderStatus, limits};
-use serde::Deserialize;
 use serde::de::Deserializer;
+use serde::{Deserialize, Serialize};
 
 /// A filter as a client asks for it; the default lets everything pass.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -18,15 +18,19 @@ pub struct Filter {
 }
 
 /// What filters and visibility look at in an order.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Traits {
     /// `created_by`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub owner: Option<String>,
     /// Its table.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub table: Option<String>,
     /// The stations of its items.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub stations: Vec<String>,
     /// Its state.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<OrderStatus>,
 }
 

@@ -26,6 +26,8 @@ pub mod order;
 #[cfg(feature = "json")]
 pub mod request;
 #[cfg(feature = "json")]
+pub mod scan;
+#[cfg(feature = "json")]
 pub mod server_frame;
 
 pub use cents::Cents;

@@ -1,5 +1,7 @@
 //! Every bound of the wire, one constant each (`docs/protocol.md`, Limits).
 
+pub mod hit;
+
 /// What `auth:success` tells a client to pace itself by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -25,6 +27,40 @@ impl Default for Limits {
 pub const RATE_PER_S: u32 = 20;
 /// Commands at once and connection.
 pub const RATE_BURST: u32 = 100;
+/// Commands refused for their rate within [`REFUSED_WINDOW_MS`] that end a connection.
+pub const REFUSED_MOST: u32 = 200;
+/// See [`REFUSED_MOST`], ms.
+pub const REFUSED_WINDOW_MS: u64 = 10_000;
+/// Sockets open at once; lowered to what the file limit leaves ([`FILES_RESERVED`]).
+pub const CONNECTIONS: usize = 10_000;
+/// Files that are not connections: the store, requests that are refused, all else.
+pub const FILES_RESERVED: usize = 512;
+/// Connections over the bound, or of an address over its own, that are told so at once; further ones are cut.
+pub const REFUSALS_AT_ONCE: usize = 256;
+/// Connections of one restaurant.
+pub const RESTAURANT_CONNECTIONS: usize = 10_000;
+/// Connections of one address.
+pub const ADDRESS_CONNECTIONS: usize = 200;
+/// New connections a second and address.
+pub const ADDRESS_RATE_PER_S: u32 = 50;
+/// New connections at once and address.
+pub const ADDRESS_RATE_BURST: u32 = 200;
+/// Refused tokens a minute and address.
+pub const AUTH_FAILURES_PER_MIN: u32 = 20;
+/// Addresses told apart; those beyond share one account.
+pub const ADDRESSES: usize = 16_384;
+/// Connections that have not authenticated.
+pub const UNAUTHENTICATED: usize = 1_000;
+/// Bytes of a request's head.
+pub const REQUEST_HEAD: usize = 16 * 1024;
+/// Fields of a request's head.
+pub const REQUEST_FIELDS: usize = 64;
+/// Time for a request's head, ms.
+pub const REQUEST_HEAD_MS: u64 = 5_000;
+/// Bytes of a request's body.
+pub const REQUEST_BODY: usize = 64 * 1024;
+/// Time for a request's body, ms.
+pub const REQUEST_BODY_MS: u64 = 30_000;
 /// Bytes of a message in, after reassembly.
 pub const MAX_MESSAGE: u32 = 64 * 1024;
 /// Bytes of the one message a connection may send before it is authenticated.
@@ -33,8 +69,18 @@ pub const MAX_MESSAGE_BEFORE_AUTH: usize = 16 * 1024;
 pub const MAX_BATCH_IN: usize = 100;
 /// Nesting of a message in.
 pub const MAX_DEPTH: usize = 32;
+/// Keys of one object in a message in.
+pub const OBJECT_KEYS: usize = 256;
 /// Bytes of a token.
 pub const MAX_TOKEN: usize = 8 * 1024;
+/// Bytes of a token's `sub`.
+pub const TOKEN_SUB: usize = 256;
+/// Order ids in a token's `order_ids`.
+pub const TOKEN_ORDER_IDS: usize = 64;
+/// Characters of one of them.
+pub const TOKEN_ORDER_ID_CHARS: usize = 64;
+/// Revocations of single subs kept, a restaurant.
+pub const REVOCATIONS: usize = 10_000;
 /// Time a connection has to authenticate, ms.
 pub const AUTH_MS: u64 = 10_000;
 /// The heartbeat the relay announces, ms.
@@ -57,16 +103,22 @@ pub const SNAPSHOTS_IN_A_ROW: u32 = 3;
 pub const CONTROL_QUEUE: usize = 256;
 /// Time without write progress while bytes wait, ms.
 pub const WRITE_STALL_MS: u64 = 20_000;
+/// Time for the peer's close frame after ours; then the connection is cut, ms.
+pub const LINGER_MS: u64 = 5_000;
 /// Events kept for resume.
 pub const TAIL_EVENTS: usize = 10_000;
 /// Bytes of events kept for resume.
 pub const TAIL_BYTES: usize = 64 * 1024 * 1024;
 /// Bytes of events kept in memory, a restaurant.
 pub const TAIL_MEMORY_BYTES: usize = 1024 * 1024;
+/// Bytes of events kept in memory, all restaurants together.
+pub const TAIL_MEMORY_ALL_BYTES: usize = 256 * 1024 * 1024;
 /// Bytes of events read from the store at once.
 pub const READ_CHUNK_BYTES: usize = 256 * 1024;
 /// Orders in the live set of a restaurant.
 pub const LIVE_ORDERS: usize = 5_000;
+/// Bytes of the live set of a restaurant, as JSON.
+pub const LIVE_BYTES: usize = 32 * 1024 * 1024;
 /// Bytes of one order.
 pub const MAX_ORDER: usize = 32 * 1024;
 /// Time a final order stays in the live set, ms.
@@ -89,6 +141,20 @@ pub const COMMIT_APPENDS: usize = 512;
 pub const COMMIT_BYTES: usize = 1024 * 1024;
 /// Time the writer collects a batch after its first append when others are in flight, ms.
 pub const COMMIT_WAIT_MS: u64 = 2;
+/// Snapshots in memory because someone is being sent them, all restaurants together.
+pub const SNAPSHOTS: usize = 64;
+/// Time a connection waits for one of them, ms.
+pub const SNAPSHOT_WAIT_MS: u64 = 10_000;
+/// Time a restaurant nobody asks for stays in memory, ms.
+pub const RESTAURANT_IDLE_MS: u64 = 5 * 60_000;
+/// Restaurants in memory.
+pub const RESTAURANTS: usize = 5_000;
+/// Delay of the event loop beyond which load is shed, ms.
+pub const LOOP_DELAY_MS: u64 = 200;
+/// Delay of commits beyond which load is shed, ms.
+pub const COMMIT_DELAY_MS: u64 = 1_000;
+/// Time a delay lasts before load is shed, and before the next stage, ms.
+pub const OVERLOAD_MS: u64 = 2_000;
 /// Pings a second and connection.
 pub const PINGS_PER_S: u32 = 2;
 /// Least time between two renewals of a connection, ms.
@@ -111,3 +177,11 @@ pub const ORDER_METADATA: usize = 4 * 1024;
 pub const RECONNECT_SPREAD_MS: u64 = 500;
 /// Reconnects a second that the spread aims at.
 pub const RECONNECTS_PER_S: u64 = 500;
+/// Requests of a client in flight at once.
+pub const CLIENT_IN_FLIGHT: usize = 64;
+/// Bytes in the browser's own buffer beyond which a client's outbox fills instead.
+pub const CLIENT_BUFFERED_BYTES: u32 = 1024 * 1024;
+/// Time a client waits for the next part of a snapshot, ms.
+pub const CLIENT_SNAPSHOT_PART_MS: u64 = 30_000;
+/// Listeners of one event after which a client warns, once.
+pub const CLIENT_LISTENERS: usize = 100;

@@ -3,10 +3,12 @@
 //! Only the outer shape is parsed; a payload stays text ([`serde_json::value::RawValue`]) until the one function that
 //! wants it reads it.
 
+use crate::filter::Filter;
+use crate::limits::{self, hit};
 use crate::order::{NewOrder, Order};
 use crate::{
     Epoch, ItemStatus, NackCode, OrderStatus, Seq, event, is_command_id, is_event_type,
-    is_reserved_type, limits,
+    is_reserved_type, scan,
 };
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -141,6 +143,8 @@ pub enum Request {
     Subscribe {
         /// For the answer.
         id: Option<String>,
+        /// In place of the one before.
+        filter: Filter,
     },
     /// `unsubscribe`.
     Unsubscribe {
@@ -161,6 +165,8 @@ pub struct AuthRequest {
     pub resume: Option<(Epoch, Seq)>,
     /// Whether a snapshot is wanted where the position cannot be resumed.
     pub sync: bool,
+    /// The filter to begin with, or what is wrong with it: that is no reason to refuse the connection.
+    pub subscribe: Option<Result<Filter, String>>,
     /// What the client calls itself, for the sessions view.
     pub client: Option<ClientInfo>,
 }
@@ -196,6 +202,8 @@ pub struct Refused {
     pub ref_type: Option<String>,
     /// The frame's id, when it had a usable one: then the answer is a `nack`.
     pub id: Option<String>,
+    /// The limit it is over ([`limits::hit`]), to be counted.
+    pub limit: Option<&'static str>,
 }
 
 impl Refused {
@@ -205,6 +213,14 @@ impl Refused {
             message: message.into(),
             ref_type: None,
             id: None,
+            limit: None,
+        }
+    }
+
+    fn over(limit: &'static str, message: impl Into<String>) -> Self {
+        Self {
+            limit: Some(limit),
+            ..Self::invalid(message)
         }
     }
 }
@@ -224,6 +240,8 @@ struct Frame<'a> {
     resume: Option<Position>,
     sync: Option<bool>,
     #[serde(borrow)]
+    subscribe: Option<&'a RawValue>,
+    #[serde(borrow)]
     client: Option<&'a RawValue>,
 }
 
@@ -242,11 +260,8 @@ impl From<Position> for (Epoch, Seq) {
 /// Reads one message: an object, or where `batch` allows it an array of at most 100 objects.
 /// An error is about the message as a whole.
 pub fn parse(text: &str, batch: bool) -> Result<Vec<Result<Request, Refused>>, Refused> {
-    if depth(text) > limits::MAX_DEPTH {
-        return Err(Refused::invalid(format!(
-            "at most {} levels of nesting",
-            limits::MAX_DEPTH
-        )));
+    if let Err(breach) = scan::check(text) {
+        return Err(Refused::over(hit::MESSAGE_SHAPE, breach.to_string()));
     }
     if !text.trim_start().starts_with('[') {
         return Ok(vec![one(text)]);
@@ -259,10 +274,10 @@ pub fn parse(text: &str, batch: bool) -> Result<Vec<Result<Request, Refused>>, R
     let frames: Vec<&RawValue> =
         serde_json::from_str(text).map_err(|e| Refused::invalid(format!("not JSON: {e}")))?;
     if frames.len() > limits::MAX_BATCH_IN {
-        return Err(Refused::invalid(format!(
-            "at most {} frames in one array",
-            limits::MAX_BATCH_IN
-        )));
+        return Err(Refused::over(
+            hit::MESSAGE_ARRAY,
+            format!("at most {} frames in one array", limits::MAX_BATCH_IN),
+        ));
     }
     Ok(frames.into_iter().map(|frame| one(frame.get())).collect())
 }
@@ -287,6 +302,7 @@ fn one(text: &str) -> Result<Request, Refused> {
         message,
         ref_type: Some(kind.chars().take(64).collect()),
         id: id.clone(),
+        limit: None,
     };
     if bad_id {
         return Err(refuse("id: 1 to 64 of A-Z a-z 0-9 . _ ~ -".into()));
@@ -318,6 +334,10 @@ fn one(text: &str) -> Result<Request, Refused> {
                 v1: frame.protocol.as_deref() == Some(crate::V1),
                 resume: frame.resume.map(Into::into),
                 sync: frame.sync.unwrap_or(false),
+                subscribe: frame
+                    .subscribe
+                    .filter(|asked| asked.get() != "null")
+                    .map(|asked| Filter::parse(asked.get())),
                 client: frame
                     .client
                     .and_then(|client| serde_json::from_str(client.get()).ok()),
@@ -367,7 +387,12 @@ fn one(text: &str) -> Result<Request, Refused> {
             command("order:update_item_status", update_item_status(payload))
         }
         "order:cancel" => command("order:cancel", cancel(payload)),
-        "subscribe" => Ok(Request::Subscribe { id }),
+        "subscribe" => Filter::parse(payload)
+            .map(|filter| Request::Subscribe {
+                id: id.clone(),
+                filter,
+            })
+            .map_err(refuse),
         "unsubscribe" => Ok(Request::Unsubscribe { id }),
         _ => Err(refuse("unknown type".into())),
     }
@@ -509,7 +534,7 @@ fn cancel(payload: &str) -> Result<Command, String> {
 /// what the caller should change.
 pub mod http {
     use super::{
-        Change, Command, NewOrder, checked_depth, fact_or_publish, hash, item_status_command,
+        Change, Command, NewOrder, checked_shape, fact_or_publish, hash, item_status_command,
         status_command,
     };
     use serde::Deserialize;
@@ -517,7 +542,7 @@ pub mod http {
 
     /// `POST …/orders`.
     pub fn create(body: &str) -> Result<(Command, u128), String> {
-        checked_depth(body)?;
+        checked_shape(body)?;
         // Hashed like the socket's payload, so that an id means the same thing on both.
         let hash = hash("order:create", &["{\"order\":", body.trim(), "}"]);
         Ok((Command::Create(Box::new(NewOrder::parse(body)?)), hash))
@@ -525,7 +550,7 @@ pub mod http {
 
     /// `PATCH …/orders/{id}/status`.
     pub fn status(order_id: &str, body: &str) -> Result<(Command, u128), String> {
-        checked_depth(body)?;
+        checked_shape(body)?;
         let command = status_command(order_id.to_owned(), &Change::read(body)?)?;
         Ok((
             command,
@@ -539,7 +564,7 @@ pub mod http {
         item_id: &str,
         body: &str,
     ) -> Result<(Command, u128), String> {
-        checked_depth(body)?;
+        checked_shape(body)?;
         let command = item_status_command(
             order_id.to_owned(),
             item_id.to_owned(),
@@ -573,7 +598,7 @@ pub mod http {
             #[serde(borrow)]
             payload: Option<&'a RawValue>,
         }
-        checked_depth(body)?;
+        checked_shape(body)?;
         let body: Body<'_> = serde_json::from_str(body).map_err(|e| format!("body: {e}"))?;
         let kind = body.kind.ok_or("type: required")?;
         let payload = body.payload.map_or("{}", RawValue::get);
@@ -584,14 +609,8 @@ pub mod http {
     }
 }
 
-fn checked_depth(body: &str) -> Result<(), String> {
-    if depth(body) > limits::MAX_DEPTH {
-        return Err(format!(
-            "body: at most {} levels of nesting",
-            limits::MAX_DEPTH
-        ));
-    }
-    Ok(())
+fn checked_shape(body: &str) -> Result<(), String> {
+    scan::check(body).map_err(|breach| format!("body: {breach}"))
 }
 
 fn fact_or_publish(restaurant_id: &str, kind: &str, payload: &str) -> Result<Command, String> {
@@ -643,26 +662,6 @@ fn fact_or_publish(restaurant_id: &str, kind: &str, payload: &str) -> Result<Com
         }
     };
     Ok(Command::Fact(Box::new(fact)))
-}
-
-/// How deep objects and arrays are nested in a text, strings skipped; whether it is JSON is the parser's question.
-fn depth(text: &str) -> usize {
-    let (mut depth, mut deepest, mut in_string, mut escaped) = (0usize, 0, false, false);
-    for byte in text.bytes() {
-        match byte {
-            _ if escaped => escaped = false,
-            b'\\' if in_string => escaped = true,
-            b'"' => in_string = !in_string,
-            _ if in_string => {}
-            b'{' | b'[' => {
-                depth += 1;
-                deepest = deepest.max(depth);
-            }
-            b'}' | b']' => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-    }
-    deepest
 }
 
 /// FNV-1a, 128 bits: stable across builds and machines, because it is stored. It tells an id used again by mistake

@@ -6,6 +6,7 @@ use crate::{AuthCode, Epoch, JsonWriter, NackCode, Outcome, Role, Seq, V1, event
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 /// The first frame of every connection.
 pub fn connected(heartbeat_ms: u64, max_message: u32, timestamp: &str) -> String {
@@ -271,21 +272,66 @@ const TWINS: [(&str, &str); 5] = [
     ("order_ids", "orderIds"),
 ];
 
+/// An event's v1 frame taken apart, so that another reading of it can be made.
+#[derive(Deserialize)]
+struct Frame<'a> {
+    #[serde(borrow, rename = "type")]
+    kind: Cow<'a, str>,
+    seq: Seq,
+    epoch: Epoch,
+    #[serde(borrow)]
+    restaurant_id: Cow<'a, str>,
+    #[serde(borrow)]
+    timestamp: Cow<'a, str>,
+    #[serde(borrow)]
+    command_id: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    payload: &'a RawValue,
+}
+
+/// An object's fields, each as the text it is.
+type Fields<'a> = BTreeMap<Cow<'a, str>, &'a RawValue>;
+
+impl<'a> Frame<'a> {
+    fn read(v1: &'a str) -> Option<Self> {
+        serde_json::from_str(v1).ok()
+    }
+
+    /// The payload's fields; `None` when it is not an object.
+    fn fields(&self) -> Option<Fields<'a>> {
+        serde_json::from_str(self.payload.get()).ok()
+    }
+
+    fn with(&self, kind: &str, payload: &str) -> String {
+        event(Event {
+            kind,
+            seq: self.seq,
+            epoch: &self.epoch,
+            restaurant_id: &self.restaurant_id,
+            timestamp: &self.timestamp,
+            command_id: self.command_id.as_deref(),
+            payload,
+        })
+    }
+}
+
+/// Writes an object of fields; the key is quoted because it is somebody else's.
+fn object<'a>(fields: impl Iterator<Item = (&'a str, &'a str)>) -> String {
+    let mut out = String::from("{");
+    for (name, value) in fields {
+        if out.len() > 1 {
+            out.push(',');
+        }
+        quote(&mut out, name);
+        out.push(':');
+        out.push_str(value);
+    }
+    out.push('}');
+    out
+}
+
 /// An event's frame for the plain dialect, made from its v1 frame; `None` where both are the same text.
 pub fn plain_twin(kind: &str, v1: &str) -> Option<String> {
-    #[derive(Deserialize)]
-    struct Frame<'a> {
-        seq: Seq,
-        epoch: Epoch,
-        #[serde(borrow)]
-        restaurant_id: Cow<'a, str>,
-        #[serde(borrow)]
-        timestamp: Cow<'a, str>,
-        #[serde(borrow)]
-        command_id: Option<Cow<'a, str>>,
-        #[serde(borrow)]
-        payload: std::collections::BTreeMap<Cow<'a, str>, &'a RawValue>,
-    }
     if !matches!(
         kind,
         event::ORDER_DELETED
@@ -295,32 +341,82 @@ pub fn plain_twin(kind: &str, v1: &str) -> Option<String> {
     ) {
         return None;
     }
-    let frame: Frame<'_> = serde_json::from_str(v1).ok()?;
-    let mut payload = String::from("{");
-    let mut field = |name: &str, value: &RawValue| {
-        if payload.len() > 1 {
-            payload.push(',');
-        }
-        quote(&mut payload, name);
-        payload.push(':');
-        payload.push_str(value.get());
-    };
-    for (name, value) in &frame.payload {
-        field(name, value);
-        if let Some((_, twin)) = TWINS.iter().find(|(snake, _)| snake == name) {
-            field(twin, value);
-        }
+    let frame = Frame::read(v1)?;
+    let fields = frame.fields()?;
+    let twins = fields.iter().flat_map(|(name, value)| {
+        let twin = TWINS.iter().find(|(snake, _)| snake == name);
+        [Some(&**name), twin.map(|&(_, twin)| twin)]
+            .into_iter()
+            .flatten()
+            .map(|name| (name, value.get()))
+    });
+    Some(frame.with(kind, &object(twins)))
+}
+
+/// An event's frame for customers and kiosks, without `updated_by` and an order's `metadata.private`; `None` where that
+/// is the same text.
+pub fn public_twin(v1: &str) -> Option<String> {
+    // Most events have neither.
+    if !v1.contains("\"updated_by\"") && !v1.contains("\"private\"") {
+        return None;
     }
-    payload.push('}');
-    Some(self::event(Event {
-        kind,
-        seq: frame.seq,
-        epoch: &frame.epoch,
-        restaurant_id: &frame.restaurant_id,
-        timestamp: &frame.timestamp,
-        command_id: frame.command_id.as_deref(),
-        payload: &payload,
-    }))
+    let frame = Frame::read(v1)?;
+    let mut fields = frame.fields()?;
+    let told = fields.remove("updated_by").is_some();
+    let order = fields
+        .get("order")
+        .and_then(|order| public_order(order.get()));
+    if !told && order.is_none() {
+        return None;
+    }
+    let payload = object(fields.iter().map(|(name, value)| match (&**name, &order) {
+        ("order", Some(order)) => ("order", order.as_str()),
+        (name, _) => (name, value.get()),
+    }));
+    Some(frame.with(&frame.kind, &payload))
+}
+
+/// An order's JSON without `metadata.private`; `None` where it has none.
+pub fn public_order(wire: &str) -> Option<String> {
+    if !wire.contains("\"private\"") {
+        return None;
+    }
+    let fields: Fields<'_> = serde_json::from_str(wire).ok()?;
+    let mut metadata: Fields<'_> = serde_json::from_str(fields.get("metadata")?.get()).ok()?;
+    metadata.remove("private")?;
+    let metadata = object(metadata.iter().map(|(name, value)| (&**name, value.get())));
+    Some(object(fields.iter().map(|(name, value)| match &**name {
+        "metadata" => ("metadata", metadata.as_str()),
+        name => (name, value.get()),
+    })))
+}
+
+/// What is told of an event to those who saw its order before and may not see it after: it is gone.
+pub fn left_twin(v1: &str, order_id: &str) -> Option<String> {
+    let payload = JsonWriter::object()
+        .str("order_id", order_id)
+        .str("reason", "not_visible")
+        .end();
+    Some(Frame::read(v1)?.with(event::ORDER_DELETED, &payload))
+}
+
+/// `orders:archived` as somebody gets it who may see only some of the orders; `frame` is in either dialect.
+pub fn archived_twin(frame: &str, ids: &[String]) -> Option<String> {
+    let frame = Frame::read(frame)?;
+    let mut list = String::from("[");
+    for id in ids {
+        if list.len() > 1 {
+            list.push(',');
+        }
+        quote(&mut list, id);
+    }
+    list.push(']');
+    let fields = frame.fields()?;
+    let payload = object(fields.iter().map(|(name, value)| match &**name {
+        name @ ("order_ids" | "orderIds") => (name, list.as_str()),
+        name => (name, value.get()),
+    }));
+    Some(frame.with(&frame.kind, &payload))
 }
 
 #[cfg(test)]

@@ -1,8 +1,9 @@
 //! Flags, their environment twins and the TOML file, resolved into one [`Config`].
 //! A flag wins over the environment, which wins over the file, which wins over the default.
 
-use crate::Fatal;
 use crate::parse::{Rate, duration, rate};
+use crate::peer::Net;
+use crate::{Fatal, Secret};
 use clap::Args;
 use clap::builder::FalseyValueParser;
 use serde::Deserialize;
@@ -49,6 +50,26 @@ pub struct ServeArgs {
     /// Commands and writes of one connection or token [default: 20/s,burst=100]
     #[arg(long, env = "TAUTLINE_RATE_LIMIT", value_name = "N/s,burst=N", value_parser = rate)]
     rate_limit: Option<Rate>,
+    /// Sockets at once; fewer where the limit of open files leaves no room for them [default: 10000]
+    #[arg(long, env = "TAUTLINE_MAX_CONNECTIONS", value_name = "N")]
+    max_connections: Option<usize>,
+    /// Connections of one restaurant [default: 10000]
+    #[arg(long, env = "TAUTLINE_MAX_PER_RESTAURANT", value_name = "N")]
+    max_per_restaurant: Option<usize>,
+    /// Connections of one address; loopback and trusted proxies themselves are exempt [default: 200]
+    #[arg(long, env = "TAUTLINE_MAX_PER_ADDRESS", value_name = "N")]
+    max_per_address: Option<usize>,
+    /// A proxy whose X-Forwarded-For is believed: an address or a network like 10.0.0.0/8. May be repeated
+    #[arg(
+        long,
+        env = "TAUTLINE_TRUSTED_PROXY",
+        value_name = "NET",
+        value_delimiter = ','
+    )]
+    trusted_proxy: Vec<String>,
+    /// Events kept for clients that resume, at most [default: 10000]
+    #[arg(long, env = "TAUTLINE_LOG_TAIL", value_name = "EVENTS")]
+    log_tail: Option<usize>,
     /// Bytes of one message from a client [default: 65536]
     #[arg(long, env = "TAUTLINE_MAX_MESSAGE", value_name = "BYTES")]
     max_message: Option<u32>,
@@ -90,7 +111,13 @@ pub struct KeyArgs {
         value_name = "SECRET",
         hide_env_values = true
     )]
-    pub jwt_secret: Option<String>,
+    pub jwt_secret: Option<Secret>,
+    /// PEM file with the public key of tokens: RSA (RS256), EC P-256 or P-384 (ES256, ES384), Ed25519 (EdDSA)
+    #[arg(long, env = "TAUTLINE_JWT_PUBLIC_KEY", value_name = "FILE")]
+    pub jwt_public_key: Option<PathBuf>,
+    /// JWKS file with the keys of tokens, each with its `alg` and `kid`; read again when it changes
+    #[arg(long, env = "TAUTLINE_JWKS_FILE", value_name = "FILE")]
+    pub jwks_file: Option<PathBuf>,
     /// Development: tokens from /dev/token with a secret kept in the data folder
     #[arg(long, env = "TAUTLINE_DEV", value_parser = FalseyValueParser::new())]
     pub dev: bool,
@@ -160,6 +187,16 @@ pub struct Config {
     pub www: Option<PathBuf>,
     /// Commands and writes of one connection or token.
     pub rate: Rate,
+    /// Sockets at once.
+    pub max_connections: usize,
+    /// Connections of one restaurant.
+    pub max_per_restaurant: usize,
+    /// Connections of one address.
+    pub max_per_address: usize,
+    /// Proxies whose X-Forwarded-For is believed.
+    pub trusted_proxies: Vec<Net>,
+    /// Events kept for clients that resume.
+    pub log_tail: usize,
     /// Bytes of one message from a client.
     pub max_message: u32,
     /// The heartbeat.
@@ -214,6 +251,8 @@ impl ServeArgs {
         let keys = KeyArgs {
             jwt_secret_file: self.keys.jwt_secret_file.or(file.keys.jwt_secret_file),
             jwt_secret: self.keys.jwt_secret.or(file.keys.jwt_secret),
+            jwt_public_key: self.keys.jwt_public_key.or(file.keys.jwt_public_key),
+            jwks_file: self.keys.jwks_file.or(file.keys.jwks_file),
             dev: self.keys.dev || file.keys.dev,
             jwt_issuer: self.keys.jwt_issuer.or(file.keys.jwt_issuer),
             jwt_audience: self.keys.jwt_audience.or(file.keys.jwt_audience),
@@ -237,6 +276,11 @@ impl ServeArgs {
                 limits::MAX_MESSAGE
             )));
         }
+        let trusted = if self.trusted_proxy.is_empty() {
+            file.trusted_proxy
+        } else {
+            self.trusted_proxy
+        };
         let heartbeat = self
             .heartbeat
             .or(file.heartbeat)
@@ -265,6 +309,35 @@ impl ServeArgs {
             allowed_origins,
             www: self.www.or(file.www),
             rate: self.rate_limit.or(file.rate_limit).unwrap_or_default(),
+            max_connections: bounded(
+                "--max-connections",
+                self.max_connections.or(file.max_connections),
+                limits::CONNECTIONS,
+                usize::MAX,
+            )?,
+            max_per_restaurant: bounded(
+                "--max-per-restaurant",
+                self.max_per_restaurant.or(file.max_per_restaurant),
+                limits::RESTAURANT_CONNECTIONS,
+                usize::MAX,
+            )?,
+            max_per_address: bounded(
+                "--max-per-address",
+                self.max_per_address.or(file.max_per_address),
+                limits::ADDRESS_CONNECTIONS,
+                usize::MAX,
+            )?,
+            trusted_proxies: trusted
+                .iter()
+                .map(|net| net.parse())
+                .collect::<Result<_, _>>()
+                .map_err(|error| Fatal::usage(format!("--trusted-proxy: {error}")))?,
+            log_tail: bounded(
+                "--log-tail",
+                self.log_tail.or(file.log_tail),
+                limits::TAIL_EVENTS,
+                limits::TAIL_EVENTS,
+            )?,
             max_message,
             heartbeat,
             drain: self.drain.or(file.drain).unwrap_or(Duration::from_secs(10)),
@@ -283,6 +356,14 @@ impl ServeArgs {
                 ))
             })?,
         })
+    }
+}
+
+fn bounded(flag: &str, asked: Option<usize>, default: usize, most: usize) -> Result<usize, Fatal> {
+    match asked {
+        Some(0) => Err(Fatal::usage(format!("{flag} 0: at least 1"))),
+        Some(asked) if asked > most => Err(Fatal::usage(format!("{flag} {asked}: at most {most}"))),
+        asked => Ok(asked.unwrap_or(default)),
     }
 }
 
@@ -343,6 +424,14 @@ mod tests {
         );
         assert!(config.keys.dev);
         assert_eq!(config.allowed_origins, ["https://a.example"]);
+    }
+
+    #[test]
+    fn a_secret_is_not_printed() {
+        let config = resolve(&["--jwt-secret", "correct-horse-battery-staple-0123"]).unwrap();
+        let printed = format!("{config:?}");
+        assert!(printed.contains("[redacted]"), "{printed}");
+        assert!(!printed.contains("horse"), "{printed}");
     }
 
     #[test]

@@ -6,18 +6,23 @@ mod dev;
 mod events;
 mod guard;
 mod health;
+mod journal;
 mod orders;
 mod past;
 mod problem;
 mod rate;
+mod revoke;
 mod sessions;
 mod socket;
 mod www;
 
-pub(crate) use health::install_metrics;
 pub(crate) use www::Www;
 
 use crate::config::Config;
+use crate::limit;
+use crate::load::Pressure;
+use crate::peer::{Peer, Peers};
+use crate::revoked::Revocations;
 use crate::run::End;
 use crate::shard::Handle;
 use crate::store::Store;
@@ -25,22 +30,20 @@ use crate::token::Keys;
 use axum::Router;
 use axum::middleware;
 use axum::routing::{delete, get, patch, post};
+use hyper::Request;
+use hyper::body::Incoming;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use metrics_exporter_prometheus::PrometheusHandle;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+use tautline_protocol::limits;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-
-/// Time for a request's head.
-const HEAD_TIME: Duration = Duration::from_secs(5);
-/// Bytes of a request's head.
-const HEAD_BYTES: usize = 16 * 1024;
-/// Fields of a request's head.
-const HEAD_FIELDS: usize = 64;
 
 /// What every handler may use; clones share it.
 #[derive(Clone)]
@@ -49,11 +52,13 @@ pub(crate) struct App {
     stopping: watch::Receiver<bool>,
     store: Store,
     keys: Arc<Keys>,
+    revoked: Arc<Revocations>,
     guard: Arc<guard::Guard>,
     writes: Arc<rate::Writes>,
     served: Option<Arc<[String]>>,
     www: Option<Arc<Www>>,
     metrics: PrometheusHandle,
+    pressure: Arc<Pressure>,
     dev: bool,
     end: watch::Sender<Option<End>>,
 }
@@ -63,8 +68,10 @@ pub(crate) struct Made {
     pub(crate) shard: Handle,
     pub(crate) store: Store,
     pub(crate) keys: Arc<Keys>,
+    pub(crate) revoked: Arc<Revocations>,
     pub(crate) www: Option<Www>,
     pub(crate) metrics: PrometheusHandle,
+    pub(crate) pressure: Arc<Pressure>,
     /// How a request ends the relay.
     pub(crate) end: watch::Sender<Option<End>>,
     /// Whether it is going down.
@@ -78,11 +85,13 @@ impl App {
             stopping: made.stopping,
             store: made.store,
             keys: made.keys,
+            revoked: made.revoked,
             guard: Arc::new(guard::Guard::new(address, &config.allowed_origins)),
             writes: Arc::new(rate::Writes::new(config.rate)),
             served: config.restaurants.clone().map(Into::into),
             www: made.www.map(Arc::new),
             metrics: made.metrics,
+            pressure: made.pressure,
             dev: config.keys.dev,
             end: made.end,
         }
@@ -119,6 +128,7 @@ pub(crate) fn router(app: App) -> Router {
             "/api/v1/restaurants/{rid}/events",
             get(events::list).post(events::publish),
         )
+        .route("/api/v1/restaurants/{rid}/revoke", post(revoke::revoke))
         .route("/api/v1/sessions", get(sessions::list))
         .route("/api/v1/sessions/{id}", delete(sessions::close));
     if app.dev {
@@ -131,11 +141,17 @@ pub(crate) fn router(app: App) -> Router {
         .fallback(www::file)
         .method_not_allowed_fallback(problem::method_not_allowed)
         .layer(middleware::from_fn_with_state(app.clone(), guard::check))
+        .layer(middleware::from_fn(journal::request))
         .with_state(app)
 }
 
 /// Takes connections until told to stop, then finishes the requests under way.
-pub(crate) async fn serve(listener: TcpListener, router: Router, stopped: watch::Receiver<bool>) {
+pub(crate) async fn serve(
+    listener: TcpListener,
+    peers: Arc<Peers>,
+    router: Router,
+    stopped: watch::Receiver<bool>,
+) {
     let mut ending = stopped.clone();
     let mut connections = JoinSet::new();
     loop {
@@ -144,7 +160,11 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, stopped: watch:
             () = told(&mut ending) => break,
             Some(_) = connections.join_next() => {}
             accepted = listener.accept() => match accepted {
-                Ok((socket, _)) => drop(connections.spawn(connection(socket, router.clone(), stopped.clone()))),
+                Ok((socket, address)) => {
+                    if let Some(peer) = peers.accept(address) {
+                        connections.spawn(connection(socket, peer, router.clone(), stopped.clone()));
+                    }
+                }
                 Err(error) => {
                     // Most likely no descriptor is free: those that end make room.
                     tracing::warn!(%error, "a connection could not be taken");
@@ -162,21 +182,47 @@ async fn told(stopped: &mut watch::Receiver<bool>) {
     let _ = stopped.wait_for(|&stopped| stopped).await;
 }
 
-async fn connection(socket: TcpStream, router: Router, mut stopped: watch::Receiver<bool>) {
+async fn connection(
+    socket: TcpStream,
+    peer: Peer,
+    router: Router,
+    mut stopped: watch::Receiver<bool>,
+) {
     let _ = socket.set_nodelay(true);
+    let asked = Arc::new(AtomicBool::new(false));
+    let router = TowerToHyperService::new(router);
+    let service = service_fn({
+        let asked = Arc::clone(&asked);
+        move |mut request: Request<Incoming>| {
+            asked.store(true, Ordering::Relaxed);
+            request.extensions_mut().insert(peer.clone());
+            router.call(request)
+        }
+    });
     let mut http = hyper::server::conn::http1::Builder::new();
     http.timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIME)
-        .max_buf_size(HEAD_BYTES)
-        .max_headers(HEAD_FIELDS);
+        .header_read_timeout(Duration::from_millis(limits::REQUEST_HEAD_MS))
+        .max_buf_size(limits::REQUEST_HEAD)
+        .max_headers(limits::REQUEST_FIELDS);
     let served = http
-        .serve_connection(TokioIo::new(socket), TowerToHyperService::new(router))
+        .serve_connection(TokioIo::new(socket), service)
         .with_upgrades();
     let mut served = std::pin::pin!(served);
     tokio::select! {
-        _ = served.as_mut() => return,
+        served = served.as_mut() => return ended(served, &asked),
         () = told(&mut stopped) => served.as_mut().graceful_shutdown(),
     }
-    // Peers that break off are no news.
-    let _ = served.await;
+    ended(served.await, &asked);
+}
+
+/// Peers that break off are no news, but limits are. hyper has answered 431 by itself; on a head that does not come it
+/// closes, as it does on a connection that is kept and not used, which is no limit met.
+fn ended(served: hyper::Result<()>, asked: &AtomicBool) {
+    match served {
+        Err(error) if error.is_parse_too_large() => limit::hit(limits::hit::REQUEST_HEAD),
+        Err(error) if error.is_timeout() && !asked.load(Ordering::Relaxed) => {
+            limit::hit(limits::hit::REQUEST_HEAD_TIME);
+        }
+        Ok(()) | Err(_) => {}
+    }
 }

@@ -8,17 +8,27 @@ pub mod config;
 mod fatal;
 mod http;
 mod ids;
+mod limit;
+mod load;
+mod measures;
 mod parse;
+mod peer;
+mod revoked;
 mod run;
+mod secret;
 mod shard;
 pub mod store;
 pub mod token;
 pub mod upkeep;
+mod watch;
 pub mod ws;
 
 pub use fatal::Fatal;
 pub use parse::Rate;
+pub use peer::Net;
+pub use revoked::Revocation;
 pub use run::serve;
+pub use secret::Secret;
 
 /// Reads a time like `500ms`, `15s`, `12h` or `30d`.
 ///

@@ -22,7 +22,7 @@ enum Command {
     /// Run the relay
     Serve(Box<ServeArgs>),
     /// Print a token
-    Token(TokenArgs),
+    Token(Box<TokenArgs>),
     /// Copy the whole store to one file; a relay may be running on it
     Backup(BackupArgs),
     /// Put a backup into a data folder; no relay may be running on it. Every restaurant begins a new epoch
@@ -101,7 +101,7 @@ fn token(args: TokenArgs) -> Result<(), Fatal> {
 fn main() -> ExitCode {
     let ended = match Cli::parse().command {
         Command::Serve(args) => args.resolve().and_then(serve),
-        Command::Token(args) => token(args),
+        Command::Token(args) => token(*args),
         Command::Backup(args) => args.run(),
         Command::Restore(args) => args.run(),
         Command::Export(args) => args.run(),

@@ -3,7 +3,11 @@
 use crate::Fatal;
 use crate::config::{Config, DataDir, LogFormat};
 use crate::http::{self, App, Made};
-use crate::shard::{self, Handle, Parts};
+use crate::load::{self, Pressure};
+use crate::measures;
+use crate::peer::{Peers, most_connections};
+use crate::revoked::Revocations;
+use crate::shard::{self, Bounds, Handle, Parts};
 use crate::store::{Running, Store};
 use crate::token::Keys;
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -11,7 +15,7 @@ use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use tautline_machine::relay::session;
+use tautline_machine::relay::{admission, session};
 use tautline_protocol::limits::Limits;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -37,7 +41,7 @@ pub(crate) enum End {
 /// It could not start, or its store broke.
 pub fn serve(config: Config) -> Result<(), Fatal> {
     start_log(&config);
-    let metrics = http::install_metrics(&config)?;
+    let metrics = measures::install(&config)?;
     let (store, running, reports) =
         Store::open(&config.data_dir, config.durability, config.history)?;
     let served = start(config, store, reports, metrics);
@@ -81,6 +85,10 @@ fn start(
     if config.data_dir == DataDir::Memory {
         tracing::warn!("the store is in memory: nothing is kept when the relay ends");
     }
+    let stored = runtime
+        .block_on(store.revocations())
+        .map_err(|error| Fatal::new(format!("the store cannot be read: {error}")))?;
+    let revoked = Arc::new(Revocations::new(stored));
     let (broken, broken_in) = mpsc::unbounded_channel();
     let session = session::Config {
         heartbeat_ms: u64::try_from(config.heartbeat.as_millis()).unwrap_or(u64::MAX),
@@ -90,37 +98,61 @@ fn start(
             max_message: config.max_message,
         },
     };
+    let pressure = Arc::<Pressure>::default();
+    let admission = admission::Bounds {
+        connections: most_connections(config.max_connections),
+        per_address: config.max_per_address,
+    };
     let parts = Parts {
         store: store.clone(),
         reports,
         keys: Arc::clone(&keys),
+        revoked: Arc::clone(&revoked),
         session: Arc::new(session),
         restaurants: config.restaurants.clone(),
         keep_final: config.keep_final,
+        bounds: Bounds {
+            per_restaurant: config.max_per_restaurant,
+            tail_events: config.log_tail,
+            ..Bounds::default()
+        },
+        pressure: Arc::clone(&pressure),
         broken,
     };
     let (handle, thread) =
         shard::start(parts).map_err(|error| Fatal::new(format!("no thread: {error}")))?;
     let (end, ended) = watch::channel(None);
     let (stop, stopping) = watch::channel(false);
+    let upkeep = metrics.clone();
     let made = Made {
         shard: handle.clone(),
         store,
-        keys,
+        keys: Arc::clone(&keys),
+        revoked,
         www,
         metrics,
+        pressure: Arc::clone(&pressure),
         end,
         stopping,
     };
     let app = App::new(&config, address, made);
     let running = Server {
+        peers: Peers::new(admission, config.trusted_proxies.clone()),
+        pressure,
         config,
         listener,
         address,
         app,
+        keys,
         stop,
     };
-    let outcome = runtime.block_on(running.run(ended, broken_in));
+    let outcome = runtime.block_on(async {
+        tokio::select! {
+            outcome = running.run(ended, broken_in) => outcome,
+            // Never ends.
+            () = measures::keep(upkeep) => Ok(()),
+        }
+    });
     // A thread that still reads a file is not waited for.
     runtime.shutdown_background();
     Ok((handle, thread, outcome))
@@ -140,10 +172,13 @@ fn cannot_listen(address: SocketAddr, error: &std::io::Error) -> Fatal {
 
 /// The HTTP side, ready to serve.
 struct Server {
+    peers: Arc<Peers>,
+    pressure: Arc<Pressure>,
     config: Config,
     listener: TcpListener,
     address: SocketAddr,
     app: App,
+    keys: Arc<Keys>,
     stop: watch::Sender<bool>,
 }
 
@@ -154,18 +189,31 @@ impl Server {
         mut broken: mpsc::UnboundedReceiver<String>,
     ) -> Result<(), Fatal> {
         let Self {
+            peers,
+            pressure,
             config,
             listener,
             address,
             app,
+            keys,
             stop,
         } = self;
         let mut signals = Signals::new()?;
+        tokio::spawn(follow(hangup()?, keys));
         let server = tokio::spawn(http::serve(
             listener,
+            peers,
             http::router(app.clone()),
             stop.subscribe(),
         ));
+        let watch = tokio::spawn(load::watch(app.shard.clone(), pressure));
+        tracing::info!(
+            version = env!("CARGO_PKG_VERSION"),
+            pid = std::process::id(),
+            %address,
+            config = ?config,
+            "ready"
+        );
         announce(address);
         let end = tokio::select! {
             () = signals.next() => End::Asked,
@@ -173,13 +221,14 @@ impl Server {
             end = ended.wait_for(Option::is_some) => end.ok().and_then(|end| end.clone()).unwrap_or(End::Asked),
         };
         let _ = stop.send(true);
+        watch.abort();
         match end {
             End::Restart => Err(Fatal {
                 message: String::new(),
                 status: RESTART,
             }),
             End::Asked => {
-                tracing::info!("going down: clients are told when to come back");
+                tracing::info!("going down");
                 drain(&config, &app.shard, server, &mut signals).await;
                 Ok(())
             }
@@ -205,9 +254,29 @@ async fn drain(
         let _ = tokio::join!(clients, server);
     };
     tokio::select! {
-        () = goodbye => {}
+        () = goodbye => tracing::info!("every client has gone"),
         () = tokio::time::sleep(config.drain) => tracing::warn!("not every client has gone in time"),
         () = signals.next() => tracing::warn!("a second signal: going at once"),
+    }
+}
+
+fn hangup() -> Result<Signal, Fatal> {
+    signal(SignalKind::hangup())
+        .map_err(|error| Fatal::new(format!("signals cannot be received: {error}")))
+}
+
+/// Files that may change while the relay runs: read again when they do, and at SIGHUP.
+async fn follow(mut hangup: Signal, keys: Arc<Keys>) {
+    let mut look = tokio::time::interval(crate::watch::EVERY);
+    look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        let in_any_case = tokio::select! {
+            Some(()) = hangup.recv() => true,
+            _ = look.tick() => false,
+        };
+        let keys = Arc::clone(&keys);
+        // Not on this thread: a disk may take its time.
+        let _ = tokio::task::spawn_blocking(move || keys.refresh(in_any_case)).await;
     }
 }
 
@@ -246,12 +315,21 @@ fn start_log(config: &Config) {
     } else {
         LogFormat::Json
     });
+    // What others' code would say of a request at `trace` is not ours to promise.
+    let others = config.log_level.min(tracing::Level::WARN);
+    let filter = format!("{others},tautline_relay={}", config.log_level);
     let log = tracing_subscriber::fmt()
-        .with_max_level(config.log_level)
+        .with_env_filter(tracing_subscriber::EnvFilter::new(filter))
         .with_writer(std::io::stderr);
     // Set once a process; a second relay in the same process logs to the first's.
     let _ = match format {
         LogFormat::Text => log.with_ansi(std::io::stderr().is_terminal()).try_init(),
-        LogFormat::Json => log.json().try_init(),
+        LogFormat::Json => log.json().flatten_event(true).try_init(),
     };
+    // A panic's message may hold the text it stumbled over; where it was is enough to find it.
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string);
+        let thread = std::thread::current().name().map(String::from);
+        tracing::error!(place, thread, "panic");
+    }));
 }

@@ -3,9 +3,11 @@
 //! Everything here is one thread's: no lock is held and no future runs while a machine decides. Other threads come
 //! in by [`Handle::ask`], which runs a closure here.
 
+mod admission;
 mod commands;
 mod conn;
 mod deliver;
+mod journal;
 mod outgoing;
 mod peers;
 mod reader;
@@ -15,10 +17,14 @@ mod task;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use admission::Bounds;
 pub(crate) use commands::Author;
 pub(crate) use peers::Trouble;
 
 use crate::clock::Clock;
+use crate::load::Pressure;
+use crate::peer::Visit;
+use crate::revoked::Revocations;
 use crate::store::{Report, Store};
 use crate::token::Keys;
 use crate::ws::Opened;
@@ -43,8 +49,6 @@ const COLLECT: Duration = Duration::from_millis(1);
 const TURNS_A_SLICE: usize = 64;
 /// How often logs archive and idle restaurants are unloaded.
 const TICK: Duration = Duration::from_secs(10);
-/// How long a restaurant nobody asks for stays in memory.
-const RESTAURANT_IDLE_MS: u64 = 5 * 60_000;
 
 /// What a shard is made of.
 #[derive(Debug)]
@@ -52,9 +56,12 @@ pub(crate) struct Parts {
     pub(crate) store: Store,
     pub(crate) reports: mpsc::UnboundedReceiver<Report>,
     pub(crate) keys: Arc<Keys>,
+    pub(crate) revoked: Arc<Revocations>,
     pub(crate) session: Arc<session::Config>,
     pub(crate) restaurants: Option<Vec<String>>,
     pub(crate) keep_final: Duration,
+    pub(crate) bounds: Bounds,
+    pub(crate) pressure: Arc<Pressure>,
     /// Told once, when the store can no longer be believed.
     pub(crate) broken: mpsc::UnboundedSender<String>,
 }
@@ -115,8 +122,14 @@ impl Handle {
     }
 
     /// Hands over a socket that has left the HTTP server, with the bytes read after its request's head.
-    pub(crate) fn admit(&self, socket: TcpStream, early: bytes::Bytes, opened: Opened) {
-        self.tell(move |shard| shard.admit(socket, early, opened));
+    pub(crate) fn admit(
+        &self,
+        socket: TcpStream,
+        early: bytes::Bytes,
+        opened: Opened,
+        visit: Visit,
+    ) {
+        self.tell(move |shard| shard.admit(socket, early, opened, visit));
     }
 }
 
@@ -132,12 +145,14 @@ pub(crate) struct Shard {
     clock: Clock,
     store: Store,
     keys: Arc<Keys>,
+    revoked: Arc<Revocations>,
     session: Arc<session::Config>,
     served: Option<Vec<String>>,
     keep_final_ms: u64,
     conns: HashMap<ConnId, Box<Conn>>,
     restaurants: HashMap<Arc<str>, Slot>,
-    askers: HashMap<u64, Asker>,
+    /// Who waits for which kind of command.
+    askers: HashMap<u64, (&'static str, Asker)>,
     last_id: u64,
     /// Connections whose turn it is.
     ready: VecDeque<ConnId>,
@@ -154,6 +169,13 @@ pub(crate) struct Shard {
     drained: Option<oneshot::Sender<()>>,
     broken: mpsc::UnboundedSender<String>,
     gauges: seat::Gauges,
+    bounds: Bounds,
+    in_use: admission::Use,
+    pressure: Arc<Pressure>,
+    /// When each batch with the store was handed over, in order.
+    handed: VecDeque<Time>,
+    /// How long the last one took.
+    last_commit_ms: u64,
 }
 
 /// Runs a shard on a thread of its own; it ends when the last [`Handle`] is dropped.
@@ -185,9 +207,12 @@ async fn run(parts: Parts, mut jobs: mpsc::UnboundedReceiver<Job>) {
         store,
         mut reports,
         keys,
+        revoked,
         session,
         restaurants,
         keep_final,
+        bounds,
+        pressure,
         broken,
     } = parts;
     let (bell, alarm) = (Rc::new(Notify::new()), Rc::new(Notify::new()));
@@ -197,6 +222,7 @@ async fn run(parts: Parts, mut jobs: mpsc::UnboundedReceiver<Job>) {
             clock: Clock::start(),
             store,
             keys,
+            revoked,
             session,
             served: restaurants,
             keep_final_ms: u64::try_from(keep_final.as_millis()).unwrap_or(u64::MAX),
@@ -215,6 +241,11 @@ async fn run(parts: Parts, mut jobs: mpsc::UnboundedReceiver<Job>) {
             drained: None,
             broken,
             gauges: seat::Gauges::default(),
+            bounds,
+            in_use: admission::Use::default(),
+            pressure,
+            handed: VecDeque::new(),
+            last_commit_ms: 0,
         })
     });
     let _walk = task::spawn(walk(Rc::clone(&shard), bell));

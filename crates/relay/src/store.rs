@@ -8,6 +8,7 @@ mod files;
 mod history;
 mod lock;
 mod read;
+mod revoke;
 mod rows;
 mod schema;
 #[cfg(test)]
@@ -25,6 +26,7 @@ pub use transfer::{Counts, Imported, export, import};
 
 use crate::Fatal;
 use crate::config::{DataDir, Durability};
+use crate::revoked::Revocation;
 use lock::FolderLock;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -81,6 +83,7 @@ enum Job {
         done: oneshot::Sender<Result<Stored, String>>,
     },
     Read(read::Read),
+    Revoke(revoke::Revoke),
     Close,
 }
 
@@ -185,6 +188,28 @@ impl Store {
     /// After [`Report::Failed`]: what is appended from now on was judged on what the store really holds.
     pub fn restart(&self) {
         self.generation.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Keeps a revocation, durably.
+    ///
+    /// # Errors
+    /// The store cannot write now.
+    pub async fn revoke(&self, revocation: Revocation) -> Result<(), String> {
+        let (done, answer) = oneshot::channel();
+        let _ = self
+            .jobs
+            .send(Job::Revoke(revoke::Revoke { revocation, done }));
+        answer.await.map_err(|_| closed())?
+    }
+
+    /// Every revocation that was kept.
+    ///
+    /// # Errors
+    /// The store cannot answer now.
+    pub async fn revocations(&self) -> Result<Vec<Revocation>, String> {
+        let (done, answer) = oneshot::channel();
+        self.read(read::Read::Revocations(done));
+        answer.await.map_err(|_| closed())?
     }
 
     /// Everything of a restaurant that the log needs. One never seen begins with the given epoch, durably.

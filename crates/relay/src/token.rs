@@ -1,4 +1,11 @@
-//! Tokens: the algorithm comes from the key, never from the token (`docs/operations.md`, Safety).
+//! Tokens: the algorithm comes from the key, never from the token (`docs/operations.md`, Tokens).
+
+mod identity;
+mod jwks;
+mod public;
+mod secret;
+
+pub use identity::{Identity, Scope};
 
 use crate::Fatal;
 use crate::config::{DataDir, KeyArgs};
@@ -6,76 +13,12 @@ use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use serde::{Deserialize, Serialize};
 use std::fmt;
-use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-use tautline_protocol::{AuthCode, Role, is_restaurant_id, limits};
+use tautline_protocol::{AuthCode, Role, limits};
 
 /// The issuer of development tokens.
 pub const DEV_ISSUER: &str = "tautline-dev";
-const DEV_SECRET_FILE: &str = "dev-secret";
-const SECRET_BYTES: usize = 32;
-
-/// The restaurants a token names.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(untagged)]
-pub enum Scope {
-    /// One; `"*"` stands for all and is `service`'s alone.
-    One(String),
-    /// Several, at most 64.
-    Several(Vec<String>),
-}
-
-/// Who a token speaks for, checked.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Identity {
-    /// The subject.
-    pub sub: String,
-    /// The role.
-    pub role: Role,
-    /// The restaurants.
-    pub scope: Scope,
-    /// The end of the token, ms since 1970, without leeway.
-    pub expires_at_ms: u64,
-}
-
-impl fmt::Debug for Identity {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Identity")
-            .field("role", &self.role)
-            .finish_non_exhaustive()
-    }
-}
-
-impl Identity {
-    /// The restaurant served: the one asked for if the token names it, the token's only one if none is asked for.
-    ///
-    /// # Errors
-    /// `restaurant_required` or `restaurant_forbidden`.
-    pub fn restaurant<'a>(&'a self, wanted: Option<&'a str>) -> Result<&'a str, AuthCode> {
-        let named = match (&self.scope, wanted) {
-            (Scope::One(all), Some(wanted)) if all == "*" => Some(wanted),
-            (Scope::One(all), None) if all == "*" => return Err(AuthCode::RestaurantRequired),
-            (Scope::One(one), None) => Some(one.as_str()),
-            (Scope::One(one), Some(wanted)) => (one == wanted).then_some(wanted),
-            (Scope::Several(several), Some(wanted)) => {
-                several.iter().any(|one| one == wanted).then_some(wanted)
-            }
-            (Scope::Several(several), None) => match several.as_slice() {
-                [one] => Some(one.as_str()),
-                _ => return Err(AuthCode::RestaurantRequired),
-            },
-        };
-        named
-            .filter(|id| is_restaurant_id(id))
-            .ok_or(AuthCode::RestaurantForbidden)
-    }
-
-    /// Whether the token stands for every restaurant.
-    pub fn is_wildcard(&self) -> bool {
-        matches!(&self.scope, Scope::One(all) if all == "*")
-    }
-}
 
 #[derive(Serialize, Deserialize)]
 struct Claims {
@@ -97,21 +40,73 @@ struct Heard {
     restaurant_id: Scope,
     role: String,
     exp: u64,
+    /// A NumericDate, which may have a fraction (RFC 7519 §2).
+    iat: Option<f64>,
+    #[serde(default)]
+    order_ids: Vec<String>,
 }
 
-/// The key and the rules that tokens are made and checked by.
-pub struct Keys {
-    decoding: DecodingKey,
-    encoding: EncodingKey,
+/// A key, the one algorithm it is for, and the rules of the claims.
+struct Check {
+    key: DecodingKey,
     validation: Validation,
-    issuer: Option<String>,
-    audience: Option<String>,
+}
+
+/// Where a token's key is found.
+enum Source {
+    One(Arc<Check>),
+    Jwks(jwks::File),
+}
+
+/// The keys and the rules that tokens are made and checked by.
+pub struct Keys {
+    source: Source,
+    /// Only who has a secret can sign.
+    signer: Option<EncodingKey>,
+    rules: Rules,
 }
 
 impl fmt::Debug for Keys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Keys([redacted])")
     }
+}
+
+/// What a token must name beside its subject.
+#[derive(Clone, Debug, Default)]
+struct Rules {
+    issuer: Option<String>,
+    audience: Option<String>,
+}
+
+impl Rules {
+    /// The check of tokens with one key.
+    fn check(&self, key: DecodingKey, algorithm: Algorithm) -> Check {
+        let mut validation = Validation::new(algorithm);
+        validation.leeway = limits::TOKEN_LEEWAY_MS / 1000;
+        validation.set_required_spec_claims(&["exp", "sub"]);
+        validation.validate_nbf = true;
+        match &self.issuer {
+            Some(issuer) => {
+                validation.set_issuer(&[issuer]);
+                validation.required_spec_claims.insert("iss".into());
+            }
+            None => validation.iss = None,
+        }
+        match &self.audience {
+            Some(audience) => {
+                validation.set_audience(&[audience]);
+                validation.required_spec_claims.insert("aud".into());
+            }
+            None => validation.validate_aud = false,
+        }
+        Check { key, validation }
+    }
+}
+
+/// Whether a key can be used with an algorithm: of its kind, and a point of its curve.
+fn is_usable(key: &DecodingKey, algorithm: Algorithm) -> bool {
+    jsonwebtoken::crypto::verify("", b"", key, algorithm).is_ok()
 }
 
 /// Milliseconds since 1970.
@@ -124,81 +119,76 @@ pub fn wall_ms() -> u64 {
 }
 
 impl Keys {
-    /// Finds the secret that the configuration names. `--dev` makes one in the data folder the first time.
+    /// Finds the keys that the configuration names. `--dev` makes a secret in the data folder the first time.
     ///
     /// # Errors
-    /// None or several are named, the file cannot be read, or the secret is short.
+    /// None or several are named, the file cannot be read, or what it holds is too weak or of no known kind.
     pub fn load(args: &KeyArgs, data_dir: &DataDir) -> Result<Self, Fatal> {
-        let named = usize::from(args.dev)
-            + usize::from(args.jwt_secret.is_some())
-            + usize::from(args.jwt_secret_file.is_some());
-        if named != 1 {
+        let named = [
+            args.dev,
+            args.jwt_secret.is_some(),
+            args.jwt_secret_file.is_some(),
+            args.jwt_public_key.is_some(),
+            args.jwks_file.is_some(),
+        ];
+        if named.iter().filter(|&&named| named).count() != 1 {
             return Err(Fatal::usage(
-                "name exactly one of --jwt-secret-file, --jwt-secret and --dev: it says how tokens are checked",
+                "name exactly one of --jwt-secret-file, --jwt-secret, --jwt-public-key, --jwks-file and --dev: it says how tokens are checked",
             ));
         }
+        let issuer = args
+            .jwt_issuer
+            .clone()
+            .or_else(|| args.dev.then(|| DEV_ISSUER.into()));
+        let rules = Rules {
+            issuer,
+            audience: args.jwt_audience.clone(),
+        };
+        if let Some(path) = &args.jwt_public_key {
+            let check = public::from_file(path, &rules)?;
+            return Ok(Self {
+                source: Source::One(Arc::new(check)),
+                signer: None,
+                rules,
+            });
+        }
+        if let Some(path) = &args.jwks_file {
+            return Ok(Self {
+                source: Source::Jwks(jwks::File::open(path, &rules)?),
+                signer: None,
+                rules,
+            });
+        }
         let secret = if let Some(path) = &args.jwt_secret_file {
-            let mut secret = std::fs::read(path).map_err(|error| {
-                Fatal::new(format!("--jwt-secret-file {}: {error}", path.display()))
-            })?;
-            while secret
-                .last()
-                .is_some_and(|byte| matches!(byte, b'\n' | b'\r'))
-            {
-                secret.pop();
-            }
-            secret
+            secret::from_file(path)?
         } else if let Some(secret) = &args.jwt_secret {
             tracing::warn!(
                 "--jwt-secret is visible to other users of this machine; prefer --jwt-secret-file"
             );
-            secret.clone().into_bytes()
+            secret.expose().as_bytes().to_vec()
         } else {
-            match data_dir {
-                DataDir::Memory => random_secret()?,
-                DataDir::Folder(folder) => dev_secret(folder)?,
-            }
+            secret::of_development(data_dir)?
         };
-        if secret.len() < SECRET_BYTES {
-            return Err(Fatal::new(format!(
-                "the secret of the tokens has {} bytes; HS256 needs at least {SECRET_BYTES}",
-                secret.len()
-            )));
-        }
-        let issuer = if args.dev {
-            Some(args.jwt_issuer.clone().unwrap_or_else(|| DEV_ISSUER.into()))
-        } else {
-            args.jwt_issuer.clone()
-        };
-        Ok(Self::new(&secret, issuer, args.jwt_audience.clone()))
+        let secret = secret::long_enough(secret)?;
+        Ok(Self::new(&secret, rules.issuer, rules.audience))
     }
 
     /// HS256 with this secret.
     pub fn new(secret: &[u8], issuer: Option<String>, audience: Option<String>) -> Self {
-        let mut validation = Validation::new(Algorithm::HS256);
-        validation.leeway = limits::TOKEN_LEEWAY_MS / 1000;
-        validation.set_required_spec_claims(&["exp", "sub"]);
-        validation.validate_nbf = true;
-        match &issuer {
-            Some(issuer) => {
-                validation.set_issuer(&[issuer]);
-                validation.required_spec_claims.insert("iss".into());
-            }
-            None => validation.iss = None,
-        }
-        match &audience {
-            Some(audience) => {
-                validation.set_audience(&[audience]);
-                validation.required_spec_claims.insert("aud".into());
-            }
-            None => validation.validate_aud = false,
-        }
+        let rules = Rules { issuer, audience };
+        let check = rules.check(DecodingKey::from_secret(secret), Algorithm::HS256);
         Self {
-            decoding: DecodingKey::from_secret(secret),
-            encoding: EncodingKey::from_secret(secret),
-            validation,
-            issuer,
-            audience,
+            source: Source::One(Arc::new(check)),
+            signer: Some(EncodingKey::from_secret(secret)),
+            rules,
+        }
+    }
+
+    /// Reads the JWKS file again if it has changed, or in any case; broken, the keys in use stay. Without one there is
+    /// nothing to do.
+    pub(crate) fn refresh(&self, in_any_case: bool) {
+        if let Source::Jwks(file) = &self.source {
+            file.refresh(in_any_case);
         }
     }
 
@@ -210,41 +200,30 @@ impl Keys {
         if token.len() > limits::MAX_TOKEN {
             return Err(AuthCode::TokenInvalid);
         }
-        let heard = jsonwebtoken::decode::<Heard>(token, &self.decoding, &self.validation)
+        // Of the header only these two are believed: whatever else it names (jku, x5u, jwk, x5c) is never looked at.
+        let header = jsonwebtoken::decode_header(token).map_err(|_| AuthCode::TokenInvalid)?;
+        if header.crit.is_some() {
+            return Err(AuthCode::TokenInvalid);
+        }
+        let check = match &self.source {
+            Source::One(check) => Arc::clone(check),
+            Source::Jwks(file) => file
+                .find(header.kid.as_deref())
+                .ok_or(AuthCode::TokenInvalid)?,
+        };
+        let heard = jsonwebtoken::decode::<Heard>(token, &check.key, &check.validation)
             .map_err(|error| match error.kind() {
                 ErrorKind::ExpiredSignature => AuthCode::TokenExpired,
                 _ => AuthCode::TokenInvalid,
             })?
             .claims;
-        let expires_at_ms = heard.exp.saturating_mul(1000);
-        if expires_at_ms > wall_ms().saturating_add(limits::TOKEN_MAX_LIFE_MS)
-            || heard.sub.is_empty()
-            || heard.sub.len() > 256
-        {
-            return Err(AuthCode::TokenInvalid);
-        }
-        let role = Role::parse(&heard.role).ok_or(AuthCode::RoleUnknown)?;
-        match &heard.restaurant_id {
-            Scope::One(all) if all == "*" && role != Role::Service => {
-                return Err(AuthCode::RestaurantForbidden);
-            }
-            Scope::Several(several) if several.is_empty() || several.len() > 64 => {
-                return Err(AuthCode::TokenInvalid);
-            }
-            _ => {}
-        }
-        Ok(Identity {
-            sub: heard.sub,
-            role,
-            scope: heard.restaurant_id,
-            expires_at_ms,
-        })
+        heard.identity()
     }
 
     /// Makes a token.
     ///
     /// # Errors
-    /// `ttl` is over 30 days.
+    /// `ttl` is over 30 days, or only a public key is known.
     pub fn issue(
         &self,
         sub: &str,
@@ -252,6 +231,11 @@ impl Keys {
         scope: Scope,
         ttl: Duration,
     ) -> Result<String, Fatal> {
+        let Some(signer) = &self.signer else {
+            return Err(Fatal::usage(
+                "a token is signed with a secret (--jwt-secret-file, --jwt-secret or --dev); with --jwt-public-key and --jwks-file whoever holds the private key makes the tokens",
+            ));
+        };
         if ttl.as_millis() > u128::from(limits::TOKEN_MAX_LIFE_MS) || ttl.as_secs() == 0 {
             return Err(Fatal::usage("a token lives from one second to 30 days"));
         }
@@ -262,38 +246,53 @@ impl Keys {
             role: role.as_str().into(),
             iat,
             exp: iat + ttl.as_secs(),
-            iss: self.issuer.clone(),
-            aud: self.audience.clone(),
+            iss: self.rules.issuer.clone(),
+            aud: self.rules.audience.clone(),
         };
-        jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &self.encoding)
+        jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, signer)
             .map_err(|_| Fatal::new("the token could not be signed"))
     }
 }
 
-fn random_secret() -> Result<Vec<u8>, Fatal> {
-    let mut secret = vec![0; SECRET_BYTES];
-    getrandom::fill(&mut secret)
-        .map_err(|error| Fatal::new(format!("the system gives no random bytes: {error}")))?;
-    Ok(secret)
-}
-
-/// The development secret outlives restarts, so that a page's token does too.
-fn dev_secret(folder: &Path) -> Result<Vec<u8>, Fatal> {
-    let path = folder.join(DEV_SECRET_FILE);
-    let in_the_way = |error: std::io::Error| Fatal::new(format!("{}: {error}", path.display()));
-    std::fs::create_dir_all(folder).map_err(in_the_way)?;
-    match std::fs::read(&path) {
-        Ok(secret) => {
-            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))
-                .map_err(in_the_way)?;
-            Ok(secret)
+impl Heard {
+    /// The claims, within their bounds.
+    fn identity(self) -> Result<Identity, AuthCode> {
+        let expires_at_ms = self.exp.saturating_mul(1000);
+        // Negative: older than everything.
+        let issued_at_ms = self.iat.map(|iat| (iat * 1000.0) as u64);
+        // From its making, too: a revocation is kept for as long as what it revokes may live.
+        let begins = issued_at_ms.map_or(wall_ms(), |issued| issued.min(wall_ms()));
+        let longest = limits::TOKEN_MAX_LIFE_MS + limits::TOKEN_LEEWAY_MS;
+        if expires_at_ms > wall_ms().saturating_add(limits::TOKEN_MAX_LIFE_MS)
+            || expires_at_ms > begins.saturating_add(longest)
+            || self.sub.is_empty()
+            || self.sub.len() > limits::TOKEN_SUB
+            || self.order_ids.len() > limits::TOKEN_ORDER_IDS
+            || self
+                .order_ids
+                .iter()
+                .any(|id| id.chars().count() > limits::TOKEN_ORDER_ID_CHARS)
+        {
+            return Err(AuthCode::TokenInvalid);
         }
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            let secret = random_secret()?;
-            crate::store::write_whole(&path, &secret).map_err(in_the_way)?;
-            Ok(secret)
+        let role = Role::parse(&self.role).ok_or(AuthCode::RoleUnknown)?;
+        match &self.restaurant_id {
+            Scope::One(all) if all == "*" && role != Role::Service => {
+                return Err(AuthCode::RestaurantForbidden);
+            }
+            Scope::Several(several) if several.is_empty() || several.len() > 64 => {
+                return Err(AuthCode::TokenInvalid);
+            }
+            _ => {}
         }
-        Err(error) => Err(in_the_way(error)),
+        Ok(Identity {
+            sub: self.sub,
+            role,
+            scope: self.restaurant_id,
+            expires_at_ms,
+            issued_at_ms,
+            order_ids: self.order_ids.into(),
+        })
     }
 }
 
@@ -382,6 +381,38 @@ mod tests {
             with("restaurant_id", serde_json::json!([])),
             Err(AuthCode::TokenInvalid)
         );
+        let ids = |n: usize, chars: usize| serde_json::json!(vec!["é".repeat(chars); n]);
+        assert_eq!(with("order_ids", ids(65, 1)), Err(AuthCode::TokenInvalid));
+        assert_eq!(with("order_ids", ids(1, 65)), Err(AuthCode::TokenInvalid));
+        assert_eq!(with("order_ids", "one".into()), Err(AuthCode::TokenInvalid));
+        assert_eq!(with("iat", "now".into()), Err(AuthCode::TokenInvalid));
+        assert_eq!(with("order_ids", ids(64, 1)).unwrap().order_ids.len(), 64);
+        assert!(
+            with("order_ids", ids(1, 64)).is_ok(),
+            "characters, not bytes"
+        );
+        let issued = |iat: serde_json::Value| with("iat", iat).unwrap().issued_at_ms;
+        assert_eq!(issued(serde_json::Value::Null), None);
+        assert_eq!(issued((now - 7).into()), Some((now - 7) * 1000));
+        assert_eq!(issued((now as f64 - 6.75).into()), Some(now * 1000 - 6_750));
+        assert_eq!(
+            with("iat", (now - 31 * 86_400).into()),
+            Err(AuthCode::TokenInvalid),
+            "lives longer than 30 days"
+        );
+        assert_eq!(with("iat", (-1).into()), Err(AuthCode::TokenInvalid));
+        let mut header = Header::new(Algorithm::HS256);
+        header.crit = Some(vec!["exp".into()]);
+        let critical = jsonwebtoken::encode(
+            &header,
+            &claims(now + 9),
+            &EncodingKey::from_secret(&[7; 32]),
+        );
+        assert_eq!(
+            keys.verify(&critical.unwrap()),
+            Err(AuthCode::TokenInvalid),
+            "nothing critical is understood"
+        );
         let other = Keys::new(&[8; 32], Some("iss".into()), None)
             .issue("s", Role::Server, one("grow"), hours(1))
             .unwrap();
@@ -397,48 +428,5 @@ mod tests {
             keys.verify(&format!("eyJhbGciOiJub25lIn0.{payload}.")),
             Err(AuthCode::TokenInvalid)
         );
-    }
-
-    #[test]
-    fn the_restaurant_is_named_by_one_of_the_two() {
-        let identity = |scope, role| Identity {
-            sub: "s".into(),
-            role,
-            scope,
-            expires_at_ms: 0,
-        };
-        let both = identity(Scope::Several(vec!["a".into(), "b".into()]), Role::Manager);
-        assert_eq!(both.restaurant(None), Err(AuthCode::RestaurantRequired));
-        assert_eq!(both.restaurant(Some("b")), Ok("b"));
-        let all = identity(one("*"), Role::Service);
-        assert_eq!(all.restaurant(None), Err(AuthCode::RestaurantRequired));
-        assert_eq!(all.restaurant(Some("any")), Ok("any"));
-        assert_eq!(
-            all.restaurant(Some("*")),
-            Err(AuthCode::RestaurantForbidden)
-        );
-        assert_eq!(
-            identity(Scope::Several(vec!["a".into()]), Role::Server).restaurant(None),
-            Ok("a")
-        );
-    }
-
-    #[test]
-    fn the_development_secret_outlives_a_restart_and_is_ours_alone() {
-        let folder = tempfile::tempdir().unwrap();
-        let args = KeyArgs {
-            dev: true,
-            ..KeyArgs::default()
-        };
-        let load = || Keys::load(&args, &DataDir::Folder(folder.path().into())).unwrap();
-        let token = load()
-            .issue("s", Role::Server, one("grow"), hours(1))
-            .unwrap();
-        assert!(load().verify(&token).is_ok());
-        let mode = std::fs::metadata(folder.path().join(DEV_SECRET_FILE))
-            .unwrap()
-            .permissions()
-            .mode();
-        assert_eq!(mode & 0o777, 0o600);
     }
 }

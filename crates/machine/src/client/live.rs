@@ -276,6 +276,10 @@ impl Client {
                 self.feed.sync_aborted();
                 self.timers.clear(Timer::SnapshotPart);
             }
+            // A reset always brings another history; one that does not would have events handed over twice.
+            Head::Reset { epoch, .. } if self.feed.epoch() == Some(&epoch) => {
+                self.feed.need_sync(true);
+            }
             Head::Reset { epoch, seq } => {
                 if let Some(from) = self.feed.position() {
                     self.counters.gaps += 1;

@@ -3,8 +3,15 @@
 use super::log::{Log, Resume};
 use super::record::Event;
 use super::snapshot::Snapshot;
+use super::view::{Scope, Shown, Viewer};
 use std::sync::Arc;
-use tautline_protocol::{Dialect, Epoch, Role, Seq, limits, server_frame};
+use tautline_protocol::filter::Filter;
+use tautline_protocol::{Dialect, Epoch, Seq, limits, server_frame};
+
+/// Events looked at in one turn of a connection that sees few of them.
+const LOOKED_AT: usize = 1_024;
+/// About what a cursor frame adds to a turn.
+const CURSOR_BYTES: usize = 96;
 
 /// Bytes of an outgoing message.
 #[derive(Clone, Debug)]
@@ -58,7 +65,7 @@ impl Message {
 /// What a connection may be sent next.
 #[derive(Debug)]
 pub enum Taken {
-    /// These messages, in one write.
+    /// These messages, in one write; none when all that was looked at is not this connection's, and there is more.
     Turn {
         /// The messages.
         messages: Vec<Message>,
@@ -99,9 +106,11 @@ struct Sending {
 /// See the module.
 #[derive(Debug)]
 pub struct Cursor {
-    dialect: Dialect,
+    viewer: Box<Viewer>,
     epoch: Epoch,
     at: Seq,
+    /// The position the client knows of; behind `at` by what was not for its eyes.
+    told: Seq,
     sending: Option<Box<Sending>>,
     /// Where a sync that resumed is complete.
     mark: Option<Seq>,
@@ -115,11 +124,12 @@ pub struct Cursor {
 
 impl Cursor {
     /// Everything up to `at` is known to the client.
-    pub(super) fn at_position(dialect: Dialect, epoch: Epoch, at: Seq) -> Self {
+    pub(super) fn at_position(viewer: Viewer, epoch: Epoch, at: Seq) -> Self {
         Self {
-            dialect,
+            viewer: Box::new(viewer),
             epoch,
             at,
+            told: at,
             sending: None,
             mark: None,
             chunk: None,
@@ -129,8 +139,8 @@ impl Cursor {
     }
 
     /// The client knows nothing and gets a snapshot first.
-    pub(super) fn at_snapshot(dialect: Dialect, snapshot: Arc<Snapshot>) -> Self {
-        let mut cursor = Self::at_position(dialect, snapshot.epoch.clone(), snapshot.seq);
+    pub(super) fn at_snapshot(viewer: Viewer, snapshot: Arc<Snapshot>) -> Self {
+        let mut cursor = Self::at_position(viewer, snapshot.epoch.clone(), snapshot.seq);
         cursor.send(snapshot, None, false, 0);
         cursor
     }
@@ -151,7 +161,7 @@ impl Cursor {
             }
             // Parts of two snapshots are never under one id.
             let sync_id = (sending.next == 0).then(|| sending.sync_id.clone());
-            self.send(log.snapshot(), sync_id, false, stale);
+            self.send(log.snapshot(&self.viewer), sync_id, false, stale);
         }
         if let Some(sending) = &mut self.sending {
             let reached =
@@ -164,9 +174,10 @@ impl Cursor {
         if let Some(mark) = self.mark {
             if self.at >= mark {
                 self.mark = None;
-                let frame = server_frame::sync_resumed(&self.epoch, mark);
+                let complete = server_frame::sync_resumed(&self.epoch, mark);
+                let frames = self.account().into_iter().chain([complete]);
                 return Taken::Turn {
-                    messages: vec![Message::own(frame)],
+                    messages: frames.map(Message::own).collect(),
                     events: 0,
                     synced: true,
                 };
@@ -193,14 +204,14 @@ impl Cursor {
     pub fn sync(
         &mut self,
         log: &Log,
-        role: Role,
         id: Option<String>,
         position: Option<(&Epoch, Seq)>,
     ) -> Result<(), HistoryLost> {
-        match log.resumes(role, position) {
+        match log.resumes(self.viewer.scope().role, position) {
             Resume::From(seq) if *log.epoch() == self.epoch => {
                 // Not beyond what was sent, whatever the client says it has.
                 self.at = self.at.min(seq);
+                self.told = self.at;
                 self.sending = None;
                 self.chunk = None;
                 self.mark = Some(log.head());
@@ -208,12 +219,12 @@ impl Cursor {
             }
             Resume::From(_) | Resume::No => {
                 self.mark = None;
-                self.send(log.snapshot(), id, true, 0);
+                self.send(log.snapshot(&self.viewer), id, true, 0);
                 Ok(())
             }
             Resume::Lost => {
                 self.mark = None;
-                self.send(log.snapshot(), id, true, 0);
+                self.send(log.snapshot(&self.viewer), id, true, 0);
                 Err(HistoryLost)
             }
         }
@@ -224,9 +235,37 @@ impl Cursor {
         self.at
     }
 
-    /// The dialect it writes.
-    pub fn dialect(&self) -> Dialect {
-        self.dialect
+    /// Who reads.
+    pub fn viewer(&self) -> &Viewer {
+        &self.viewer
+    }
+
+    /// The cursor frame that takes the client's position to this one: `None` when it is there, or when a snapshot on
+    /// its way will take it further. Once a heartbeat, and before a pong that names the head.
+    pub fn account(&mut self) -> Option<String> {
+        let due = self.viewer.dialect() == Dialect::V1
+            && self.told < self.at
+            && self
+                .sending
+                .as_ref()
+                .is_none_or(|sending| sending.next == 0);
+        due.then(|| {
+            let from = std::mem::replace(&mut self.told, self.at);
+            server_frame::cursor(&self.epoch, from, self.at)
+        })
+    }
+
+    /// Another filter from here on; the position from which it holds.
+    pub fn filter(&mut self, filter: Filter) -> (Epoch, Seq) {
+        *self.viewer = self.viewer.with_filter(filter);
+        (self.epoch.clone(), self.at)
+    }
+
+    /// The token speaks for somebody else now: what is left to see follows as a snapshot.
+    pub fn rescope(&mut self, log: &Log, scope: Scope) {
+        *self.viewer = self.viewer.with_scope(scope);
+        self.mark = None;
+        self.send(log.snapshot(&self.viewer), None, true, 0);
     }
 
     fn send(
@@ -252,7 +291,7 @@ impl Cursor {
     /// The log has another history now: what was under way is void, and a snapshot of the new one follows.
     fn reset(&mut self, log: &Log) -> Taken {
         let mut messages = Vec::new();
-        if self.dialect == Dialect::V1 {
+        if self.viewer.dialect() == Dialect::V1 {
             if let Some(sending) = self.sending.as_ref().filter(|sending| sending.next > 0) {
                 messages.push(Message::own(server_frame::sync_aborted(&sending.sync_id)));
             }
@@ -261,10 +300,11 @@ impl Cursor {
         let asked = self.sending.take().map(|sending| sending.sync_id);
         self.epoch = log.epoch().clone();
         self.at = log.head();
+        self.told = self.at;
         self.mark = None;
         self.chunk = None;
         self.fell_off = false;
-        self.send(log.snapshot(), asked, false, 0);
+        self.send(log.snapshot(&self.viewer), asked, false, 0);
         if messages.is_empty() {
             self.part()
         } else {
@@ -299,6 +339,7 @@ impl Cursor {
         let synced = sending.next >= snapshot.parts.len();
         if synced {
             self.at = snapshot.seq;
+            self.told = self.at;
             self.chunk = None;
             self.fell_off = false;
             self.sending = None;
@@ -314,26 +355,49 @@ impl Cursor {
         if self.fell_off || self.at < log.oldest() {
             return Taken::TooSlow;
         }
+        let v1 = self.viewer.dialect() == Dialect::V1;
         let mut turn = Vec::new();
-        let mut bytes = 0;
-        while self.at < most && turn.len() < limits::TURN_EVENTS {
+        let (mut events, mut bytes, mut looked) = (0, 0, 0);
+        while self.at < most && events < limits::TURN_EVENTS && looked < LOOKED_AT {
             let Some(event) = self.next(log) else { break };
-            let frame = Arc::clone(event.frame(self.dialect));
-            bytes += frame.len();
-            if !turn.is_empty() && bytes > limits::TURN_BYTES {
+            looked += 1;
+            let Some(frame) = self.viewer.frame(&event) else {
+                self.at = event.seq;
+                continue;
+            };
+            let frame = match frame {
+                Shown::Shared(frame) => Piece::Shared(frame),
+                Shown::Own(frame) => Piece::Own(frame),
+            };
+            let skipped = v1 && self.told + 1 < event.seq;
+            bytes += frame.as_str().len() + if skipped { CURSOR_BYTES } else { 0 };
+            if events > 0 && bytes > limits::TURN_BYTES {
                 break;
             }
+            if skipped {
+                let cursor = server_frame::cursor(&self.epoch, self.told, event.seq - 1);
+                turn.push(Piece::Own(cursor));
+            }
             self.at = event.seq;
+            self.told = event.seq;
             turn.push(frame);
+            events += 1;
         }
-        match turn.len() {
-            0 if self.at >= most => Taken::Idle,
-            0 => Taken::Read { after: self.at },
-            events => Taken::Turn {
-                messages: messages(self.dialect, turn),
-                events,
-                synced: false,
-            },
+        if events > 0 {
+            turn.extend(self.account().map(Piece::Own));
+        } else if looked == 0 {
+            return if self.at >= most {
+                Taken::Idle
+            } else {
+                Taken::Read { after: self.at }
+            };
+        } else if self.at >= most && self.sending.is_none() && self.mark.is_none() {
+            return Taken::Idle;
+        }
+        Taken::Turn {
+            messages: messages(self.viewer.dialect(), turn),
+            events,
+            synced: false,
         }
     }
 
@@ -356,13 +420,13 @@ impl Cursor {
 }
 
 /// One array in v1, one frame each in plain.
-fn messages(dialect: Dialect, frames: Vec<Arc<str>>) -> Vec<Message> {
+fn messages(dialect: Dialect, frames: Vec<Piece>) -> Vec<Message> {
     let single = |frame| {
         let mut message = Message::default();
-        message.push(Piece::Shared(frame));
+        message.push(frame);
         message
     };
-    if dialect == Dialect::Plain || frames.len() == 1 {
+    if dialect == Dialect::Plain || frames.len() < 2 {
         return frames.into_iter().map(single).collect();
     }
     let mut message = Message {
@@ -371,7 +435,7 @@ fn messages(dialect: Dialect, frames: Vec<Arc<str>>) -> Vec<Message> {
     };
     for (n, frame) in frames.into_iter().enumerate() {
         message.push(Piece::Static(if n == 0 { "[" } else { "," }));
-        message.push(Piece::Shared(frame));
+        message.push(frame);
     }
     message.push(Piece::Static("]"));
     vec![message]

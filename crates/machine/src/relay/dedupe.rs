@@ -1,10 +1,11 @@
 //! The duplicate memory: applied commands by `(sub, id)` with their acks (`docs/protocol.md` §1, Once).
 
+use super::hits::Hits;
 use super::record::{Ack, Dedupe};
 use crate::Time;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-use tautline_protocol::limits;
+use tautline_protocol::limits::{self, hit};
 
 /// Rows forgotten by one record: more than one, so that a memory that is over its bound shrinks.
 const FORGET_AT_ONCE: usize = 4;
@@ -51,9 +52,17 @@ impl Memory {
 
     /// `(sub, id)` of rows for the next record to remove: past their time, or over the bound with
     /// those that are coming.
-    pub(super) fn leave(&mut self, now: Time, coming: usize) -> Vec<(String, String)> {
+    pub(super) fn leave(
+        &mut self,
+        now: Time,
+        coming: usize,
+        hits: &mut Hits,
+    ) -> Vec<(String, String)> {
         let over =
             (self.oldest.len() + coming - self.leaving).saturating_sub(limits::DEDUPE_COMMANDS);
+        if over > 0 {
+            hits.hit(hit::DUPLICATE_MEMORY);
+        }
         let rows = self
             .oldest
             .iter()

@@ -1,12 +1,16 @@
 //! The live set as the events make it, and what each command does to it (`docs/protocol.md` §1, Commands, Order,
 //! items, states).
 
+use super::about::About;
 use super::record::Nack;
 use super::snapshot::Snapshot;
+use super::view::{Class, Scope, Viewer};
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 use tautline_protocol::order::{Made, Order, order_payload};
+use tautline_protocol::permission::{Case, Operation, Rule, rule};
 use tautline_protocol::request::{Command, Fact};
+use tautline_protocol::server_frame::public_order;
 use tautline_protocol::{Epoch, ItemStatus, JsonWriter, NackCode, OrderStatus, Seq, event, limits};
 
 #[derive(Debug)]
@@ -43,10 +47,6 @@ impl Live {
         self.orders.get(id).map(|entry| &entry.order)
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.orders.len()
-    }
-
     pub(super) fn iter(&self) -> impl Iterator<Item = &Arc<Order>> {
         self.orders.values().map(|entry| &entry.order)
     }
@@ -59,13 +59,21 @@ impl Live {
             .map(|entry| (entry.changed_ms, &entry.order))
     }
 
-    pub(super) fn snapshot(&self, epoch: Epoch, seq: Seq) -> Snapshot {
+    /// What a viewer is shown of it.
+    pub(super) fn snapshot(&self, epoch: Epoch, seq: Seq, viewer: &Viewer) -> Snapshot {
         // Room for the head of the frame and the longest sync_id.
         const BODY: usize = limits::SNAPSHOT_PART_BYTES - 512;
         let mut parts: Vec<Arc<str>> = Vec::new();
         let mut part = String::from("[");
+        let public = viewer.scope().class() == Class::Public;
+        let every = viewer.shows_every_order();
         for entry in self.orders.values() {
+            if !every && !viewer.shows(&entry.order) {
+                continue;
+            }
             let wire = entry.wire.get_or_init(|| entry.order.wire());
+            let stripped = public.then(|| public_order(wire)).flatten();
+            let wire = stripped.as_ref().unwrap_or(wire);
             if part.len() > 1 && part.len() + wire.len() + 2 > BODY {
                 part.push(']');
                 parts.push(std::mem::replace(&mut part, String::from("[")).into());
@@ -88,6 +96,8 @@ pub(super) struct Effect {
     pub(super) event: Option<(String, String)>,
     /// Orders written or removed.
     pub(super) orders: Vec<(String, Option<Arc<Order>>)>,
+    /// The order that the event is about without changing it.
+    pub(super) about: Option<String>,
     /// The ack's `result`.
     pub(super) result: Option<String>,
 }
@@ -96,36 +106,83 @@ pub(super) struct Effect {
 pub(super) struct View<'a> {
     pub(super) find: &'a dyn Fn(&str) -> Option<Arc<Order>>,
     pub(super) restaurant_id: &'a str,
-    pub(super) sub: &'a str,
+    pub(super) scope: &'a Scope,
     pub(super) fresh_id: &'a str,
     pub(super) seq: Seq,
     pub(super) at: &'a str,
 }
 
 impl View<'_> {
+    /// An order it may see: one it may not see is not there for it.
     fn order(&self, id: &str) -> Result<Arc<Order>, Nack> {
         (self.find)(id)
+            .filter(|order| self.scope.sees(order))
             .ok_or_else(|| Nack::new(NackCode::NotFound, "no such order in the live set"))
+    }
+
+    /// Whether the role may do this at all, to anything.
+    fn ever(&self, operation: Operation) -> Result<(), Nack> {
+        match rule(self.scope.role, operation) {
+            Rule::Never => Err(self.forbidden()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether it may do this to this order now.
+    fn may(&self, operation: Operation, order: &Order, case: Case) -> Result<(), Nack> {
+        let case = Case {
+            own: self.scope.owns(&order.id, order.created_by.as_deref()),
+            from: Some(order.status),
+            ..case
+        };
+        if rule(self.scope.role, operation).allows(case) {
+            Ok(())
+        } else {
+            Err(self.forbidden())
+        }
+    }
+
+    fn forbidden(&self) -> Nack {
+        Nack::new(
+            NackCode::Forbidden,
+            format!("the role {} may not do this", self.scope.role.as_str()),
+        )
     }
 
     /// Judges a command: what it does, or why not.
     pub(super) fn judge(&self, command: &Command) -> Result<Effect, Nack> {
         match command {
             Command::Create(new) => {
+                self.ever(Operation::Create)?;
                 let made = Made {
                     id: self.fresh_id,
                     restaurant_id: self.restaurant_id,
-                    created_by: self.sub,
+                    created_by: &self.scope.sub,
                     at: self.at,
                     number: self.seq,
                 };
                 let order = new.as_ref().clone().into_order(made);
-                let payload = order_payload(&checked_size(&order)?);
+                let wire = checked_size(&order)?;
                 Ok(Effect {
-                    event: Some((event::ORDER_CREATED.to_owned(), payload.clone())),
+                    event: Some((event::ORDER_CREATED.to_owned(), order_payload(&wire))),
                     orders: vec![(order.id.clone(), Some(Arc::new(order)))],
-                    result: Some(payload),
+                    result: Some(self.order_result(wire)),
+                    ..Effect::default()
                 })
+            }
+            Command::Status {
+                order_id,
+                status: OrderStatus::Cancelled,
+                expected,
+            } => {
+                let order = self.order(order_id)?;
+                let result = status_payload(
+                    order_id,
+                    OrderStatus::Cancelled.as_str(),
+                    order.status.as_str(),
+                )
+                .end();
+                self.cancel(&order, *expected, None, result)
             }
             Command::Status {
                 order_id,
@@ -133,8 +190,14 @@ impl View<'_> {
                 expected,
             } => {
                 let order = self.order(order_id)?;
+                self.ever(Operation::Forward)?;
                 let result = status_payload(order_id, status.as_str(), order.status.as_str()).end();
-                self.to_status(&order, *status, *expected, None, result)
+                let operation = if *status > order.status {
+                    Operation::Forward
+                } else {
+                    Operation::Back
+                };
+                self.to_status(&order, *status, *expected, operation, None, result)
             }
             Command::Cancel { order_id, reason } => {
                 let order = self.order(order_id)?;
@@ -143,13 +206,8 @@ impl View<'_> {
                 } else {
                     order.with_status(OrderStatus::Cancelled, self.at).wire()
                 };
-                self.to_status(
-                    &order,
-                    OrderStatus::Cancelled,
-                    None,
-                    reason.as_deref(),
-                    order_payload(&after),
-                )
+                let result = self.order_result(after);
+                self.cancel(&order, None, reason.as_deref(), result)
             }
             Command::ItemStatus {
                 order_id,
@@ -158,6 +216,7 @@ impl View<'_> {
                 expected,
             } => {
                 let order = self.order(order_id)?;
+                self.ever(Operation::ItemStatus)?;
                 let before = item_status(&order, item_id)?;
                 let result = item_payload(order_id, item_id, *status, before).end();
                 if before == *status {
@@ -175,26 +234,61 @@ impl View<'_> {
                 if !before.may_become(*status) {
                     return Err(invalid_transition(before.as_str(), status.as_str()));
                 }
+                let case = Case {
+                    item: Some(*status),
+                    ..Case::default()
+                };
+                self.may(Operation::ItemStatus, &order, case)?;
                 let payload = item_payload(order_id, item_id, *status, before)
-                    .str("updated_by", self.sub)
+                    .str("updated_by", &self.scope.sub)
                     .end();
                 let after = order.with_item_status(item_id, *status, self.at);
                 Ok(Effect {
                     event: Some((event::ORDER_ITEM_STATUS_CHANGED.to_owned(), payload)),
                     orders: vec![(after.id.clone(), Some(Arc::new(after)))],
                     result: Some(result),
+                    ..Effect::default()
                 })
             }
             Command::Delete { order_id } => {
-                self.order(order_id)?;
+                let order = self.order(order_id)?;
+                self.may(Operation::Delete, &order, Case::default())?;
                 Ok(deleted(order_id, None))
             }
-            Command::Fact(fact) => self.fact(fact),
-            Command::Publish { kind, payload } => Ok(Effect {
-                event: Some((kind.clone(), payload.clone())),
-                ..Effect::default()
-            }),
+            Command::Fact(fact) => {
+                self.ever(Operation::Publish)?;
+                self.fact(fact)
+            }
+            Command::Publish { kind, payload } => {
+                self.ever(Operation::Publish)?;
+                Ok(Effect {
+                    event: Some((kind.clone(), payload.clone())),
+                    about: About::named(kind, payload),
+                    ..Effect::default()
+                })
+            }
         }
+    }
+
+    /// `{"order": …}` in the asker's encoding.
+    fn order_result(&self, wire: String) -> String {
+        let public = match self.scope.class() {
+            Class::Staff => None,
+            Class::Public => public_order(&wire),
+        };
+        order_payload(&public.unwrap_or(wire))
+    }
+
+    fn cancel(
+        &self,
+        order: &Order,
+        expected: Option<OrderStatus>,
+        reason: Option<&str>,
+        result: String,
+    ) -> Result<Effect, Nack> {
+        self.ever(Operation::Cancel)?;
+        let to = OrderStatus::Cancelled;
+        self.to_status(order, to, expected, Operation::Cancel, reason, result)
     }
 
     fn to_status(
@@ -202,6 +296,7 @@ impl View<'_> {
         order: &Order,
         status: OrderStatus,
         expected: Option<OrderStatus>,
+        operation: Operation,
         reason: Option<&str>,
         result: String,
     ) -> Result<Effect, Nack> {
@@ -221,8 +316,13 @@ impl View<'_> {
         if !before.may_become(status) {
             return Err(invalid_transition(before.as_str(), status.as_str()));
         }
+        let case = Case {
+            to: Some(status),
+            ..Case::default()
+        };
+        self.may(operation, order, case)?;
         let payload = status_payload(&order.id, status.as_str(), before.as_str())
-            .str("updated_by", self.sub)
+            .str("updated_by", &self.scope.sub)
             .opt_str("reason", reason)
             .end();
         Ok(Effect {
@@ -232,6 +332,7 @@ impl View<'_> {
                 Some(Arc::new(order.with_status(status, self.at))),
             )],
             result: Some(result),
+            ..Effect::default()
         })
     }
 
@@ -302,7 +403,7 @@ impl View<'_> {
         Ok(Effect {
             event: Some((kind.to_owned(), payload)),
             orders: vec![(id, Some(Arc::new(order)))],
-            result: None,
+            ..Effect::default()
         })
     }
 }
@@ -315,7 +416,7 @@ pub(super) fn archived(ids: Vec<String>) -> Effect {
     Effect {
         event: Some((event::ORDERS_ARCHIVED.to_owned(), payload)),
         orders: ids.into_iter().map(|id| (id, None)).collect(),
-        result: None,
+        ..Effect::default()
     }
 }
 
@@ -327,7 +428,7 @@ fn deleted(order_id: &str, reason: Option<&str>) -> Effect {
     Effect {
         event: Some((event::ORDER_DELETED.to_owned(), payload)),
         orders: vec![(order_id.to_owned(), None)],
-        result: None,
+        ..Effect::default()
     }
 }
 
@@ -368,7 +469,8 @@ fn invalid_transition(from: &str, to: &str) -> Nack {
 fn checked_size(order: &Order) -> Result<String, Nack> {
     let wire = order.wire();
     if wire.len() > limits::MAX_ORDER {
-        return Err(Nack::new(
+        return Err(Nack::over(
+            limits::hit::ORDER,
             NackCode::Invalid,
             format!("an order is at most {} bytes of JSON", limits::MAX_ORDER),
         ));

@@ -2,17 +2,24 @@
 //! when committed (`docs/protocol.md` §1; Storage, embedded).
 
 use super::Moment;
+use super::about::About;
+use super::budget::Weight;
 use super::cursor::Cursor;
 use super::dedupe::{self, Memory};
 use super::fold::{self, Effect, Live, View};
+use super::hits::Hits;
 use super::record::{Ack, Answer, Dedupe, Event, Nack, OrderRow, Record, Stored, Ticket};
 use super::snapshot::Snapshot;
+use super::view::{Scope, Viewer};
 use crate::Time;
+use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
+use tautline_protocol::filter::Traits;
+use tautline_protocol::limits::hit;
 use tautline_protocol::order::Order;
 use tautline_protocol::request::{Command, Fact};
-use tautline_protocol::{Dialect, Epoch, NackCode, Role, Seq, limits, rfc3339, server_frame};
+use tautline_protocol::{Epoch, NackCode, Role, Seq, limits, rfc3339, server_frame};
 
 /// Orders that one `orders:archived` takes out at most: its frame stays well under the frame limit.
 const ARCHIVE_AT_ONCE: usize = 1_000;
@@ -24,8 +31,8 @@ pub struct Waiter(pub u64);
 /// Who a command is from and who waits for its answer.
 #[derive(Clone, Copy, Debug)]
 pub struct By<'a> {
-    /// The token's `sub`.
-    pub sub: &'a str,
+    /// Who the token speaks for.
+    pub scope: &'a Scope,
     /// The command's id (or `Idempotency-Key`) and the hash of its type and payload, when it has an id.
     pub key: Option<(&'a str, u128)>,
     /// Gets the answer.
@@ -85,6 +92,8 @@ pub struct Log {
     live: Live,
     memory: Memory,
     snapshot: OnceLock<Arc<Snapshot>>,
+    /// Snapshots for those who see less, while anybody is being sent one.
+    partial: RefCell<BTreeMap<String, Weak<Snapshot>>>,
     // Speculative: committed plus pending.
     pending: VecDeque<Pending>,
     in_flight: usize,
@@ -93,11 +102,13 @@ pub struct Log {
     next_seq: Seq,
     /// Orders that pending records change, by the last record that does.
     overlay: BTreeMap<String, (Ticket, Option<Arc<Order>>)>,
-    /// Orders in the speculative live set.
-    count: usize,
+    /// The speculative live set's.
+    weight: Weight,
     pending_keys: BTreeMap<String, Ticket>,
     archived: Option<Time>,
     keep_final_ms: u64,
+    tail_events: usize,
+    hits: Hits,
 }
 
 impl Log {
@@ -113,23 +124,26 @@ impl Log {
             live: Live::default(),
             memory: Memory::default(),
             snapshot: OnceLock::new(),
+            partial: RefCell::default(),
             pending: VecDeque::new(),
             in_flight: 0,
             next_ticket: 1,
             next_epoch: epoch.clone(),
             next_seq: stored.head + 1,
             overlay: BTreeMap::new(),
-            count: stored.orders.len(),
+            weight: Weight::of(stored.orders.iter().map(|(order, _)| order)),
             pending_keys: BTreeMap::new(),
             archived: None,
             keep_final_ms: limits::KEEP_FINAL_MS,
+            tail_events: limits::TAIL_EVENTS,
+            hits: Hits::default(),
             epoch,
         };
         for size in stored.sizes {
             log.keep(size);
         }
         for event in stored.tail {
-            log.tail_bytes += event.frame(Dialect::V1).len();
+            log.tail_bytes += event.stored().len();
             log.tail.push_back(Arc::new(event));
         }
         log.trim_memory();
@@ -147,11 +161,15 @@ impl Log {
     /// Judges a command against committed and pending state. `fresh_id` becomes the id of an order if one is made.
     pub fn judge(&mut self, command: &Command, by: By<'_>, fresh_id: &str, at: Moment) -> Judged {
         if self.pending.len() >= limits::APPEND_QUEUE {
-            let mut nack = Nack::new(NackCode::Overloaded, "the store is behind; try again");
+            let mut nack = Nack::over(
+                hit::APPEND_QUEUE,
+                NackCode::Overloaded,
+                "the store is behind; try again",
+            );
             nack.retry_after_ms = Some(1_000);
             return Judged::Now(Answer::Nack(nack));
         }
-        let key = by.key.map(|(id, _)| dedupe::key(by.sub, id));
+        let key = by.key.map(|(id, _)| dedupe::key(&by.scope.sub, id));
         if let Some((key, (_, hash))) = key.as_ref().zip(by.key) {
             if let Some(ticket) = self.pending_keys.get(key).copied()
                 && let Some(first) = self.pending_at(ticket)
@@ -177,18 +195,18 @@ impl Log {
             }
         }
         let timestamp = rfc3339(at.wall_ms);
-        let effect = self.make_room(command, at).and_then(|()| {
-            let find = |id: &str| self.speculative(id);
-            let view = View {
-                find: &find,
-                restaurant_id: &self.restaurant_id,
-                sub: by.sub,
-                fresh_id,
-                seq: self.next_seq,
-                at: &timestamp,
-            };
-            view.judge(command)
-        });
+        let mut effect = self.effect(command, by.scope, fresh_id, &timestamp);
+        if let Ok(Some(limit)) = effect
+            .as_ref()
+            .map(|effect| self.over_weight(command, effect))
+        {
+            // Room is made by an event of its own, so what follows has another position.
+            effect = self.make_room(limit, at).and_then(|()| {
+                let effect = self.effect(command, by.scope, fresh_id, &timestamp)?;
+                self.over_weight(command, &effect)
+                    .map_or(Ok(effect), |limit| Err(no_room(limit)))
+            });
+        }
         match effect {
             Err(nack) => self.answer(Answer::Nack(nack), by.waiter),
             Ok(effect) => {
@@ -201,6 +219,29 @@ impl Log {
     /// How long final orders stay in the live set, in place of [`limits::KEEP_FINAL_MS`].
     pub fn keep_final(&mut self, ms: u64) {
         self.keep_final_ms = ms;
+    }
+
+    /// How many events are kept for resume, in place of [`limits::TAIL_EVENTS`].
+    pub fn keep_tail(&mut self, events: usize) {
+        self.tail_events = events;
+        self.trim_kept();
+        self.trim_memory();
+    }
+
+    /// Limits it met since the last time, for the driver to count.
+    pub fn hits(&mut self) -> &mut Hits {
+        &mut self.hits
+    }
+
+    /// Bytes of events in memory.
+    pub fn memory_bytes(&self) -> usize {
+        self.tail_bytes
+    }
+
+    /// Keeps no event in memory: who is behind reads from the store.
+    pub fn forget_memory(&mut self) {
+        self.tail.clear();
+        self.tail_bytes = 0;
     }
 
     /// Archives what has been final for long enough, at most once a minute; call it about as often. Whether there is
@@ -290,7 +331,7 @@ impl Log {
         self.memory.stay();
         self.next_epoch = self.epoch.clone();
         self.next_seq = self.head + 1;
-        self.count = self.live.len();
+        self.weight = Weight::of(self.live.iter().map(Arc::as_ref));
         answers
     }
 
@@ -326,22 +367,16 @@ impl Log {
 
     /// Where a connection begins: resumed at `resume` when what follows is still there, else with a snapshot if
     /// `sync`, else at the head.
-    pub fn place(
-        &self,
-        dialect: Dialect,
-        role: Role,
-        resume: Option<(&Epoch, Seq)>,
-        sync: bool,
-    ) -> Place {
+    pub fn place(&self, viewer: Viewer, resume: Option<(&Epoch, Seq)>, sync: bool) -> Place {
         let epoch = self.epoch.clone();
-        let (cursor, resumed) = match self.resumes(role, resume) {
+        let (cursor, resumed) = match self.resumes(viewer.scope().role, resume) {
             Resume::Lost => return Place::HistoryLost,
-            Resume::From(seq) => (Cursor::at_position(dialect, epoch.clone(), seq), true),
-            Resume::No if sync => (Cursor::at_snapshot(dialect, self.snapshot()), false),
-            Resume::No => (
-                Cursor::at_position(dialect, epoch.clone(), self.head),
-                false,
-            ),
+            Resume::From(seq) => (Cursor::at_position(viewer, epoch.clone(), seq), true),
+            Resume::No if sync => {
+                let snapshot = self.snapshot(&viewer);
+                (Cursor::at_snapshot(viewer, snapshot), false)
+            }
+            Resume::No => (Cursor::at_position(viewer, epoch.clone(), self.head), false),
         };
         Place::At {
             cursor,
@@ -363,12 +398,29 @@ impl Log {
         }
     }
 
-    /// The committed live set at the head, made once and shared until the head moves.
-    pub fn snapshot(&self) -> Arc<Snapshot> {
-        Arc::clone(
-            self.snapshot
-                .get_or_init(|| Arc::new(self.live.snapshot(self.epoch.clone(), self.head))),
-        )
+    /// What a viewer is shown of the committed live set at the head; made once for all who are shown the same.
+    pub fn snapshot(&self, viewer: &Viewer) -> Arc<Snapshot> {
+        let make = || {
+            let epoch = self.epoch.clone();
+            Arc::new(self.live.snapshot(epoch, self.head, viewer))
+        };
+        if viewer.shows_every_order() {
+            return Arc::clone(self.snapshot.get_or_init(make));
+        }
+        let mut partial = self.partial.borrow_mut();
+        let key = viewer.key();
+        if let Some(snapshot) = partial.get(&key).and_then(Weak::upgrade) {
+            return snapshot;
+        }
+        let snapshot = make();
+        partial.insert(key, Arc::downgrade(&snapshot));
+        snapshot
+    }
+
+    /// What was made of the state before is not what comes now.
+    fn moved(&mut self) {
+        self.snapshot = OnceLock::new();
+        self.partial.get_mut().clear();
     }
 
     /// A committed order of the live set. Its phone number is for [`Order::stored`] alone.
@@ -437,31 +489,54 @@ impl Log {
         Judged::Queued
     }
 
-    /// At the bound of the live set the oldest final orders leave for a new one.
-    fn make_room(&mut self, command: &Command, at: Moment) -> Result<(), Nack> {
-        let makes = match command {
+    /// What a command comes to on the speculative state.
+    fn effect(
+        &self,
+        command: &Command,
+        scope: &Scope,
+        fresh_id: &str,
+        timestamp: &str,
+    ) -> Result<Effect, Nack> {
+        let find = |id: &str| self.speculative(id);
+        let view = View {
+            find: &find,
+            restaurant_id: &self.restaurant_id,
+            scope,
+            fresh_id,
+            seq: self.next_seq,
+            at: timestamp,
+        };
+        view.judge(command)
+    }
+
+    /// The bound of the live set that an order made or replaced would break. A change of state is never refused for
+    /// the few bytes that it may add.
+    fn over_weight(&self, command: &Command, effect: &Effect) -> Option<&'static str> {
+        let brings = match command {
             Command::Create(_) => true,
-            Command::Fact(fact) => match fact.as_ref() {
-                Fact::Created(order) | Fact::Updated(order) => {
-                    self.speculative(&order.id).is_none()
-                }
-                Fact::Deleted { .. } | Fact::Status { .. } | Fact::ItemStatus { .. } => false,
-            },
+            Command::Fact(fact) => matches!(**fact, Fact::Created(_) | Fact::Updated(_)),
             Command::Status { .. }
             | Command::ItemStatus { .. }
             | Command::Cancel { .. }
             | Command::Delete { .. }
             | Command::Publish { .. } => false,
         };
-        if makes && self.count >= limits::LIVE_ORDERS && !self.archive(at, |_| true) {
-            let mut nack = Nack::new(
-                NackCode::Overloaded,
-                "too many open orders; complete or cancel some",
-            );
-            nack.retry_after_ms = Some(limits::ARCHIVE_EVERY_MS);
-            return Err(nack);
+        let order = effect.orders.first()?.1.as_ref().filter(|_| brings)?;
+        let new = self.speculative(&order.id).is_none();
+        if new && self.weight.count() >= limits::LIVE_ORDERS {
+            return Some(hit::LIVE_ORDERS);
         }
-        Ok(())
+        let with = self.weight.with(order);
+        (with > limits::LIVE_BYTES && with > self.weight.bytes()).then_some(hit::LIVE_BYTES)
+    }
+
+    /// At a bound of the live set the oldest final orders leave for a new one.
+    fn make_room(&mut self, limit: &'static str, at: Moment) -> Result<(), Nack> {
+        if self.archive(at, |_| true) {
+            self.hits.hit(limit);
+            return Ok(());
+        }
+        Err(no_room(limit))
     }
 
     fn archive(&mut self, at: Moment, which: impl Fn(u64) -> bool) -> bool {
@@ -500,6 +575,7 @@ impl Log {
         at: Moment,
     ) {
         let ticket = self.ticket();
+        let about = self.about(&effect);
         let event = effect.event.map(|(kind, payload)| {
             let seq = self.next_seq;
             self.next_seq += 1;
@@ -512,7 +588,7 @@ impl Log {
                 command_id: by.as_ref().and_then(|(by, _)| by.key).map(|(id, _)| id),
                 payload: &payload,
             });
-            Arc::new(Event::new(seq, kind, at.wall_ms, frame.into()))
+            Arc::new(Event::new(seq, kind, at.wall_ms, about, frame.into()))
         });
         let ack = Arc::new(Ack {
             at: event
@@ -522,12 +598,7 @@ impl Log {
         });
         let mut orders = Vec::with_capacity(effect.orders.len());
         for (id, order) in effect.orders {
-            let was = self.speculative(&id).is_some();
-            match (was, order.is_some()) {
-                (false, true) => self.count += 1,
-                (true, false) => self.count -= 1,
-                (true, true) | (false, false) => {}
-            }
+            self.weight.set(&id, order.as_deref());
             self.overlay.insert(id.clone(), (ticket, order.clone()));
             orders.push(OrderRow {
                 id,
@@ -541,7 +612,7 @@ impl Log {
                 let row = key.zip(by.key).map(|(key, (id, hash))| {
                     self.pending_keys.insert(key, ticket);
                     Dedupe {
-                        sub: by.sub.to_owned(),
+                        sub: by.scope.sub.to_string(),
                         id: id.to_owned(),
                         hash,
                         ack: Arc::clone(&ack),
@@ -551,10 +622,10 @@ impl Log {
                 (vec![by.waiter], row)
             }
         };
-        let forgotten = self.memory.leave(at.now, self.pending_keys.len());
-        let frame = event
-            .as_ref()
-            .map_or(0, |event| event.frame(Dialect::V1).len());
+        let forgotten = self
+            .memory
+            .leave(at.now, self.pending_keys.len(), &mut self.hits);
+        let frame = event.as_ref().map_or(0, |event| event.stored().len());
         let record = Record {
             ticket,
             bytes: frame * if orders.is_empty() { 1 } else { 2 } + 128,
@@ -572,6 +643,36 @@ impl Log {
         });
     }
 
+    /// Whom the effect's event concerns, as things stand before it.
+    fn about(&self, effect: &Effect) -> About {
+        let before = |id: &str| {
+            self.speculative(id)
+                .map(|order| Box::new(Traits::of(&order)))
+        };
+        match (effect.orders.as_slice(), &effect.about) {
+            ([(id, after)], _) => About::Order {
+                id: id.clone(),
+                before: before(id),
+                after: after.as_ref().map(|order| Box::new(Traits::of(order))),
+            },
+            ([], Some(id)) => match before(id) {
+                None => About::Nothing,
+                as_it_is => About::Order {
+                    id: id.clone(),
+                    before: as_it_is.clone(),
+                    after: as_it_is,
+                },
+            },
+            ([], None) => About::Nothing,
+            (orders, _) => About::Archived(
+                orders
+                    .iter()
+                    .map(|(id, _)| (id.clone(), before(id).and_then(|traits| traits.owner)))
+                    .collect(),
+            ),
+        }
+    }
+
     /// Makes a durable record part of what everyone sees.
     fn show(&mut self, pending: &Pending, at: Moment) {
         let record = &pending.record;
@@ -582,16 +683,16 @@ impl Log {
             self.tail_bytes = 0;
             self.sizes.clear();
             self.kept_bytes = 0;
-            self.snapshot = OnceLock::new();
+            self.moved();
         }
         if let Some(event) = &record.event {
             self.head = event.seq;
-            let size = event.frame(Dialect::V1).len();
+            let size = event.stored().len();
             self.keep(u32::try_from(size).unwrap_or(u32::MAX));
             self.tail_bytes += size;
             self.tail.push_back(Arc::clone(event));
             self.trim_memory();
-            self.snapshot = OnceLock::new();
+            self.moved();
         }
         for row in &record.orders {
             match &row.order {
@@ -617,10 +718,22 @@ impl Log {
     fn keep(&mut self, size: u32) {
         self.sizes.push_back(size);
         self.kept_bytes += size as usize;
-        while self.sizes.len() > limits::TAIL_EVENTS || self.kept_bytes > limits::TAIL_BYTES {
+        self.trim_kept();
+    }
+
+    fn trim_kept(&mut self) {
+        loop {
+            let limit = if self.sizes.len() > self.tail_events {
+                hit::TAIL_EVENTS
+            } else if self.kept_bytes > limits::TAIL_BYTES {
+                hit::TAIL_BYTES
+            } else {
+                break;
+            };
             let Some(oldest) = self.sizes.pop_front() else {
                 break;
             };
+            self.hits.hit(limit);
             self.kept_bytes -= oldest as usize;
         }
     }
@@ -630,7 +743,10 @@ impl Log {
             let Some(oldest) = self.tail.pop_front() else {
                 break;
             };
-            self.tail_bytes -= oldest.frame(Dialect::V1).len();
+            if self.tail.len() < self.sizes.len() {
+                self.hits.hit(hit::TAIL_MEMORY);
+            }
+            self.tail_bytes -= oldest.stored().len();
         }
     }
 }
@@ -641,6 +757,17 @@ pub(super) enum Resume {
     From(Seq),
     No,
     Lost,
+}
+
+fn no_room(limit: &'static str) -> Nack {
+    Nack {
+        retry_after_ms: Some(limits::ARCHIVE_EVERY_MS),
+        ..Nack::over(
+            limit,
+            NackCode::Overloaded,
+            "too many open orders; complete or cancel some",
+        )
+    }
 }
 
 fn id_reused() -> Answer {

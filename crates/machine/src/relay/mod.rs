@@ -6,21 +6,33 @@
 //!   [`Log::committed`] or [`Log::failed`], which gives the answers ([`Answer`]).
 //! * [`Cursor::take`] gives a socket its next turn, as shared bytes.
 
+pub mod about;
+pub mod admission;
+pub mod budget;
 pub mod cursor;
 mod dedupe;
 mod fold;
+pub mod hits;
+pub mod load;
 pub mod log;
 mod rate;
 pub mod record;
 mod replies;
 pub mod session;
 pub mod snapshot;
+pub mod view;
 
+pub use about::About;
+pub use admission::{Address, Admission, Refusal};
 pub use cursor::{Cursor, HistoryLost, Message, Piece, Taken};
+pub use hits::Hits;
+pub use load::{Load, Sample, Stage};
 pub use log::{By, Judged, Log, Place, Waiter};
 pub use record::{Ack, Answer, Dedupe, Event, Nack, OrderRow, Record, Stored, Ticket};
+pub use replies::Refusals;
 pub use session::{Claims, Config, Identity, Input, Output, Session, Timer};
 pub use snapshot::Snapshot;
+pub use view::{Class, Scope, Viewer};
 
 use crate::Time;
 

@@ -1,16 +1,18 @@
 //! What passes between the log and its store, and back to those who asked.
 
+use super::about::About;
+use super::view::Class;
 use std::sync::{Arc, OnceLock};
-
 use tautline_protocol::order::Order;
-use tautline_protocol::server_frame::plain_twin;
+use tautline_protocol::permission::Operation;
+use tautline_protocol::server_frame::{left_twin, plain_twin, public_twin};
 use tautline_protocol::{Dialect, Epoch, NackCode, Outcome, Seq};
 
 /// The number of a record in the order of judging; grows by one, never reused while the log is loaded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Ticket(pub u64);
 
-/// One event, encoded once, shared by every connection of a dialect.
+/// One event, encoded once in each way that anybody reads it, shared by all who read it that way.
 #[derive(Debug)]
 pub struct Event {
     /// Its position.
@@ -19,33 +21,97 @@ pub struct Event {
     pub kind: String,
     /// The wall clock when it was judged.
     pub at_ms: u64,
+    /// Whom it concerns.
+    pub about: About,
+    seen_by: Operation,
     v1: Arc<str>,
     plain: OnceLock<Arc<str>>,
+    rare: OnceLock<Box<Rare>>,
+}
+
+/// Encodings that most events never need.
+#[derive(Debug, Default)]
+struct Rare {
+    public_v1: OnceLock<Arc<str>>,
+    public_plain: OnceLock<Arc<str>>,
+    left_v1: OnceLock<Option<Arc<str>>>,
+    left_plain: OnceLock<Option<Arc<str>>>,
 }
 
 impl Event {
     /// An event from its `tautline.v1` frame.
-    pub fn new(seq: Seq, kind: String, at_ms: u64, v1: Arc<str>) -> Self {
+    pub fn new(seq: Seq, kind: String, at_ms: u64, about: About, v1: Arc<str>) -> Self {
         Self {
             seq,
+            seen_by: Operation::to_see(&kind),
             kind,
             at_ms,
+            about,
             v1,
             plain: OnceLock::new(),
+            rare: OnceLock::new(),
         }
     }
 
-    /// Its frame in a dialect; the plain twin is made on first need, at most once.
-    pub fn frame(&self, dialect: Dialect) -> &Arc<str> {
-        match dialect {
-            Dialect::V1 => &self.v1,
-            Dialect::Plain => self
-                .plain
-                .get_or_init(|| match plain_twin(&self.kind, &self.v1) {
+    /// The frame that the store keeps.
+    pub fn stored(&self) -> &Arc<str> {
+        &self.v1
+    }
+
+    /// Its frame in a dialect for a class; all but the stored one are made on first need, at most once.
+    pub fn frame(&self, dialect: Dialect, class: Class) -> &Arc<str> {
+        let plain = |v1: &Arc<str>| match plain_twin(&self.kind, v1) {
+            Some(twin) => twin.into(),
+            None => Arc::clone(v1),
+        };
+        let public = || {
+            self.rare()
+                .public_v1
+                .get_or_init(|| match public_twin(&self.v1) {
                     Some(twin) => twin.into(),
                     None => Arc::clone(&self.v1),
-                }),
+                })
+        };
+        match (dialect, class) {
+            (Dialect::V1, Class::Staff) => &self.v1,
+            (Dialect::Plain, Class::Staff) => self.plain.get_or_init(|| plain(&self.v1)),
+            (Dialect::V1, Class::Public) => public(),
+            (Dialect::Plain, Class::Public) => {
+                self.rare().public_plain.get_or_init(|| plain(public()))
+            }
         }
+    }
+
+    /// What those are told who saw the order before and may not see it after.
+    pub(super) fn left(&self, dialect: Dialect) -> Option<&Arc<str>> {
+        let About::Order { id, .. } = &self.about else {
+            return None;
+        };
+        let v1 = self
+            .rare()
+            .left_v1
+            .get_or_init(|| left_twin(&self.v1, id).map(Arc::from));
+        match dialect {
+            Dialect::V1 => v1.as_ref(),
+            Dialect::Plain => self
+                .rare()
+                .left_plain
+                .get_or_init(|| {
+                    let v1 = v1.as_ref()?;
+                    let twin = plain_twin(tautline_protocol::event::ORDER_DELETED, v1);
+                    Some(twin.map_or_else(|| Arc::clone(v1), Arc::from))
+                })
+                .as_ref(),
+        }
+    }
+
+    /// What it takes to see it.
+    pub(super) fn seen_by(&self) -> Operation {
+        self.seen_by
+    }
+
+    fn rare(&self) -> &Rare {
+        self.rare.get_or_init(Box::default)
     }
 }
 
@@ -143,6 +209,8 @@ pub struct Nack {
     pub outcome: Outcome,
     /// When to come back.
     pub retry_after_ms: Option<u64>,
+    /// The limit it is over ([`tautline_protocol::limits::hit`]), for the driver to count.
+    pub limit: Option<&'static str>,
 }
 
 impl Nack {
@@ -153,6 +221,15 @@ impl Nack {
             message: message.into(),
             outcome: Outcome::NotApplied,
             retry_after_ms: None,
+            limit: None,
+        }
+    }
+
+    /// A refusal because of a limit.
+    pub fn over(limit: &'static str, code: NackCode, message: impl Into<String>) -> Self {
+        Self {
+            limit: Some(limit),
+            ..Self::new(code, message)
         }
     }
 }

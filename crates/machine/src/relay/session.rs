@@ -1,27 +1,25 @@
 //! The peer's protocol on one orders socket: what its frames mean and what is said back (`docs/protocol.md` §1, Life
 //! of a connection). It never reads the log; the driver carries its commands there and the answers back.
 
+use super::hits::Hits;
 use super::rate::Rate;
-use super::record::{Answer, Nack};
-use super::replies::Replies;
+use super::record::{Ack, Answer, Nack};
+use super::replies::{Refusals, Replies};
+use super::view::{Scope, Viewer};
 use super::{Moment, Token};
 use crate::{Time, Timers};
 use std::collections::VecDeque;
 use std::sync::Arc;
-use tautline_protocol::limits::{self, Limits};
+use tautline_protocol::filter::Filter;
+use tautline_protocol::limits::{self, Limits, hit};
 use tautline_protocol::request::{self, AuthRequest, ClientInfo, Command, Key, Refused, Request};
 use tautline_protocol::server_frame::{self, AuthSuccess, Place};
 use tautline_protocol::{
     AuthCode, CloseCode, Dialect, Epoch, NackCode, Role, Seq, is_restaurant_id, rfc3339,
 };
 
-/// Time for the peer's close frame after ours.
-const LINGER_MS: u64 = 5_000;
 /// WebSocket pings a peer may leave unanswered.
 const PINGS_UNANSWERED: u32 = 2;
-/// Refused commands in [`REFUSED_WINDOW_MS`] that end a connection.
-const REFUSED_MOST: u32 = 200;
-const REFUSED_WINDOW_MS: u64 = 10_000;
 
 /// What the relay announces and allows; one for all sessions.
 #[derive(Clone, Debug)]
@@ -50,21 +48,25 @@ pub struct Claims {
     pub restaurants: Option<Vec<String>>,
     /// The role's name, known or not.
     pub role: String,
+    /// Orders that are its own whoever made them.
+    pub order_ids: Vec<String>,
     /// `exp`, RFC 3339.
     pub expires_at: String,
     /// How long it lives yet, leeway not counted; 0 when it is in the leeway.
     pub expires_in_ms: u64,
+    /// When it was made, wall clock, if it says so.
+    pub issued_at_ms: Option<u64>,
 }
 
 /// Who a session is, once authenticated.
 #[derive(Clone, Copy, Debug)]
 pub struct Identity<'a> {
-    /// The token's `sub`.
-    pub sub: &'a str,
+    /// Who the token speaks for.
+    pub scope: &'a Scope,
     /// The restaurant served.
     pub restaurant_id: &'a str,
-    /// The role.
-    pub role: Role,
+    /// When its token was made, wall clock, if it says so.
+    pub issued_at_ms: Option<u64>,
     /// What the client calls itself.
     pub client: Option<&'a ClientInfo>,
 }
@@ -103,6 +105,15 @@ pub enum Input<'a> {
         /// The answer.
         answer: Answer,
     },
+    /// The answer to [`Output::Filter`].
+    Filtered {
+        /// The number it was asked under.
+        number: u64,
+        /// Where it holds from.
+        at: (Epoch, Seq),
+        /// What holds, as JSON.
+        filter: String,
+    },
     /// A sync is complete ([`super::Taken::Turn`], `synced`).
     Synced,
     /// Bytes were handed to the socket and it did not take all of them: from now on it must make progress.
@@ -133,16 +144,19 @@ pub enum Output {
     /// Send a WebSocket ping.
     Ping,
     /// Check this token and answer [`Input::Verified`].
-    Verify(Token),
+    Verify {
+        /// The token.
+        token: Token,
+        /// The restaurant it is to be used for, if that is said already: it may be revoked there.
+        restaurant_id: Option<String>,
+    },
     /// Place a cursor ([`super::Log::place`]) and answer [`Input::Attached`]; once in a session. Take nothing from the
     /// cursor before that: `auth:success` comes first.
     Attach {
         /// The restaurant.
         restaurant_id: String,
-        /// The dialect from here on.
-        dialect: Dialect,
-        /// The role, for [`super::Log::place`].
-        role: Role,
+        /// Who is placed, for [`super::Log::place`].
+        viewer: Box<Viewer>,
         /// The position the client has.
         resume: Option<(Epoch, Seq)>,
         /// Whether it wants a snapshot otherwise.
@@ -166,6 +180,17 @@ pub enum Output {
         /// The client's position; `None` for the whole set.
         position: Option<(Epoch, Seq)>,
     },
+    /// [`super::Cursor::account`]: send the frame it gives, if any.
+    Account,
+    /// [`super::Cursor::filter`]; the position it gives comes back as [`Input::Filtered`].
+    Filter {
+        /// Comes back with the position.
+        number: u64,
+        /// The filter.
+        filter: Filter,
+    },
+    /// [`super::Cursor::rescope`]: the renewed token speaks for somebody else.
+    Rescope(Scope),
     /// Send this close frame after what was sent before; nothing follows but `Drop` and `Wait`.
     Close(CloseCode, String),
     /// Cut the connection: the peer does not answer.
@@ -210,9 +235,9 @@ enum Phase {
 /// Who a checked token says it is.
 #[derive(Debug)]
 struct Grant {
-    sub: String,
+    scope: Scope,
     restaurant_id: String,
-    role: Role,
+    issued_at_ms: Option<u64>,
     expires_at: String,
     /// The token's end, leeway not counted.
     expires: Time,
@@ -246,6 +271,9 @@ pub struct Session {
     pings_unanswered: u32,
     /// Frames that wait behind a blocked socket; `None` while it takes everything.
     blocked: Option<usize>,
+    hits: Hits,
+    /// Of a session that is ending.
+    refusals: Refusals,
 }
 
 impl Session {
@@ -265,6 +293,8 @@ impl Session {
             out: VecDeque::new(),
             pings_unanswered: 0,
             blocked: None,
+            hits: Hits::default(),
+            refusals: Refusals::new(),
         }
     }
 
@@ -286,7 +316,13 @@ impl Session {
             }
             Input::Pong => self.pings_unanswered = 0,
             Input::Binary => self.close(CloseCode::UNSUPPORTED, "text frames only", at.now),
-            Input::TooBig => self.close(CloseCode::TOO_BIG, "message over the limit", at.now),
+            Input::TooBig => {
+                self.hits.hit(match self.phase {
+                    Phase::Live(_) => hit::MESSAGE,
+                    _ => hit::MESSAGE_BEFORE_AUTH,
+                });
+                self.close(CloseCode::TOO_BIG, "message over the limit", at.now);
+            }
             Input::Verified(claims) => self.verified(claims, at, spread_ms),
             Input::Attached {
                 epoch,
@@ -296,6 +332,16 @@ impl Session {
             Input::Answered { number, answer } => {
                 if let Phase::Live(live) = &mut self.phase {
                     live.replies.answered(number, answer);
+                    self.reply();
+                }
+            }
+            Input::Filtered { number, at, filter } => {
+                if let Phase::Live(live) = &mut self.phase {
+                    let ack = Ack {
+                        at: Some(at),
+                        result: Some(filter),
+                    };
+                    live.replies.answered(number, Answer::Ack(Arc::new(ack)));
                     self.reply();
                 }
             }
@@ -335,6 +381,7 @@ impl Session {
             .blocked
             .is_some_and(|waiting| waiting > limits::CONTROL_QUEUE)
         {
+            self.hits.hit(hit::CONTROL_QUEUE);
             self.close(
                 CloseCode::SLOW_CONSUMER,
                 "answers are not being read",
@@ -353,17 +400,35 @@ impl Session {
             .unwrap_or_else(|| Output::Wait(self.timers.soonest()))
     }
 
+    /// Limits it met since the last time, for the driver to count.
+    pub fn hits(&mut self) -> &mut Hits {
+        &mut self.hits
+    }
+
     /// Who it is, once authenticated.
     pub fn identity(&self) -> Option<Identity<'_>> {
         let Phase::Live(live) = &self.phase else {
             return None;
         };
         Some(Identity {
-            sub: &live.grant.sub,
+            scope: &live.grant.scope,
             restaurant_id: &live.grant.restaurant_id,
-            role: live.grant.role,
+            issued_at_ms: live.grant.issued_at_ms,
             client: live.client.as_ref(),
         })
+    }
+
+    /// How often which kind of frame was refused without asking the log, since this was last asked.
+    pub fn take_refusals(&mut self) -> Refusals {
+        let now = match &mut self.phase {
+            Phase::Live(live) => std::mem::take(&mut live.replies.refusals),
+            _ => Refusals::new(),
+        };
+        let mut all = std::mem::take(&mut self.refusals);
+        for (what, times) in now {
+            *all.entry(what).or_default() += times;
+        }
+        all
     }
 
     /// The dialect in force.
@@ -397,15 +462,22 @@ impl Session {
 
     fn fire(&mut self, timer: Timer, now: Time) {
         match timer {
-            Timer::Auth => self.close(CloseCode::AUTH_TIMEOUT, "no auth in time", now),
+            Timer::Auth => {
+                self.hits.hit(hit::AUTH_TIME);
+                self.close(CloseCode::AUTH_TIMEOUT, "no auth in time", now);
+            }
             Timer::Ping if self.pings_unanswered >= PINGS_UNANSWERED => self.cut(),
             Timer::Ping => {
                 self.pings_unanswered += 1;
                 self.out.push_back(Output::Ping);
+                self.out.push_back(Output::Account);
                 self.timers.set(Timer::Ping, now + self.config.heartbeat_ms);
             }
             Timer::Expiry => self.close(CloseCode::TOKEN_EXPIRED, "token expired", now),
-            Timer::Stall => self.close(CloseCode::SLOW_CONSUMER, "no write progress", now),
+            Timer::Stall => {
+                self.hits.hit(hit::WRITE_STALL);
+                self.close(CloseCode::SLOW_CONSUMER, "no write progress", now);
+            }
             Timer::Linger => self.cut(),
         }
     }
@@ -429,6 +501,7 @@ impl Session {
             } => {
                 *early_bytes += text.len();
                 if *early_bytes > limits::MAX_MESSAGE_BEFORE_AUTH {
+                    self.hits.hit(hit::MESSAGE_BEFORE_AUTH);
                     self.close(CloseCode::TOO_BIG, "wait for auth:success", at.now);
                 } else {
                     early.push(text.to_owned());
@@ -441,14 +514,23 @@ impl Session {
     /// The first message must be `auth`.
     fn first(&mut self, text: &str, at: Moment) {
         if text.len() > limits::MAX_MESSAGE_BEFORE_AUTH {
+            self.hits.hit(hit::MESSAGE_BEFORE_AUTH);
             return self.close(CloseCode::TOO_BIG, "message over the limit", at.now);
         }
         let first = request::parse(text, false).map(|mut requests| requests.pop());
+        if let Err(Refused {
+            limit: Some(limit), ..
+        }) = &first
+        {
+            self.hits.hit(limit);
+        }
         let Ok(Some(Ok(Request::Auth(auth)))) = first else {
             return self.close(CloseCode::POLICY, "the first message must be auth", at.now);
         };
-        self.out
-            .push_back(Output::Verify(Token(auth.token.clone())));
+        self.out.push_back(Output::Verify {
+            token: Token(auth.token.clone()),
+            restaurant_id: auth.restaurant_id.clone(),
+        });
         self.phase = Phase::Admitting {
             auth: Box::new(auth),
             grant: None,
@@ -468,11 +550,15 @@ impl Session {
                             self.dialect = Dialect::V1;
                         }
                         let v1 = self.dialect == Dialect::V1;
+                        // `subscribe`, `resume` and `sync` belong to v1.
+                        let filter = match &auth.subscribe {
+                            Some(Ok(filter)) if v1 => filter.clone(),
+                            _ => Filter::default(),
+                        };
+                        let viewer = Viewer::new(self.dialect, granted.scope.clone(), filter);
                         self.out.push_back(Output::Attach {
                             restaurant_id: granted.restaurant_id.clone(),
-                            dialect: self.dialect,
-                            role: granted.role,
-                            // `resume` and `sync` belong to v1.
+                            viewer: Box::new(viewer),
                             resume: auth.resume.take().filter(|_| v1),
                             sync: auth.sync && v1,
                         });
@@ -486,12 +572,17 @@ impl Session {
                 };
                 match renewal(claims, restaurant_id.as_deref(), &live.grant, at.now) {
                     Ok(granted) => {
+                        let changed = granted.scope != live.grant.scope;
                         live.grant = granted;
                         live.spread_told = spread_ms;
                         self.timers
                             .set(Timer::Expiry, live.grant.expires + limits::TOKEN_LEEWAY_MS);
                         let frame = self.success(None, at, spread_ms);
                         self.send(frame);
+                        if changed && let Phase::Live(live) = &self.phase {
+                            self.out
+                                .push_back(Output::Rescope(live.grant.scope.clone()));
+                        }
                     }
                     // Never closes: the token in use is still good.
                     Err(code) => self.send(server_frame::auth_failed(
@@ -575,6 +666,14 @@ impl Session {
             spread_ms,
         );
         self.send(frame);
+        if let Some(Err(message)) = auth.subscribe.filter(|_| self.dialect == Dialect::V1) {
+            self.send(server_frame::error(
+                NackCode::Invalid,
+                &message,
+                None,
+                Some("subscribe"),
+            ));
+        }
         for text in early {
             self.frame(&text, at, head, spread_ms);
         }
@@ -587,8 +686,8 @@ impl Session {
         server_frame::auth_success(AuthSuccess {
             v1: self.dialect == Dialect::V1,
             restaurant_id: &live.grant.restaurant_id,
-            user_id: &live.grant.sub,
-            role: live.grant.role,
+            user_id: &live.grant.scope.sub,
+            role: live.grant.scope.role,
             expires_at: &live.grant.expires_at,
             expires_in_ms: live.grant.expires - at.now,
             place,
@@ -608,12 +707,16 @@ impl Session {
                 if live.pings.take(at.now).is_ok() {
                     let changed = std::mem::replace(&mut live.spread_told, spread_ms) != spread_ms;
                     let (seq, spread) = (v1.then_some(head), changed.then_some(spread_ms));
+                    // The pong confirms the head to a client whose position is there.
+                    self.out.push_back(Output::Account);
                     self.send(server_frame::pong(
                         timestamp.as_deref(),
                         at.wall_ms,
                         seq,
                         spread,
                     ));
+                } else {
+                    self.hits.hit(hit::PING_RATE);
                 }
             }
             Request::Auth(auth) => {
@@ -621,6 +724,7 @@ impl Session {
                     limits::RENEWAL_EVERY_MS.saturating_sub(at.now - last)
                 });
                 if wait > 0 || live.renewing.is_some() {
+                    self.hits.hit(hit::RENEWAL_RATE);
                     return self.too_soon(
                         None,
                         "auth",
@@ -631,13 +735,17 @@ impl Session {
                 }
                 live.renewed = Some(at.now);
                 live.renewing = Some(auth.restaurant_id);
-                self.out.push_back(Output::Verify(Token(auth.token)));
+                self.out.push_back(Output::Verify {
+                    token: Token(auth.token),
+                    restaurant_id: Some(live.grant.restaurant_id.clone()),
+                });
             }
             Request::Sync { id, position } => {
                 let wait = live.synced.map_or(0, |last| {
                     limits::SYNC_EVERY_MS.saturating_sub(at.now - last)
                 });
                 if wait > 0 || live.syncing {
+                    self.hits.hit(hit::SYNC_RATE);
                     let (id, message) = (
                         id.filter(|_| v1),
                         "one sync at a time, and at most every 5 s",
@@ -652,50 +760,71 @@ impl Session {
                 self.out.push_back(Output::Sync { id, position });
             }
             Request::Command { kind, key, command } => {
-                let id = key.as_ref().map(|key| key.id.clone()).filter(|_| v1);
-                if live.grant.role != Role::Service
-                    && let Err(wait) = live.commands.take(at.now)
-                {
-                    return self.over_rate(id, kind, wait, at.now);
+                let id = key.as_ref().map(|key| key.id.clone());
+                if let Some(number) = self.expect(id, kind, at.now) {
+                    self.out.push_back(Output::Submit {
+                        number,
+                        kind,
+                        command: Box::new(command),
+                        key,
+                    });
                 }
-                if live.replies.len() >= limits::CONTROL_QUEUE {
-                    let mut nack = Nack::new(
-                        NackCode::Overloaded,
-                        "too many commands wait for their answer",
-                    );
-                    nack.retry_after_ms = Some(1_000);
-                    let frame = super::replies::nack(id.as_deref(), Some(kind), &nack);
-                    return self.send(frame);
-                }
-                let number = live.replies.expect(id, kind);
-                self.out.push_back(Output::Submit {
-                    number,
-                    kind,
-                    command: Box::new(command),
-                    key,
-                });
             }
-            Request::Subscribe { id } => {
-                let message =
-                    "filters are not served by this relay; everything the role sees is sent";
-                live.replies.refused(
-                    id.filter(|_| v1),
-                    "subscribe",
-                    Nack::new(NackCode::Invalid, message),
-                );
-                self.reply();
-            }
+            Request::Subscribe { id, filter } => self.subscribe(id, "subscribe", filter, at),
             Request::Unsubscribe { id } => {
-                // Everything the role sees is in force already.
-                if let Some(id) = id.filter(|_| v1) {
-                    self.send(server_frame::ack(&id, None, Some("null")));
-                }
+                self.subscribe(id, "unsubscribe", Filter::default(), at);
             }
+        }
+    }
+
+    /// A command that is within the rates is answered under this number; one that is not is refused.
+    fn expect(&mut self, id: Option<String>, kind: &'static str, now: Time) -> Option<u64> {
+        let v1 = self.dialect == Dialect::V1;
+        let Phase::Live(live) = &mut self.phase else {
+            return None;
+        };
+        let id = id.filter(|_| v1);
+        if live.grant.scope.role != Role::Service
+            && let Err(wait) = live.commands.take(now)
+        {
+            self.over_rate(id, kind, wait, now);
+            return None;
+        }
+        if live.replies.len() >= limits::CONTROL_QUEUE {
+            self.hits.hit(hit::CONTROL_QUEUE);
+            let mut nack = Nack::new(
+                NackCode::Overloaded,
+                "too many commands wait for their answer",
+            );
+            nack.retry_after_ms = Some(1_000);
+            let frame = super::replies::nack(id.as_deref(), Some(kind), &nack);
+            self.send(frame);
+            return None;
+        }
+        Some(live.replies.expect(id, kind))
+    }
+
+    fn subscribe(&mut self, id: Option<String>, kind: &'static str, filter: Filter, at: Moment) {
+        let Some(number) = self.expect(id, kind, at.now) else {
+            return;
+        };
+        if self.dialect == Dialect::V1 {
+            return self.out.push_back(Output::Filter { number, filter });
+        }
+        if let Phase::Live(live) = &mut self.phase {
+            let message =
+                "filters are for tautline.v1; a plain connection is sent all its role sees";
+            let nack = Nack::new(NackCode::Invalid, message);
+            live.replies.answered(number, Answer::Nack(nack));
+            self.reply();
         }
     }
 
     /// A frame that cannot be used counts against the command rate like one that can.
     fn refuse(&mut self, refused: Refused, at: Moment) {
+        if let Some(limit) = refused.limit {
+            self.hits.hit(limit);
+        }
         let v1 = self.dialect == Dialect::V1;
         let Phase::Live(live) = &mut self.phase else {
             return;
@@ -728,12 +857,14 @@ impl Session {
         let Phase::Live(live) = &mut self.phase else {
             return;
         };
-        if now - live.refused_since > REFUSED_WINDOW_MS {
+        self.hits.hit(hit::COMMAND_RATE);
+        if now - live.refused_since > limits::REFUSED_WINDOW_MS {
             live.refused_since = now;
             live.refused = 0;
         }
         live.refused += 1;
-        if live.refused >= REFUSED_MOST {
+        if live.refused >= limits::REFUSED_MOST {
+            self.hits.hit(hit::COMMAND_REFUSALS);
             return self.close(CloseCode::RATE_LIMIT, "over the rate for too long", now);
         }
         let mut nack = Nack::new(NackCode::RateLimited, "over the rate in limits");
@@ -765,10 +896,11 @@ impl Session {
             return;
         }
         self.out.push_back(Output::Close(code, reason.to_owned()));
+        self.refusals = self.take_refusals();
         self.phase = Phase::Closing;
         self.blocked = None;
         self.timers.clear_all();
-        self.timers.set(Timer::Linger, now + LINGER_MS);
+        self.timers.set(Timer::Linger, now + limits::LINGER_MS);
     }
 
     fn cut(&mut self) {
@@ -794,9 +926,12 @@ fn admit(claims: Claims, wanted: Option<&str>, now: Time) -> Result<Grant, AuthC
         (None, None) => return Err(AuthCode::RestaurantRequired),
     };
     Ok(Grant {
-        sub: claims.sub,
+        scope: Scope {
+            order_ids: Arc::new(claims.order_ids.into_iter().collect()),
+            ..Scope::new(&claims.sub, role)
+        },
         restaurant_id,
-        role,
+        issued_at_ms: claims.issued_at_ms,
         expires_at: claims.expires_at,
         expires: now + claims.expires_in_ms,
     })
@@ -810,7 +945,7 @@ fn renewal(
     now: Time,
 ) -> Result<Grant, AuthCode> {
     let claims = claims?;
-    if claims.sub != old.sub || wanted.is_some_and(|wanted| wanted != old.restaurant_id) {
+    if *claims.sub != *old.scope.sub || wanted.is_some_and(|wanted| wanted != old.restaurant_id) {
         return Err(AuthCode::IdentityChanged);
     }
     admit(claims, Some(&old.restaurant_id), now).map_err(|code| match code {

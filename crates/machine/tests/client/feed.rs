@@ -308,6 +308,27 @@ fn a_reset_forgets_the_old_history() {
 }
 
 #[test]
+fn a_reset_within_one_history_hands_nothing_over_twice() {
+    let mut d = Driver::live();
+    d.event(1);
+    d.event(2);
+    d.forget();
+    d.frame(Head::Reset {
+        epoch: Epoch::new("e1"),
+        seq: 0,
+    });
+    assert_eq!(d.client.position(), Some(2));
+    d.event(1);
+    d.event(2);
+    assert!(d.delivered().is_empty());
+    assert_eq!(
+        d.sent_of("orders:sync").len(),
+        1,
+        "asked what is the matter"
+    );
+}
+
+#[test]
 fn an_aborted_snapshot_is_followed_by_another() {
     let mut d = Driver::live_with_set(7);
     d.input(Input::RequestSync);

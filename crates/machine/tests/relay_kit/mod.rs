@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use tautline_machine::Time;
 use tautline_machine::relay::{
-    Answer, By, Dedupe, Event, Judged, Log, Moment, Record, Stored, Waiter,
+    About, Answer, By, Dedupe, Event, Judged, Log, Moment, Record, Scope, Stored, Viewer, Waiter,
 };
+use tautline_protocol::filter::Filter;
 use tautline_protocol::order::Order;
 use tautline_protocol::request::{Command, http};
-use tautline_protocol::{Dialect, Epoch, ItemStatus, OrderStatus, Seq};
+use tautline_protocol::{Dialect, Epoch, ItemStatus, OrderStatus, Role, Seq};
 
 pub(crate) fn at(ms: u64) -> Moment {
     Moment {
@@ -55,11 +56,24 @@ pub(crate) fn publish(kind: &str, payload: &str) -> Command {
     .0
 }
 
+/// A viewer of a role, called by the role's name, without a filter.
+pub(crate) fn viewer(dialect: Dialect, role: Role) -> Viewer {
+    Viewer::new(dialect, Scope::new(role.as_str(), role), Filter::default())
+}
+
+/// An event as a store keeps it.
+pub(crate) type Row = (Seq, String, u64, Option<String>, Arc<str>);
+
+fn event((seq, kind, at, about, frame): &Row) -> Event {
+    let about = About::from_stored(about.as_deref());
+    Event::new(*seq, kind.clone(), *at, about, Arc::clone(frame))
+}
+
 /// What a store keeps of the records it was given.
 #[derive(Debug, Default)]
 pub(crate) struct Disk {
     pub(crate) epoch: Option<Epoch>,
-    pub(crate) events: Vec<(Seq, String, u64, Arc<str>)>,
+    pub(crate) events: Vec<Row>,
     pub(crate) orders: BTreeMap<String, (String, u64)>,
     pub(crate) dedupe: Vec<Dedupe>,
 }
@@ -75,7 +89,8 @@ impl Disk {
                 event.seq,
                 event.kind.clone(),
                 event.at_ms,
-                Arc::clone(event.frame(Dialect::V1)),
+                event.about.stored(),
+                Arc::clone(event.stored()),
             ));
         }
         for row in &record.orders {
@@ -101,19 +116,13 @@ impl Disk {
             .iter()
             .filter(|(seq, ..)| *seq > after)
             .take(most);
-        rows.map(|(seq, kind, at, frame)| {
-            Arc::new(Event::new(*seq, kind.clone(), *at, Arc::clone(frame)))
-        })
-        .collect()
+        rows.map(|row| Arc::new(event(row))).collect()
     }
 
     /// A log as a restart finds it, with the newest `in_memory` events in memory.
     pub(crate) fn load(&self, head: Seq, in_memory: usize, at: Moment) -> Log {
         let epoch = self.epoch.clone().unwrap_or_else(|| Epoch::new("e1"));
         let first = self.events.len().saturating_sub(in_memory);
-        let event = |(seq, kind, at, frame): &(Seq, String, u64, Arc<str>)| {
-            Event::new(*seq, kind.clone(), *at, Arc::clone(frame))
-        };
         let stored = Stored {
             epoch: Some(epoch.clone()),
             head,
@@ -162,11 +171,22 @@ impl Kit {
         key: Option<(&str, u128)>,
         command: &Command,
     ) -> (Waiter, Option<Answer>) {
+        // Only a service may do whatever the tests do to the log.
+        self.judge_in(&Scope::new(sub, Role::Service), key, command)
+    }
+
+    /// Judges for whoever this is.
+    pub(crate) fn judge_in(
+        &mut self,
+        scope: &Scope,
+        key: Option<(&str, u128)>,
+        command: &Command,
+    ) -> (Waiter, Option<Answer>) {
         self.ms += 1;
         self.orders += 1;
         self.waiters += 1;
         let waiter = Waiter(self.waiters);
-        let by = By { sub, key, waiter };
+        let by = By { scope, key, waiter };
         let answer = match self
             .log
             .judge(command, by, &format!("o{}", self.orders), at(self.ms))

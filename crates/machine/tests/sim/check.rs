@@ -35,7 +35,7 @@ impl Watch {
             .event(seq)
             .unwrap_or_else(|| panic!("event {seq} was shown and is not on the disk"));
         assert_eq!(
-            serde_json::from_str::<Value>(&stored.3).unwrap(),
+            serde_json::from_str::<Value>(&stored.4).unwrap(),
             *frame,
             "event {seq} differs from the disk's"
         );
@@ -142,7 +142,7 @@ impl Watch {
 /// No command is applied twice.
 pub fn applied_once(disk: &Disk) {
     let mut seen = BTreeSet::new();
-    for (seq, _, _, frame) in disk.all() {
+    for (seq, .., frame) in disk.all() {
         let frame: Value = serde_json::from_str(frame).unwrap();
         assert_eq!(frame["seq"].as_u64(), Some(*seq));
         if let Some(id) = frame["command_id"].as_str() {

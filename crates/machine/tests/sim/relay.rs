@@ -6,26 +6,34 @@ use crate::world::Tally;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use tautline_machine::relay::{
-    Answer, By, Claims, Cursor, Dedupe, Event, Input, Judged, Log, Moment, Output, Place, Record,
-    Session, Stored, Taken, Waiter, session,
+    About, Answer, By, Claims, Cursor, Dedupe, Event, Input, Judged, Log, Moment, Output, Place,
+    Record, Scope, Session, Stored, Taken, Viewer, Waiter, session,
 };
 use tautline_machine::{Rng, Time};
 use tautline_protocol::limits::Limits;
 use tautline_protocol::order::Order;
 use tautline_protocol::request::Command;
-use tautline_protocol::{AuthCode, CloseCode, Dialect, Epoch, Role};
+use tautline_protocol::{AuthCode, CloseCode, Epoch, Role};
 
 pub const RESTAURANT: &str = "grow";
 /// What the sockets' buffers hold before the relay's writes would block.
 const BUFFERS: usize = 96 * 1024;
 
+/// An event as the disk has it: seq, type, time, whom it concerns, frame.
+pub type Row = (u64, String, u64, Option<String>, Arc<str>);
+
+fn event((seq, kind, at_ms, about, frame): &Row) -> Event {
+    let about = About::from_stored(about.as_deref());
+    Event::new(*seq, kind.clone(), *at_ms, about, Arc::clone(frame))
+}
+
 /// What is on the disk.
 #[derive(Debug, Default)]
 pub struct Disk {
     pub epoch: Option<Epoch>,
-    pub events: Vec<(u64, String, u64, Arc<str>)>,
+    pub events: Vec<Row>,
     /// Events of histories before the one in force.
-    pub past: Vec<(u64, String, u64, Arc<str>)>,
+    pub past: Vec<Row>,
     orders: BTreeMap<String, (String, u64)>,
     dedupe: Vec<Dedupe>,
     /// Ids of every command ever applied.
@@ -43,7 +51,8 @@ impl Disk {
                 event.seq,
                 event.kind.clone(),
                 event.at_ms,
-                Arc::clone(event.frame(Dialect::V1)),
+                event.about.stored(),
+                Arc::clone(event.stored()),
             ));
         }
         for row in &record.orders {
@@ -67,7 +76,7 @@ impl Disk {
     }
 
     /// The event of that number: they go on from one history to the next.
-    pub fn event(&self, seq: u64) -> Option<&(u64, String, u64, Arc<str>)> {
+    pub fn event(&self, seq: u64) -> Option<&Row> {
         let index = usize::try_from(seq).ok()?.checked_sub(1)?;
         match index.checked_sub(self.past.len()) {
             None => self.past.get(index),
@@ -76,7 +85,7 @@ impl Disk {
     }
 
     /// Every event ever written, in order.
-    pub fn all(&self) -> impl Iterator<Item = &(u64, String, u64, Arc<str>)> {
+    pub fn all(&self) -> impl Iterator<Item = &Row> {
         self.past.iter().chain(&self.events)
     }
 
@@ -86,9 +95,6 @@ impl Disk {
     }
 
     fn load(&self, head: u64, keep: usize) -> Stored {
-        let event = |(seq, kind, at_ms, frame): &(u64, String, u64, Arc<str>)| {
-            Event::new(*seq, kind.clone(), *at_ms, Arc::clone(frame))
-        };
         let kept = self.events.len().saturating_sub(keep);
         // Less in memory than on the disk, so that some resumes read from the store.
         let in_memory = self.events.len().saturating_sub(keep.min(8));
@@ -112,8 +118,7 @@ impl Disk {
 
 /// What `auth` asked for.
 struct Placing {
-    dialect: Dialect,
-    role: Role,
+    viewer: Box<Viewer>,
     resume: Option<(Epoch, u64)>,
     sync: bool,
 }
@@ -362,7 +367,7 @@ impl Relay {
         let fresh = format!("order-{}", self.orders);
         let Some(log) = &mut self.log else { return };
         let by = By {
-            sub: "till",
+            scope: &Scope::new("till", Role::Service),
             key,
             waiter: Waiter(number),
         };
@@ -489,21 +494,19 @@ impl Relay {
         match output {
             Output::Send(text) => send(links, id, now, Down::Text(text)),
             Output::Ping => send(links, id, now, Down::Ping),
-            Output::Verify(token) => {
+            Output::Verify { token, .. } => {
                 let verified = verify(token.expose(), wall);
                 peer.verifying = Some((now + rng.between(0, 3), verified));
             }
             Output::Attach {
-                dialect,
-                role,
+                viewer,
                 resume,
                 sync,
                 restaurant_id,
             } => {
                 assert_eq!(restaurant_id, RESTAURANT);
                 peer.placing = Some(Placing {
-                    dialect,
-                    role,
+                    viewer,
                     resume,
                     sync,
                 });
@@ -517,13 +520,9 @@ impl Relay {
             } => {
                 self.orders += 1;
                 let fresh = format!("order-{}", self.orders);
-                let sub = peer
-                    .session
-                    .identity()
-                    .map(|who| who.sub.to_owned())
-                    .unwrap();
+                let scope = peer.session.identity().unwrap().scope.clone();
                 let by = By {
-                    sub: &sub,
+                    scope: &scope,
                     key: key.as_ref().map(|key| (key.id.as_str(), key.hash)),
                     waiter: Waiter((u64::from(id) << 32) | number),
                 };
@@ -536,13 +535,35 @@ impl Relay {
                 id: sync_id,
                 position,
             } => {
-                let role = peer.session.identity().map(|who| who.role).unwrap();
                 let (Some(log), Some(cursor)) = (&mut self.log, &mut peer.cursor) else {
                     return;
                 };
                 let position = position.as_ref().map(|(epoch, seq)| (epoch, *seq));
-                if cursor.sync(log, role, sync_id, position).is_err() {
+                if cursor.sync(log, sync_id, position).is_err() {
                     panic!("nothing shown is ever lost here, so no client can be ahead");
+                }
+            }
+            Output::Account => {
+                if let Some(frame) = peer.cursor.as_mut().and_then(Cursor::account) {
+                    send(links, id, now, Down::Text(frame));
+                }
+            }
+            Output::Filter { number, filter } => {
+                let Some(cursor) = &mut peer.cursor else {
+                    return;
+                };
+                let told = filter.json();
+                let at = cursor.filter(filter);
+                let filtered = Input::Filtered {
+                    number,
+                    at,
+                    filter: told,
+                };
+                self.input(id, filtered, now, links, rng);
+            }
+            Output::Rescope(scope) => {
+                if let (Some(log), Some(cursor)) = (&self.log, &mut peer.cursor) {
+                    cursor.rescope(log, scope);
                 }
             }
             Output::Close(code, reason) => {
@@ -564,8 +585,7 @@ impl Relay {
             return;
         };
         let Some(Placing {
-            dialect,
-            role,
+            viewer,
             resume,
             sync,
         }) = peer.placing.take()
@@ -574,8 +594,7 @@ impl Relay {
         };
         let Some(log) = &self.log else { return };
         match log.place(
-            dialect,
-            role,
+            *viewer,
             resume.as_ref().map(|(epoch, seq)| (epoch, *seq)),
             sync,
         ) {
@@ -629,9 +648,7 @@ impl Relay {
                         .iter()
                         .filter(|&&(seq, ..)| seq > after && seq <= log.head())
                         .take(5)
-                        .map(|(seq, kind, at, frame)| {
-                            Arc::new(Event::new(*seq, kind.clone(), *at, Arc::clone(frame)))
-                        })
+                        .map(|row| Arc::new(event(row)))
                         .collect();
                     let epoch = log.epoch().clone();
                     cursor.supply(&epoch, events.into());
@@ -679,8 +696,10 @@ fn verify(token: &str, wall: u64) -> Result<Claims, AuthCode> {
     Ok(Claims {
         sub: sub.to_owned(),
         restaurants: Some(vec![RESTAURANT.to_owned()]),
-        role: "kitchen".to_owned(),
+        role: "manager".to_owned(),
+        order_ids: Vec::new(),
         expires_at: "2026-01-01T00:00:00Z".to_owned(),
         expires_in_ms: expiry.saturating_sub(wall),
+        issued_at_ms: None,
     })
 }

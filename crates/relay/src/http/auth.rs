@@ -1,10 +1,12 @@
 use super::App;
 use super::problem::Problem;
+use crate::peer::Peer;
 use crate::token::Identity;
 use axum::extract::{FromRequestParts, OptionalFromRequestParts};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, StatusCode, header};
-use tautline_protocol::{AuthCode, is_restaurant_id};
+use axum::http::{StatusCode, header};
+use tautline_protocol::permission::{self, Operation};
+use tautline_protocol::{AuthCode, NackCode, is_restaurant_id};
 
 /// Who makes this request, by its bearer token.
 pub(super) struct Caller(pub(super) Identity);
@@ -13,7 +15,7 @@ impl FromRequestParts<App> for Caller {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
-        app.caller(&parts.headers)
+        app.caller(parts)
     }
 }
 
@@ -22,12 +24,14 @@ impl OptionalFromRequestParts<App> for Caller {
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Option<Self>, Problem> {
         let named = parts.headers.contains_key(header::AUTHORIZATION);
-        named.then(|| app.caller(&parts.headers)).transpose()
+        named.then(|| app.caller(parts)).transpose()
     }
 }
 
 impl App {
-    fn caller(&self, headers: &HeaderMap) -> Result<Caller, Problem> {
+    fn caller(&self, parts: &Parts) -> Result<Caller, Problem> {
+        let headers = &parts.headers;
+        let peer = parts.extensions.get::<Peer>();
         let bearer = headers
             .get(header::AUTHORIZATION)
             .and_then(|value| value.to_str().ok())
@@ -41,10 +45,20 @@ impl App {
                 "send Authorization: Bearer <token>",
             ));
         };
-        let identity = self.keys.verify(token)?;
+        if let Some(peer) = peer {
+            peer.may_try(headers)?;
+        }
+        let identity = self.keys.verify(token).inspect_err(|_| {
+            if let Some(peer) = peer {
+                peer.auth_failed(headers);
+            }
+        })?;
         // A token for every restaurant has no business in a page.
         if identity.is_wildcard() && headers.contains_key(header::ORIGIN) {
             return Err(AuthCode::RestaurantForbidden.into());
+        }
+        if self.revoked.revokes_all(&identity) {
+            return Err(AuthCode::TokenInvalid.into());
         }
         Ok(Caller(identity))
     }
@@ -57,11 +71,27 @@ impl App {
                 .as_ref()
                 .is_none_or(|served| served.iter().any(|id| id == restaurant))
             && caller.restaurant(Some(restaurant)).is_ok()
+            && !self.revoked.revokes(caller, restaurant)
+    }
+
+    /// Operations where nothing but the role matters.
+    pub(super) fn permit(caller: &Identity, operation: Operation) -> Result<(), Problem> {
+        if permission::may(caller.role, operation) {
+            return Ok(());
+        }
+        let detail = format!("not for the role {}", caller.role.as_str());
+        Err(Problem::new(
+            StatusCode::FORBIDDEN,
+            NackCode::Forbidden.as_str(),
+            detail,
+        ))
     }
 
     pub(super) fn admit(&self, caller: &Identity, restaurant: &str) -> Result<(), Problem> {
         if self.may_use(caller, restaurant) {
             Ok(())
+        } else if self.revoked.revokes(caller, restaurant) {
+            Err(AuthCode::TokenInvalid.into())
         } else {
             Err(AuthCode::RestaurantForbidden.into())
         }

@@ -1,14 +1,15 @@
 use super::problem::Problem;
+use crate::limit;
 use axum::extract::{FromRequest, Request};
 use axum::http::{StatusCode, header};
 use std::time::Duration;
+use tautline_protocol::limits::{self, hit};
+use tautline_protocol::scan;
 
-/// Bytes of a request's body.
-const MAX: usize = 64 * 1024;
-/// Time for it.
-const TIME: Duration = Duration::from_secs(30);
+const MAX: usize = limits::REQUEST_BODY;
+const TIME: Duration = Duration::from_millis(limits::REQUEST_BODY_MS);
 
-/// A body as text, whole, within its limits.
+/// A body as text, whole, within its limits, and of a shape that a parser may be given.
 pub(super) struct Text(pub(super) String);
 
 impl<S: Send + Sync> FromRequest<S> for Text {
@@ -24,6 +25,7 @@ impl<S: Send + Sync> FromRequest<S> for Text {
             ));
         }
         let too_large = || {
+            limit::hit(hit::REQUEST_BODY);
             Problem::new(
                 StatusCode::PAYLOAD_TOO_LARGE,
                 "too_large",
@@ -41,6 +43,7 @@ impl<S: Send + Sync> FromRequest<S> for Text {
         let bytes = tokio::time::timeout(TIME, axum::body::to_bytes(request.into_body(), MAX))
             .await
             .map_err(|_| {
+                limit::hit(hit::REQUEST_BODY_TIME);
                 Problem::new(
                     StatusCode::REQUEST_TIMEOUT,
                     "timeout",
@@ -48,8 +51,12 @@ impl<S: Send + Sync> FromRequest<S> for Text {
                 )
             })?
             .map_err(|_| too_large())?;
-        String::from_utf8(bytes.into())
-            .map(Self)
-            .map_err(|_| Problem::invalid("the body is not UTF-8"))
+        let text = String::from_utf8(bytes.into())
+            .map_err(|_| Problem::invalid("the body is not UTF-8"))?;
+        scan::check(&text).map_err(|breach| {
+            limit::hit(hit::MESSAGE_SHAPE);
+            Problem::invalid(format!("body: {breach}"))
+        })?;
+        Ok(Self(text))
     }
 }

@@ -7,6 +7,7 @@ use super::orders::{json, reached, submit};
 use super::problem::Problem;
 use super::told;
 use crate::store::Stretch;
+use crate::token::{Identity, wall_ms};
 use axum::body::{Body, Bytes};
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
@@ -17,8 +18,9 @@ use std::collections::HashMap;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
+use tautline_protocol::permission::{Operation, may};
 use tautline_protocol::request::http;
-use tautline_protocol::{Dialect, Epoch, JsonWriter, Seq};
+use tautline_protocol::{Epoch, JsonWriter, Seq, limits};
 use tokio::sync::watch;
 
 const PAGE: usize = 100;
@@ -86,6 +88,9 @@ pub(super) async fn list(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     app.admit(&caller, &rid)?;
+    if !may(caller.role, Operation::ReadLog) {
+        return Err(Problem::forbidden("only manager and service read the log"));
+    }
     let wanted = wanted(&query)?;
     let restaurant: Arc<str> = rid.into();
     let accepts = |kind| {
@@ -95,7 +100,7 @@ pub(super) async fn list(
             .is_some_and(|accept| accept.contains(kind))
     };
     if accepts("text/event-stream") {
-        return follow(app, restaurant, wanted.after, &headers).await;
+        return follow(app, caller, restaurant, wanted.after, &headers).await;
     }
     let first = read(&app, &restaurant, wanted.after.unwrap_or(0), wanted.limit).await?;
     // Unless a position was given, from the oldest that is kept.
@@ -104,11 +109,7 @@ pub(super) async fn list(
         Some(after) if after + 1 < first.oldest => return Err(trimmed(first.oldest)),
         _ => first,
     };
-    let events: Vec<&str> = found
-        .events
-        .iter()
-        .map(|event| &**event.frame(Dialect::V1))
-        .collect();
+    let events: Vec<&str> = found.events.iter().map(|event| &**event.stored()).collect();
     let body = JsonWriter::object()
         .opt_str("epoch", found.epoch.as_ref().map(Epoch::as_str))
         .u64("seq", found.head)
@@ -138,6 +139,10 @@ async fn read(
 
 struct Follower {
     app: App,
+    caller: Identity,
+    /// The end of the caller's token, its leeway passed.
+    ends: tokio::time::Instant,
+    revoked: watch::Receiver<()>,
     restaurant: Arc<str>,
     epoch: Option<Epoch>,
     at: Seq,
@@ -147,6 +152,7 @@ struct Follower {
 /// From the position given (or `Last-Event-ID`, `<epoch>.<seq>`), else from now on.
 async fn follow(
     app: App,
+    caller: Identity,
     restaurant: Arc<str>,
     after: Option<Seq>,
     headers: &HeaderMap,
@@ -171,8 +177,12 @@ async fn follow(
     if at + 1 < found.oldest {
         return Err(trimmed(found.oldest));
     }
+    let left_ms = (caller.expires_at_ms + limits::TOKEN_LEEWAY_MS).saturating_sub(wall_ms());
     let follower = Follower {
+        revoked: app.revoked.changes(),
         app,
+        caller,
+        ends: tokio::time::Instant::now() + Duration::from_millis(left_ms),
         restaurant,
         epoch: found.epoch,
         at,
@@ -192,9 +202,15 @@ async fn follow(
 impl Follower {
     /// The next events, or a sign of life; `None` ends the stream: the reader comes back with `Last-Event-ID`.
     async fn next(&mut self) -> Option<Bytes> {
+        if self.app.revoked.revokes(&self.caller, &self.restaurant) {
+            return None;
+        }
         tokio::select! {
             biased;
             () = told(&mut self.app.stopping) => return None,
+            () = tokio::time::sleep_until(self.ends) => return None,
+            // Perhaps this one: looked at before the next event.
+            _ = self.revoked.changed() => return Some(Bytes::from_static(b":\n\n")),
             there = reached(&mut self.head, self.at + 1) => if !there { return None },
             () = tokio::time::sleep(KEEP_ALIVE) => return Some(Bytes::from_static(b":\n\n")),
         }
@@ -212,7 +228,7 @@ impl Follower {
             out.push_str(&format!(
                 "id: {epoch}.{}\ndata: {}\n\n",
                 event.seq,
-                event.frame(Dialect::V1)
+                event.stored()
             ));
         }
         Some(out.into())

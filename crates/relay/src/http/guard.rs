@@ -3,6 +3,7 @@
 
 use super::App;
 use super::problem::Problem;
+use crate::peer::Peer;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
@@ -109,6 +110,15 @@ impl Guard {
 
 /// Runs before every route.
 pub(super) async fn check(State(app): State<App>, request: Request, next: Next) -> Response {
+    if let Some(refusal) = request.extensions().get::<Peer>().and_then(Peer::refused)
+        && !matches!(request.uri().path(), "/healthz" | "/readyz" | "/metrics")
+    {
+        let mut response = Problem::from(refusal).into_response();
+        // What it takes up is lent.
+        let close = HeaderValue::from_static("close");
+        response.headers_mut().insert(header::CONNECTION, close);
+        return response;
+    }
     let headers = request.headers();
     let dev = request.uri().path().starts_with("/dev/");
     if !app.guard.host_is_ours(headers, dev) || (dev && headers.contains_key(header::FORWARDED)) {

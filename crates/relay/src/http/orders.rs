@@ -18,9 +18,11 @@ use serde_json::value::RawValue;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
-use tautline_machine::relay::{Ack, Answer};
+use tautline_machine::relay::{Ack, Answer, Class, Scope};
 use tautline_protocol::order::Order;
+use tautline_protocol::permission::Operation;
 use tautline_protocol::request::{Command, Key, http};
+use tautline_protocol::server_frame::public_order;
 use tautline_protocol::{JsonWriter, OrderStatus, Seq, is_command_id, limits, rfc3339_ms};
 use tokio::sync::watch;
 
@@ -63,7 +65,7 @@ pub(super) async fn submit(
         ),
     };
     let author = Author {
-        sub: caller.sub,
+        scope: caller.speaks_for(),
         key: key.map(|id| Key {
             id: id.to_owned(),
             hash,
@@ -174,7 +176,7 @@ pub(super) async fn reached(head: &mut watch::Receiver<Seq>, seq: Seq) -> bool {
     head.wait_for(|&head| head >= seq).await.is_ok()
 }
 
-/// The live set as a caller asks for it.
+/// The live set, whoever may see what of it.
 async fn live_set(app: &App, restaurant: &str, min_seq: Seq) -> Result<Vec<Arc<Order>>, Problem> {
     let mut head = app
         .shard
@@ -228,7 +230,8 @@ pub(super) async fn list(
     app.admit(&caller, &rid)?;
     let wanted = Wanted::read(&query)?;
     // Every order of a list, live or past, comes through here.
-    let shows = |order: &Order| wanted.shows(order);
+    let scope = caller.speaks_for();
+    let shows = |order: &Order| scope.sees(order) && wanted.shows(order);
     let page = if wanted.past {
         let from = match &wanted.cursor {
             Some(cursor) => past::decode(cursor).ok_or_else(not_ours)?,
@@ -275,8 +278,11 @@ pub(super) async fn list(
                 .collect(),
         }
     };
+    let class = scope.class();
+    let orders = page.orders.into_iter().map(|json| for_class(class, json));
+    let orders: Vec<String> = orders.collect();
     let body = JsonWriter::object()
-        .raw("orders", &format!("[{}]", page.orders.join(",")))
+        .raw("orders", &format!("[{}]", orders.join(",")))
         .opt_str("next_cursor", page.next.as_deref());
     Ok(json(StatusCode::OK, body.end()))
 }
@@ -349,7 +355,27 @@ pub(super) fn decode_cursor(cursor: &str) -> Option<String> {
         .and_then(|bytes| String::from_utf8(bytes).ok())
 }
 
-/// `GET …/orders/{id}`, from the live set or the history: the only place that shows `customer_phone`.
+/// An order's JSON as a class of callers gets it.
+fn for_class(class: Class, json: String) -> String {
+    let public = match class {
+        Class::Staff => None,
+        Class::Public => public_order(&json),
+    };
+    public.unwrap_or(json)
+}
+
+/// An order's JSON as whoever asks for this one gets it.
+fn shown(scope: &Scope, order: &Order) -> String {
+    let json = if scope.may_with(Operation::SeePhone, order) {
+        order.stored()
+    } else {
+        order.wire()
+    };
+    for_class(scope.class(), json)
+}
+
+/// `GET …/orders/{id}`, from the live set or the history: the only place that shows `customer_phone`, to roles that may
+/// see it.
 pub(super) async fn one(
     State(app): State<App>,
     Caller(caller): Caller,
@@ -364,8 +390,14 @@ pub(super) async fn one(
         })
         .await
         .ok_or_else(Problem::unreadable)?;
+    let scope = caller.speaks_for();
+    let none = || Problem::not_found("no such order, neither live nor in the history");
     if let Some(order) = live {
-        return Ok(json(StatusCode::OK, order.stored()));
+        return if scope.sees(&order) {
+            Ok(json(StatusCode::OK, shown(&scope, &order)))
+        } else {
+            Err(none())
+        };
     }
     // It leaves the live set after it is in the history, so it is in one of them.
     let past = app
@@ -373,9 +405,10 @@ pub(super) async fn one(
         .past_order(rid.into(), id)
         .await
         .map_err(|_| Problem::unreadable())?
-        .ok_or_else(|| Problem::not_found("no such order, neither live nor in the history"))?;
+        .filter(|past| scope.sees(&past.order))
+        .ok_or_else(none)?;
     Ok(json(
         StatusCode::OK,
-        past::with_left_at(past.order.stored(), past.left_ms),
+        past::with_left_at(shown(&scope, &past.order), past.left_ms),
     ))
 }

@@ -1,6 +1,7 @@
 use axum::http::{HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
-use tautline_machine::relay::Nack;
+use tautline_machine::relay::{Nack, Refusal};
+use tautline_protocol::limits::hit;
 use tautline_protocol::{AuthCode, JsonWriter, NackCode, Outcome};
 
 /// An error under `/api`: `application/problem+json` with a stable `code` (`docs/operations.md`, HTTP).
@@ -30,6 +31,10 @@ impl Problem {
             NackCode::Invalid.as_str(),
             detail,
         )
+    }
+
+    pub(crate) fn forbidden(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, NackCode::Forbidden.as_str(), detail)
     }
 
     pub(crate) fn not_found(detail: impl Into<String>) -> Self {
@@ -80,6 +85,29 @@ impl From<Nack> for Problem {
             outcome: Some(nack.outcome),
             retry_after_ms: nack.retry_after_ms,
         }
+    }
+}
+
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        let (status, code, detail) = match refusal.limit {
+            hit::CONNECTIONS => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                NackCode::Overloaded,
+                "the relay has as many connections as it takes",
+            ),
+            hit::AUTH_FAILURES => (
+                StatusCode::TOO_MANY_REQUESTS,
+                NackCode::RateLimited,
+                "too many refused tokens from this address",
+            ),
+            _ => (
+                StatusCode::TOO_MANY_REQUESTS,
+                NackCode::RateLimited,
+                "too many connections from this address",
+            ),
+        };
+        Self::new(status, code.as_str(), detail).retry_after_ms(refusal.retry_after_ms)
     }
 }
 

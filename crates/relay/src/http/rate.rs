@@ -1,10 +1,12 @@
 use super::problem::Problem;
+use crate::limit;
 use crate::parse::Rate;
 use crate::token::Identity;
 use axum::http::StatusCode;
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
+use tautline_protocol::limits::hit;
 use tautline_protocol::{NackCode, Role};
 
 /// Buckets kept; those that are full again go first when there are more.
@@ -62,7 +64,7 @@ impl Writes {
             bucket.left -= 1.0;
             return Ok(());
         }
-        metrics::counter!("tautline_limit_hits_total", "limit" => "http_writes").increment(1);
+        limit::hit(hit::HTTP_WRITES);
         let wait_ms = ((1.0 - bucket.left) * 1000.0 / f64::from(self.rate.per_s)).ceil() as u64;
         let detail = format!(
             "{} writes a second, {} at once",
@@ -90,6 +92,8 @@ mod tests {
             role,
             scope: Scope::One("r".into()),
             expires_at_ms: 0,
+            issued_at_ms: None,
+            order_ids: std::sync::Arc::default(),
         };
         let taken = (0..5)
             .filter(|_| writes.take(&who(Role::Server)).is_ok())

@@ -6,12 +6,14 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use tautline_protocol::JsonWriter;
+use tautline_protocol::permission::Operation;
 
 /// `GET /api/v1/sessions`: which screen is there, and how far behind.
 pub(super) async fn list(
     State(app): State<App>,
     Caller(caller): Caller,
 ) -> Result<Response, Problem> {
+    App::permit(&caller, Operation::Sessions)?;
     let own = app.clone();
     let sessions = app
         .shard
@@ -37,6 +39,7 @@ pub(super) async fn close(
     Caller(caller): Caller,
     Path(id): Path<String>,
 ) -> Result<Response, Problem> {
+    App::permit(&caller, Operation::Sessions)?;
     let own = app.clone();
     let closed = app
         .shard

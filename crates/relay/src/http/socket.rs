@@ -2,12 +2,15 @@
 
 use super::App;
 use super::problem::Problem;
+use crate::limit;
+use crate::peer::Peer;
 use crate::ws;
 use axum::extract::{Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use hyper_util::rt::TokioIo;
-use tautline_protocol::V1;
+use tautline_machine::relay::Stage;
+use tautline_protocol::{NackCode, V1, limits};
 use tokio::net::TcpStream;
 
 /// Answers 101 and hands the bare socket over.
@@ -22,10 +25,27 @@ pub(super) async fn upgrade(
         refused("draining");
         return Err(Problem::unavailable("the relay is going down"));
     }
+    if app.pressure.stage() >= Stage::Sockets {
+        refused("overloaded");
+        limit::hit(limits::hit::OVERLOAD);
+        return Err(Problem::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            NackCode::Overloaded.as_str(),
+            "the relay does not keep up; try again later",
+        )
+        .retry_after_ms(limits::OVERLOAD_MS));
+    }
     let shaken = ws::handshake(request.headers()).map_err(|no| {
         refused("not_a_websocket");
         Problem::new(no.status, "websocket_required", no.detail)
     })?;
+    let peer = request.extensions_mut().remove::<Peer>();
+    let Some(peer) = peer else {
+        return Err(Problem::unavailable("nobody is at the other end"));
+    };
+    let visit = peer
+        .visit(request.headers())
+        .inspect_err(|_| refused("limit"))?;
     let from_page = request.headers().contains_key(header::ORIGIN);
     let upgraded = hyper::upgrade::on(&mut request);
     tokio::spawn(async move {
@@ -52,6 +72,7 @@ pub(super) async fn upgrade(
                         v1: shaken.v1,
                         from_page,
                     },
+                    visit,
                 );
             }
             Err(error) => tracing::debug!(error, "a socket was lost during its handshake"),

@@ -4,12 +4,13 @@ use super::conn::{Conn, ConnId};
 use super::restaurant::{Restaurant, Slot};
 use super::{Asker, Shard};
 use crate::ids::random_id;
+use crate::limit;
 use crate::store::Report;
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 use tautline_machine::relay::session::Input;
-use tautline_machine::relay::{Answer, By, Judged, Log, Nack, Ticket, Waiter};
+use tautline_machine::relay::{Answer, By, Judged, Log, Nack, Scope, Ticket, Waiter};
 use tautline_protocol::request::{Command, Key};
 use tautline_protocol::{CloseCode, NackCode, limits};
 use tokio::sync::oneshot;
@@ -17,7 +18,7 @@ use tokio::sync::oneshot;
 /// Who wants a command applied.
 #[derive(Clone, Debug)]
 pub(crate) struct Author {
-    pub(crate) sub: String,
+    pub(crate) scope: Scope,
     /// The id it is remembered under, and the hash of what it says.
     pub(crate) key: Option<Key>,
 }
@@ -34,6 +35,12 @@ fn kind(command: &Command) -> &'static str {
     }
 }
 
+/// Commands of a kind that came to the same.
+pub(super) fn count(kind: &'static str, result: &'static str, times: u64) {
+    metrics::counter!("tautline_commands_total", "type" => kind, "result" => result)
+        .increment(times);
+}
+
 impl Shard {
     /// A connection's command.
     pub(super) fn submit(
@@ -48,7 +55,7 @@ impl Shard {
         };
         let (author, restaurant) = (
             Author {
-                sub: identity.sub.to_owned(),
+                scope: identity.scope.clone(),
                 key,
             },
             Rc::clone(restaurant),
@@ -69,12 +76,9 @@ impl Shard {
         done: oneshot::Sender<Answer>,
     ) {
         self.with_restaurant(restaurant, move |shard, loaded| {
-            let Ok(restaurant) = loaded else {
-                let _ = done.send(Answer::Nack(Nack::new(
-                    NackCode::Unavailable,
-                    "the store cannot be read now",
-                )));
-                return;
+            let restaurant = match loaded {
+                Ok(restaurant) => restaurant,
+                Err(why) => return drop(done.send(Answer::Nack(why.nack()))),
             };
             let mut done = Some(done);
             let answer = shard.judge(&restaurant, &command, &author, || {
@@ -100,13 +104,16 @@ impl Shard {
                 "the store has no room; try again later",
             ))
         } else if self.pending >= limits::APPEND_QUEUE {
-            metrics::counter!("tautline_limit_hits_total", "limit" => "append_queue").increment(1);
             Some(Nack {
                 retry_after_ms: Some(1000),
-                ..Nack::new(NackCode::Overloaded, "too many writes wait for the store")
+                ..Nack::over(
+                    limits::hit::APPEND_QUEUE,
+                    NackCode::Overloaded,
+                    "too many writes wait for the store",
+                )
             })
         } else {
-            None
+            self.overloaded()
         };
         if let Some(nack) = refused {
             return Some(Self::counted(kind(command), Answer::Nack(nack)));
@@ -114,7 +121,7 @@ impl Shard {
         let (at, waiter) = (self.clock.moment(), self.next_id());
         let key = author.key.as_ref().map(|key| (key.id.as_str(), key.hash));
         let by = By {
-            sub: &author.sub,
+            scope: &author.scope,
             key,
             waiter: Waiter(waiter),
         };
@@ -125,8 +132,7 @@ impl Shard {
         match judged {
             Some(Judged::Now(answer)) => Some(Self::counted(kind(command), answer)),
             Some(Judged::Queued) | None => {
-                metrics::counter!("tautline_commands_total", "type" => kind(command), "result" => "queued").increment(1);
-                self.askers.insert(waiter, asker());
+                self.askers.insert(waiter, (kind(command), asker()));
                 None
             }
         }
@@ -135,10 +141,12 @@ impl Shard {
     fn counted(kind: &'static str, answer: Answer) -> Answer {
         let result = match &answer {
             Answer::Ack(_) => "ack",
-            Answer::Nack(nack) => nack.code.as_str(),
+            Answer::Nack(nack) => {
+                nack.limit.into_iter().for_each(limit::hit);
+                nack.code.as_str()
+            }
         };
-        metrics::counter!("tautline_commands_total", "type" => kind, "result" => result)
-            .increment(1);
+        count(kind, result, 1);
         answer
     }
 
@@ -158,6 +166,7 @@ impl Shard {
             .take_batch(limits::COMMIT_APPENDS, limits::COMMIT_BYTES);
         if !records.is_empty() {
             self.store.append(Arc::clone(&held.name), records);
+            self.handed.push_back(self.clock.now());
         }
     }
 
@@ -165,6 +174,13 @@ impl Shard {
     pub(super) fn report(&mut self, report: Report) {
         match report {
             Report::Committed(restaurants) => {
+                // A restaurant has one batch out at a time, so these are as many batches.
+                let handed = self
+                    .handed
+                    .drain(..restaurants.len().min(self.handed.len()));
+                if let Some(first) = handed.min() {
+                    self.last_commit_ms = self.clock.now() - first;
+                }
                 for (name, upto) in restaurants {
                     if let Some(restaurant) = self.loaded(&name) {
                         self.committed(&restaurant, upto);
@@ -174,6 +190,7 @@ impl Shard {
             }
             Report::Failed { full } => {
                 self.full = full;
+                self.handed.clear();
                 self.store.restart();
                 self.undo();
             }
@@ -202,6 +219,7 @@ impl Shard {
             answers
         };
         self.rung.push(Rc::clone(restaurant));
+        self.weigh(restaurant);
         self.judging(restaurant, |_| {});
         self.answer(answers);
         if restaurant.borrow().is_changing() {
@@ -241,11 +259,14 @@ impl Shard {
 
     fn answer(&mut self, answers: Vec<(Waiter, Answer)>) {
         for (Waiter(waiter), answer) in answers {
-            match self.askers.remove(&waiter) {
-                Some(Asker::Conn(id, number)) => self.input(id, Input::Answered { number, answer }),
+            let Some((kind, asker)) = self.askers.remove(&waiter) else {
+                continue;
+            };
+            let answer = Self::counted(kind, answer);
+            match asker {
+                Asker::Conn(id, number) => self.input(id, Input::Answered { number, answer }),
                 // Whoever asked may have hung up; the command holds all the same.
-                Some(Asker::Http(done)) => drop(done.send(answer)),
-                None => {}
+                Asker::Http(done) => drop(done.send(answer)),
             }
         }
     }

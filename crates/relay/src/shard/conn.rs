@@ -1,10 +1,13 @@
 //! One orders client, from upgrade to the end. Dropping it is the clean-up, by whatever path.
 
+use super::journal::{self, By};
 use super::outgoing::Outgoing;
 use super::restaurant::{Attach, Restaurant};
 use super::seat::Seat;
 use super::{Shard, reader, task};
 use crate::ids::random_id;
+use crate::limit;
+use crate::peer::Visit;
 use crate::ws;
 use bytes::Bytes;
 use std::cell::RefCell;
@@ -13,8 +16,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use tautline_machine::Time;
 use tautline_machine::relay::session::{self, Claims, Input, Output};
-use tautline_machine::relay::{Cursor, Session};
-use tautline_protocol::{AuthCode, CloseCode, Dialect, Role, Seq, limits, rfc3339};
+use tautline_machine::relay::{Cursor, Scope, Session};
+use tautline_protocol::{AuthCode, CloseCode, Seq, limits, rfc3339};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
@@ -48,7 +51,13 @@ pub(super) struct Conn {
     pub(super) gone: bool,
     /// Our close frame is out and our half of the connection shut.
     pub(super) shut: bool,
+    /// Its end has been counted.
+    pub(super) ended: bool,
+    pub(super) since: Time,
+    /// The log's head when it was placed: what is older is replay.
+    pub(super) live_from: Seq,
     seat: Seat,
+    visit: Visit,
     _reader: task::Task,
 }
 
@@ -60,15 +69,10 @@ impl Conn {
             .map_or(0, |(_, restaurant)| restaurant.borrow().log.head())
     }
 
-    pub(super) fn attached(
-        &mut self,
-        cursor: Cursor,
-        restaurant: Rc<RefCell<Restaurant>>,
-        dialect: Dialect,
-        role: Role,
-    ) {
+    pub(super) fn attached(&mut self, cursor: Cursor, restaurant: Rc<RefCell<Restaurant>>) {
+        self.seat = Seat::authenticated(cursor.viewer());
+        self.live_from = restaurant.borrow().log.head();
         self.at = Some((cursor, restaurant));
-        self.seat = Seat::authenticated(dialect, role);
     }
 
     pub(super) fn is_stalled(&self) -> bool {
@@ -87,7 +91,13 @@ impl Conn {
 
 impl Shard {
     /// Takes a socket in: from here on it is one value of this thread.
-    pub(super) fn admit(&mut self, socket: StdTcpStream, early: Bytes, opened: ws::Opened) {
+    pub(super) fn admit(
+        &mut self,
+        socket: StdTcpStream,
+        early: Bytes,
+        opened: ws::Opened,
+        visit: Visit,
+    ) {
         // Its reactor is this thread's.
         let socket = match TcpStream::from_std(socket) {
             Ok(socket) => Rc::new(socket),
@@ -118,12 +128,18 @@ impl Shard {
             rtt_ms: None,
             gone: false,
             shut: false,
+            ended: false,
+            since: self.clock.now(),
+            live_from: 0,
             seat: Seat::unauthenticated(),
+            visit,
             _reader: reader::spawn(self.me.clone(), id, Rc::clone(&socket), early),
             socket,
         };
+        journal::connected(&conn, opened.from_page, opened.v1);
         self.conns.insert(id, Box::new(conn));
         self.input(id, Input::Opened { v1: opened.v1 });
+        self.arrived(id);
     }
 
     /// One input for one connection's session, and all that follows from it.
@@ -158,17 +174,20 @@ impl Shard {
     pub(super) fn panicked(&mut self, mut conn: Conn) {
         tracing::error!(session = %conn.name, "a session panicked and was ended");
         metrics::counter!("tautline_session_panics_total").increment(1);
-        metrics::counter!("tautline_closes_total", "code" => "1011").increment(1);
+        conn.ends(CloseCode::INTERNAL, By::Relay, "panic");
         conn.out.close(CloseCode::INTERNAL, "internal error");
         let _ = conn.out.write(&conn.socket);
         self.release(conn);
     }
 
     /// Lets go of everything a connection held.
-    pub(super) fn release(&mut self, conn: Conn) {
+    pub(super) fn release(&mut self, mut conn: Conn) {
+        conn.ends(CloseCode::ABNORMAL, By::Network, "lost");
+        tracing::debug!(session = %conn.name, life_ms = self.clock.now() - conn.since, "gone");
         if let Some(at) = conn.wake {
             self.deadlines.remove(&(at, conn.id));
         }
+        self.settled(conn.id);
         if let Some((_, restaurant)) = &conn.at {
             restaurant.borrow_mut().subscribers.remove(&conn.id);
         }
@@ -191,7 +210,9 @@ impl Shard {
         loop {
             match conn.session.poll_output() {
                 Output::Send(text) => {
+                    journal::frame_out(conn, &text);
                     if !conn.out.send(&text) {
+                        limit::hit(limits::hit::CONTROL_QUEUE);
                         self.tell(
                             conn,
                             Input::End(CloseCode::SLOW_CONSUMER, "answers are not being read"),
@@ -202,14 +223,21 @@ impl Shard {
                     conn.pinged = Some(self.clock.now());
                     conn.out.control(ws::ping_frame(b""));
                 }
-                Output::Verify(token) => {
-                    let claims = self.verify(token.expose(), conn.from_page);
+                Output::Verify {
+                    token,
+                    restaurant_id,
+                } => {
+                    let claims =
+                        self.verify(token.expose(), restaurant_id.as_deref(), conn.from_page);
+                    if claims.is_err() {
+                        conn.visit.auth_failed();
+                    }
+                    journal::authenticated(conn, claims.as_ref().err().copied());
                     self.tell(conn, Input::Verified(claims));
                 }
                 Output::Attach {
                     restaurant_id,
-                    dialect,
-                    role,
+                    viewer,
                     resume,
                     sync,
                 } => {
@@ -217,8 +245,7 @@ impl Shard {
                         conn,
                         &restaurant_id,
                         Attach {
-                            dialect,
-                            role,
+                            viewer: *viewer,
                             resume,
                             sync,
                         },
@@ -231,21 +258,57 @@ impl Shard {
                     key,
                 } => self.submit(conn, number, &command, key),
                 Output::Sync { id, position } => self.sync(conn, id, position),
+                Output::Account => {
+                    let frame = conn.at.as_mut().and_then(|(cursor, _)| cursor.account());
+                    if frame.is_some_and(|frame| !conn.out.send(&frame)) {
+                        self.tell(
+                            conn,
+                            Input::End(CloseCode::SLOW_CONSUMER, "answers are not being read"),
+                        );
+                    }
+                }
+                Output::Filter { number, filter } => {
+                    if let Some((cursor, _)) = &mut conn.at {
+                        let told = filter.json();
+                        let at = cursor.filter(filter);
+                        let filter = told;
+                        self.tell(conn, Input::Filtered { number, at, filter });
+                    }
+                }
+                Output::Rescope(scope) => self.rescope(conn, scope),
                 Output::Close(code, reason) => {
-                    metrics::counter!("tautline_closes_total", "code" => code.0.to_string())
-                        .increment(1);
+                    self.settled(conn.id);
+                    conn.ends(code, By::Relay, &reason);
                     conn.out.close(code, &reason);
                 }
                 Output::Drop => conn.gone = true,
-                Output::Wait(at) => return self.arm(conn, at.map(|(at, _)| at)),
+                Output::Wait(at) => {
+                    self.count_hits(conn);
+                    for ((kind, code), times) in conn.session.take_refusals() {
+                        super::commands::count(kind, code.as_str(), times);
+                    }
+                    return self.arm(conn, at.map(|(at, _)| at));
+                }
             }
         }
     }
 
     /// Checks a token and narrows it to the restaurants served here.
-    fn verify(&self, token: &str, from_page: bool) -> Result<Claims, AuthCode> {
+    fn verify(
+        &self,
+        token: &str,
+        wanted: Option<&str>,
+        from_page: bool,
+    ) -> Result<Claims, AuthCode> {
         use crate::token::Scope;
         let identity = self.keys.verify(token)?;
+        // What the token is not for at all is the session's to say.
+        if identity
+            .restaurant(wanted)
+            .is_ok_and(|restaurant| self.revoked.revokes(&identity, restaurant))
+        {
+            return Err(AuthCode::TokenInvalid);
+        }
         // A token for every restaurant has no business in a page.
         if from_page && identity.is_wildcard() {
             return Err(AuthCode::RestaurantForbidden);
@@ -271,10 +334,12 @@ impl Shard {
             sub: identity.sub,
             restaurants,
             role: identity.role.as_str().into(),
+            order_ids: identity.order_ids.to_vec(),
             expires_at: rfc3339(identity.expires_at_ms),
             expires_in_ms: identity
                 .expires_at_ms
                 .saturating_sub(crate::token::wall_ms()),
+            issued_at_ms: identity.issued_at_ms,
         })
     }
 
@@ -287,8 +352,19 @@ impl Shard {
             Ok(restaurant) => {
                 shard.with_conn(id, |shard, conn| shard.place(conn, &restaurant, attach))
             }
-            Err(_) => shard.cannot_place(id),
+            Err(why) => shard.cannot_place(id, why),
         });
+    }
+
+    /// A renewed token that speaks for somebody else.
+    fn rescope(&mut self, conn: &mut Conn, scope: Scope) {
+        let Some((cursor, restaurant)) = &mut conn.at else {
+            return;
+        };
+        cursor.rescope(&restaurant.borrow().log, scope);
+        conn.seat = Seat::authenticated(cursor.viewer());
+        metrics::counter!("tautline_snapshots_total").increment(1);
+        self.ready(conn);
     }
 
     fn sync(
@@ -297,9 +373,6 @@ impl Shard {
         id: Option<String>,
         position: Option<(tautline_protocol::Epoch, Seq)>,
     ) {
-        let Some(role) = conn.session.identity().map(|identity| identity.role) else {
-            return;
-        };
         let Some((cursor, restaurant)) = &mut conn.at else {
             return;
         };
@@ -307,7 +380,6 @@ impl Shard {
             let held = restaurant.borrow();
             cursor.sync(
                 &held.log,
-                role,
                 id,
                 position.as_ref().map(|(epoch, seq)| (epoch, *seq)),
             )

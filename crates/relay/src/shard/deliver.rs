@@ -1,6 +1,7 @@
 //! Turns: from a cursor straight to its socket.
 
 use super::conn::{Conn, ConnId};
+use super::restaurant::NotLoaded;
 use super::{Shard, task};
 use rustix::net::Shutdown;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -128,12 +129,16 @@ impl Shard {
         if events > 0 {
             gauges.delivered.increment(events as u64);
             gauges.batch.record(events as f64);
-            if let Some(last) = held.log.event(cursor.at()) {
+            // What a resume catches up with is as old as the absence, not as the delivery is slow.
+            if cursor.at() > conn.live_from
+                && let Some(last) = held.log.event(cursor.at())
+            {
                 gauges
                     .lag
                     .record(crate::token::wall_ms().saturating_sub(last.at_ms) as f64 / 1000.0);
             }
         }
+        tracing::trace!(session = %conn.name, events, messages = messages.len(), synced, "turn out");
         conn.out.turn(messages);
         Taken::Turn {
             messages: Vec::new(),
@@ -236,7 +241,9 @@ impl Shard {
                         });
                     }
                 }
-                Err(_) => waiting.into_iter().for_each(|id| shard.cannot_place(id)),
+                Err(_) => waiting
+                    .into_iter()
+                    .for_each(|id| shard.cannot_place(id, NotLoaded::Unreadable)),
             }
         });
     }

@@ -3,11 +3,14 @@
 use super::conn::{Conn, ConnId};
 use super::{Shard, task};
 use crate::ids::random_below;
+use crate::revoked::Revocation;
 use serde::Serialize;
 use std::time::Duration;
 use tautline_machine::relay::session::Input;
 use tautline_protocol::{CloseCode, limits};
 use tokio::sync::oneshot;
+
+const REVOKED: &str = "the token was revoked";
 
 /// A connection as `GET /api/v1/sessions` shows it: without address or token.
 #[derive(Debug, Serialize)]
@@ -73,8 +76,8 @@ impl Shard {
                     id: conn.name.clone(),
                     kind: "orders",
                     restaurant_id: identity.restaurant_id.to_owned(),
-                    user_id: identity.sub.to_owned(),
-                    role: identity.role.as_str(),
+                    user_id: identity.scope.sub.to_string(),
+                    role: identity.scope.role.as_str(),
                     protocol: conn.session.dialect().as_str(),
                     client,
                     lag,
@@ -104,6 +107,35 @@ impl Shard {
             self.input(id, Input::End(CloseCode::NORMAL, "closed by an operator"));
         }
         found.is_some()
+    }
+
+    /// Closes the connections of revoked tokens; how many. It is in force already for those that come.
+    pub(crate) fn revoke(&mut self, revocation: &Revocation) -> usize {
+        let ids: Vec<ConnId> = self
+            .conns
+            .values()
+            .filter(|conn| {
+                conn.session.identity().is_some_and(|who| {
+                    revocation.means(who.restaurant_id, &who.scope.sub, who.issued_at_ms)
+                })
+            })
+            .map(|conn| conn.id)
+            .collect();
+        for &id in &ids {
+            self.input(id, Input::End(CloseCode::TOKEN_EXPIRED, REVOKED));
+        }
+        ids.len()
+    }
+
+    /// Closes a connection that has just been placed if its token was revoked meanwhile.
+    pub(super) fn end_if_revoked(&mut self, conn: &mut Conn) {
+        let revoked = conn.session.identity().is_some_and(|who| {
+            self.revoked
+                .is_revoked(who.restaurant_id, &who.scope.sub, who.issued_at_ms)
+        });
+        if revoked {
+            self.tell(conn, Input::End(CloseCode::TOKEN_EXPIRED, REVOKED));
+        }
     }
 
     /// Makes trouble for one connection, or all of the restaurants that `may_see` allows; how many it met.
@@ -177,6 +209,7 @@ impl Shard {
             .map(|(cursor, restaurant)| restaurant.borrow().log.head().saturating_sub(cursor.at()))
             .max();
         metrics::gauge!("tautline_cursor_lag_events").set(lag.unwrap_or(0) as f64);
+        metrics::gauge!("tautline_append_queue").set(self.pending as f64);
         metrics::gauge!("tautline_restaurants").set(self.restaurants.len() as f64);
     }
 
@@ -185,6 +218,11 @@ impl Shard {
         self.draining = true;
         let window = (self.conns.len() as u64 * 1000 / limits::RECONNECTS_PER_S).max(2000);
         let ids: Vec<ConnId> = self.conns.keys().copied().collect();
+        tracing::info!(
+            connections = ids.len(),
+            window_ms = window,
+            "clients are told when to come back"
+        );
         for id in ids {
             self.input(
                 id,

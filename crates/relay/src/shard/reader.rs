@@ -1,6 +1,7 @@
 //! The reading half of a connection: a small task that wakes for its client's bytes only.
 
 use super::conn::ConnId;
+use super::journal::{self, By};
 use super::{Shard, task};
 use crate::ws::{Decoder, Message, Violation, pong_frame};
 use bytes::Bytes;
@@ -130,9 +131,13 @@ impl Shard {
             conn.last_frame = now;
         }
         match message {
-            Message::Text(text) => self.input(id, Input::Frame(&text)),
+            Message::Text(text) => self.with_conn(id, |shard, conn| {
+                journal::frame_in(conn, &text);
+                shard.tell(conn, Input::Frame(&text));
+            }),
             Message::Ping(payload) => self.with_conn(id, |shard, conn| {
                 if !conn.out.control(pong_frame(&payload)) {
+                    crate::limit::hit(limits::hit::CONTROL_QUEUE);
                     shard.tell(
                         conn,
                         Input::End(CloseCode::SLOW_CONSUMER, "answers are not being read"),
@@ -147,9 +152,8 @@ impl Shard {
             }),
             Message::Close(code) => self.with_conn(id, |shard, conn| {
                 // The answer to ours, or theirs, which is answered in kind; either way it is over.
+                conn.ends(code, By::Client, "closed");
                 if !conn.out.is_closing() {
-                    metrics::counter!("tautline_closes_total", "code" => code.0.to_string())
-                        .increment(1);
                     conn.out.close(code, "");
                     let _ = conn.out.write(&conn.socket);
                 }
@@ -176,9 +180,6 @@ impl Shard {
     /// The socket ended or broke.
     pub(super) fn lost(&mut self, id: ConnId) {
         self.with_conn(id, |shard, conn| {
-            if !conn.out.is_closing() {
-                metrics::counter!("tautline_closes_total", "code" => "1006").increment(1);
-            }
             shard.tell(conn, Input::Closed);
             conn.gone = true;
         });

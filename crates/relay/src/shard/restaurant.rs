@@ -1,14 +1,16 @@
 //! Restaurants in memory: loaded on first need, unloaded when nobody is there.
 
-use super::{RESTAURANT_IDLE_MS, Shard, conn::ConnId};
+use super::{Shard, conn::ConnId};
 use crate::ids::random_id;
+use crate::limit;
 use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap};
 use std::rc::Rc;
 use std::sync::Arc;
 use tautline_machine::Time;
-use tautline_machine::relay::{Log, session};
-use tautline_protocol::{CloseCode, Epoch, Role, Seq};
+use tautline_machine::relay::{Log, Nack, Viewer, budget, session};
+use tautline_protocol::limits::hit;
+use tautline_protocol::{CloseCode, Epoch, NackCode, Seq};
 use tokio::sync::watch;
 
 /// A restaurant's log and who hangs on it.
@@ -22,7 +24,9 @@ pub(crate) struct Restaurant {
     pub(super) reads: HashMap<Seq, Vec<ConnId>>,
     /// The head, for those outside the shard.
     pub(crate) head: watch::Sender<Seq>,
-    last_used: Time,
+    pub(super) last_used: Time,
+    /// Bytes of its events in memory, as they are in the sum of all.
+    pub(super) weighed: usize,
 }
 
 impl Restaurant {
@@ -30,18 +34,52 @@ impl Restaurant {
     pub(super) fn is_changing(&self) -> bool {
         !self.unplaced.is_empty()
     }
+
+    /// Whether nobody hangs on it and nothing of it is on its way.
+    pub(super) fn is_unused(&self) -> bool {
+        self.subscribers.is_empty()
+            && self.unplaced.is_empty()
+            && self.reads.is_empty()
+            && self.log.pending() == 0
+            && self.head.receiver_count() == 0
+    }
 }
 
 /// What a session asked for with its first auth.
 #[derive(Clone, Debug)]
 pub(super) struct Attach {
-    pub(super) dialect: tautline_protocol::Dialect,
-    pub(super) role: Role,
+    pub(super) viewer: Viewer,
     pub(super) resume: Option<(Epoch, Seq)>,
     pub(super) sync: bool,
 }
 
-type Loaded = Result<Rc<RefCell<Restaurant>>, String>;
+/// Why a restaurant is not to be had.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum NotLoaded {
+    /// The store cannot be read now.
+    Unreadable,
+    /// As many as may be are in memory, and all in use.
+    TooMany,
+}
+
+impl NotLoaded {
+    /// As an answer.
+    pub(super) fn nack(self) -> Nack {
+        match self {
+            Self::Unreadable => Nack::new(NackCode::Unavailable, self.why()),
+            Self::TooMany => Nack::new(NackCode::Overloaded, self.why()),
+        }
+    }
+
+    pub(super) fn why(self) -> &'static str {
+        match self {
+            Self::Unreadable => "the store cannot be read now",
+            Self::TooMany => "overloaded: too many restaurants are in use",
+        }
+    }
+}
+
+type Loaded = Result<Rc<RefCell<Restaurant>>, NotLoaded>;
 type Then = Box<dyn FnOnce(&mut Shard, Loaded)>;
 
 pub(super) enum Slot {
@@ -75,6 +113,9 @@ impl Shard {
             waiting.push(Box::new(then));
             return;
         }
+        if !self.has_room_for_restaurant() {
+            return then(self, Err(NotLoaded::TooMany));
+        }
         let name: Arc<str> = name.into();
         self.restaurants
             .insert(Arc::clone(&name), Slot::Loading(vec![Box::new(then)]));
@@ -95,6 +136,7 @@ impl Shard {
                 let epoch = stored.epoch.clone().ok_or("the store gave no epoch")?;
                 let mut log = Log::load(&name, epoch, stored, at);
                 log.keep_final(shard.keep_final_ms);
+                log.keep_tail(shard.bounds.tail_events);
                 let head = watch::Sender::new(log.head());
                 Ok(Rc::new(RefCell::new(Restaurant {
                     name: Arc::clone(&name),
@@ -104,8 +146,13 @@ impl Shard {
                     reads: HashMap::new(),
                     head,
                     last_used: at.now,
+                    weighed: 0,
                 })))
             });
+            let loaded = loaded.map_err(|_| NotLoaded::Unreadable);
+            if let Ok(restaurant) = &loaded {
+                shard.weigh(restaurant);
+            }
             let before = match &loaded {
                 Ok(restaurant) => shard
                     .restaurants
@@ -129,11 +176,13 @@ impl Shard {
     ) {
         use tautline_machine::relay::Place;
         let mut held = restaurant.borrow_mut();
+        if !self.has_place(&held) {
+            drop(held);
+            let why = "overloaded: too many connections of this restaurant";
+            return self.tell(conn, session::Input::End(CloseCode::TRY_LATER, why));
+        }
         let resume = attach.resume.as_ref().map(|(epoch, seq)| (epoch, *seq));
-        match held
-            .log
-            .place(attach.dialect, attach.role, resume, attach.sync)
-        {
+        match held.log.place(attach.viewer.clone(), resume, attach.sync) {
             Place::At {
                 cursor,
                 epoch,
@@ -142,6 +191,7 @@ impl Shard {
             } => {
                 held.subscribers.insert(conn.id);
                 drop(held);
+                self.settled(conn.id);
                 if attach.sync && !resumed {
                     metrics::counter!("tautline_snapshots_total").increment(1);
                 }
@@ -153,7 +203,17 @@ impl Shard {
                     "none"
                 };
                 metrics::counter!("tautline_resumes_total", "result" => result).increment(1);
-                conn.attached(cursor, Rc::clone(restaurant), attach.dialect, attach.role);
+                tracing::debug!(
+                    session = %conn.name,
+                    restaurant = %restaurant.borrow().name,
+                    role = cursor.viewer().scope().role.as_str(),
+                    dialect = cursor.viewer().dialect().as_str(),
+                    resume = result,
+                    sync = attach.sync,
+                    seq,
+                    "attached"
+                );
+                conn.attached(cursor, Rc::clone(restaurant));
                 self.tell(
                     conn,
                     session::Input::Attached {
@@ -162,6 +222,8 @@ impl Shard {
                         resumed,
                     },
                 );
+                // Its token may have been revoked while the restaurant was being loaded.
+                self.end_if_revoked(conn);
                 self.ready(conn);
             }
             Place::HistoryLost => {
@@ -177,7 +239,10 @@ impl Shard {
 
     /// The store was found to hold less than a client was told: the history gets another name.
     pub(super) fn begin_epoch(&mut self, restaurant: &Rc<RefCell<Restaurant>>) {
-        tracing::error!("a client holds events this store does not: a new epoch begins");
+        tracing::error!(
+            restaurant = %restaurant.borrow().name,
+            "a client holds events this store does not: a new epoch begins"
+        );
         metrics::counter!("tautline_epochs_total").increment(1);
         self.judging(restaurant, |log| log.begin_epoch(Epoch::new(&random_id())));
     }
@@ -211,23 +276,22 @@ impl Shard {
                     log.tick(at);
                 });
             }
-            let held = restaurant.borrow();
-            let idle = held.subscribers.is_empty()
-                && held.unplaced.is_empty()
-                && held.log.pending() == 0
-                && held.head.receiver_count() == 0
-                && at.now - held.last_used > RESTAURANT_IDLE_MS;
-            if idle {
-                self.restaurants.remove(&held.name);
+            self.weigh(&restaurant);
+            let idle = {
+                let held = restaurant.borrow();
+                let bound = self.bounds.restaurant_idle_ms;
+                (held.is_unused() && budget::is_idle(held.last_used, at.now, bound))
+                    .then(|| Arc::clone(&held.name))
+            };
+            if let Some(name) = idle {
+                limit::hit(hit::RESTAURANT_IDLE);
+                self.unload(&name);
             }
         }
     }
 
     /// Ends a connection that cannot be placed.
-    pub(super) fn cannot_place(&mut self, id: ConnId) {
-        self.input(
-            id,
-            session::Input::End(CloseCode::TRY_LATER, "the store cannot be read now"),
-        );
+    pub(super) fn cannot_place(&mut self, id: ConnId, why: NotLoaded) {
+        self.input(id, session::Input::End(CloseCode::TRY_LATER, why.why()));
     }
 }

@@ -1,7 +1,7 @@
 //! A connection's place among the gauges, from admission to its end by whatever path.
 
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
-use tautline_protocol::{Dialect, Role};
+use tautline_machine::relay::Viewer;
 
 /// Dropping it takes the connection off the gauge it is on.
 #[derive(Debug)]
@@ -16,10 +16,9 @@ impl Seat {
     }
 
     /// One that has; takes the place of the seat before.
-    pub(super) fn authenticated(dialect: Dialect, role: Role) -> Self {
-        Self::on(
-            gauge!("tautline_connections", "dialect" => dialect.as_str(), "role" => role.as_str()),
-        )
+    pub(super) fn authenticated(viewer: &Viewer) -> Self {
+        let (dialect, role) = (viewer.dialect().as_str(), viewer.scope().role.as_str());
+        Self::on(gauge!("tautline_connections", "dialect" => dialect, "role" => role))
     }
 
     fn on(gauge: Gauge) -> Self {

@@ -42,9 +42,12 @@ impl Rig {
             store,
             reports,
             keys: Arc::clone(&keys),
+            revoked: Arc::new(Revocations::new(Vec::new())),
             session: Arc::default(),
             restaurants: None,
             keep_final: Duration::from_secs(60),
+            bounds: Bounds::default(),
+            pressure: Arc::default(),
             broken,
         };
         let (handle, _) = start(parts).unwrap();
@@ -71,6 +74,7 @@ impl Rig {
                 v1: false,
                 from_page: false,
             },
+            crate::peer::Visit::nobody(),
         );
         let theirs = tokio::net::TcpStream::from_std(theirs).unwrap();
         let mut client = WebSocketStream::from_raw_socket(theirs, Side::Client, None).await;
@@ -223,6 +227,24 @@ async fn our_close_a_cut_and_the_end_of_the_relay() {
         (close_code(one).await, close_code(other).await)
     },);
     assert_eq!((drained, codes), (Some(()), (Some(1012), Some(1012))));
+    rig.nothing_left().await;
+}
+
+#[tokio::test]
+async fn a_token_revoked_while_its_connection_is_being_placed() {
+    let rig = Rig::new();
+    let client = rig.client().await;
+    let id = rig.only_conn().await;
+    rig.handle
+        .get(move |shard| {
+            let now = crate::token::wall_ms();
+            let all = crate::Revocation::new("grow".into(), String::new(), now);
+            // In force, but the look at open connections came before this one was placed.
+            shard.revoked.add(all);
+            shard.with_conn(id, |shard, conn| shard.end_if_revoked(conn));
+        })
+        .await;
+    assert_eq!(close_code(client).await, Some(4001));
     rig.nothing_left().await;
 }
 

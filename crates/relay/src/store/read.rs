@@ -3,15 +3,17 @@
 use super::Stretch;
 use super::history::{self, From, Past};
 use super::rows::{position, seq_at};
+use crate::revoked::Revocation;
 use rusqlite::{Connection, OptionalExtension, Result, Row};
 use std::sync::Arc;
-use tautline_machine::relay::{Ack, Dedupe, Event, Stored};
+use tautline_machine::relay::{About, Ack, Dedupe, Event, Stored};
 use tautline_protocol::order::Order;
 use tautline_protocol::{Epoch, Seq, limits};
 use tokio::sync::oneshot;
 
 pub(super) enum Read {
     Close,
+    Revocations(oneshot::Sender<Result<Vec<Revocation>, String>>),
     Load {
         restaurant: Arc<str>,
         now_ms: u64,
@@ -43,6 +45,9 @@ impl Read {
     pub(super) fn answer(self, db: &Connection) -> bool {
         match self {
             Self::Close => return false,
+            Self::Revocations(done) => {
+                let _ = done.send(super::revoke::all(db).map_err(describe));
+            }
             Self::Load {
                 restaurant,
                 now_ms,
@@ -103,6 +108,7 @@ fn event(row: &Row<'_>) -> Result<Event> {
         seq_at(row.get(0)?),
         row.get(2)?,
         row.get::<_, i64>(1)?.unsigned_abs(),
+        About::from_stored(row.get_ref(4)?.as_str_or_null()?),
         frame,
     ))
 }
@@ -130,7 +136,7 @@ pub(super) fn load(db: &Connection, id: &str, now_ms: u64) -> Result<Stored> {
     sizes.reverse();
     let tail_from = (head + 1).saturating_sub(in_memory as u64);
     let tail = view
-        .prepare_cached("SELECT position, at_ms, kind, frame FROM event WHERE position BETWEEN ?1 AND ?2 ORDER BY position")?
+        .prepare_cached("SELECT position, at_ms, kind, frame, about FROM event WHERE position BETWEEN ?1 AND ?2 ORDER BY position")?
         .query_map([position(key, tail_from), last], event)?
         .collect::<Result<_>>()?;
     let orders = view
@@ -189,7 +195,7 @@ fn stretch(db: &Connection, id: &str, after: Seq, events: usize, bytes: usize) -
         return Ok(found);
     }
     let mut statement = view.prepare_cached(
-        "SELECT position, at_ms, kind, frame FROM event WHERE position BETWEEN ?1 AND ?2 ORDER BY position LIMIT ?3",
+        "SELECT position, at_ms, kind, frame, about FROM event WHERE position BETWEEN ?1 AND ?2 ORDER BY position LIMIT ?3",
     )?;
     let mut rows = statement.query((
         position(key, after + 1),
@@ -199,7 +205,7 @@ fn stretch(db: &Connection, id: &str, after: Seq, events: usize, bytes: usize) -
     let mut taken = 0;
     while let Some(row) = rows.next()? {
         let event = event(row)?;
-        taken += event.frame(tautline_protocol::Dialect::V1).len();
+        taken += event.stored().len();
         if taken > bytes && !found.events.is_empty() {
             break;
         }

@@ -106,16 +106,17 @@ impl Known {
     }
 
     fn event(&mut self, db: &Connection, event: &Event) -> Result<()> {
-        let frame = event.frame(tautline_protocol::Dialect::V1);
+        let frame = event.stored();
         db.prepare_cached(
-            "INSERT INTO event (position, at_ms, kind, size, frame) VALUES (?1, ?2, ?3, ?4, ?5)",
+            "INSERT INTO event (position, at_ms, kind, size, frame, about) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
         )?
         .execute(params![
             position(self.key, event.seq),
             event.at_ms.cast_signed(),
             event.kind,
             frame.len() as i64,
-            &**frame
+            &**frame,
+            event.about.stored()
         ])?;
         db.prepare_cached("UPDATE restaurant SET head = ?2 WHERE key = ?1")?
             .execute(params![self.key, event.seq.cast_signed()])?;

@@ -12,7 +12,7 @@ use std::path::Path;
 ///
 /// `event.position` is `restaurant.key << 40 | seq`: one b-tree in log order, without a second index. `event.about` says
 /// whom it concerns, for visibility at a replay. `past_order` holds orders that left the live set. `revocation.sub` is
-/// empty where every token of the restaurant is meant.
+/// empty where every token of the restaurant is meant, and its times are milliseconds since 1970.
 const STEPS: &[&str] = &["
     CREATE TABLE meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
     CREATE TABLE restaurant (key INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, epoch TEXT NOT NULL, head INTEGER NOT NULL);

@@ -4,8 +4,7 @@ use super::*;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;
-use tautline_machine::relay::{Ack, Dedupe, OrderRow};
-use tautline_protocol::Dialect;
+use tautline_machine::relay::{About, Ack, Dedupe, OrderRow};
 use tautline_protocol::limits;
 use tautline_protocol::order::Order;
 
@@ -35,6 +34,7 @@ fn record(ticket: u64, seq: Seq, frame: &str) -> Arc<Record> {
             seq,
             "order:created".into(),
             7,
+            About::Nothing,
             frame.into(),
         ))),
         epoch: None,
@@ -102,7 +102,7 @@ async fn what_was_appended_is_there_after_a_new_start() {
         stored
             .tail
             .iter()
-            .map(|event| &**event.frame(Dialect::V1))
+            .map(|event| &**event.stored())
             .collect::<Vec<_>>(),
         ["one", "two", "three"]
     );
@@ -282,7 +282,7 @@ async fn without_room_nothing_holds_until_there_is_room_again() {
         stored
             .tail
             .iter()
-            .map(|event| &**event.frame(Dialect::V1))
+            .map(|event| &**event.stored())
             .collect::<Vec<_>>(),
         ["fits", "fits too"]
     );

@@ -2,6 +2,7 @@
 
 use super::history;
 use super::read::{self, Read};
+use super::revoke::{self, Revoke};
 use super::rows::Known;
 use super::{Job, Report};
 use rusqlite::{Connection, ErrorCode};
@@ -23,6 +24,8 @@ const IDLE: Duration = Duration::from_secs(1);
 const TIDY_EVERY: Duration = Duration::from_secs(600);
 /// Rows of a kind removed at one quiet moment, so that a write that comes meanwhile does not wait long.
 const TIDY_AT_ONCE: usize = 2_000;
+/// A commit that takes longer is worth a word.
+const SLOW: Duration = Duration::from_millis(500);
 /// How often a full disk is tried again.
 const PROBE_EVERY: Duration = Duration::from_secs(5);
 
@@ -56,6 +59,7 @@ enum Next {
         done: oneshot::Sender<Result<Stored, String>>,
     },
     Read(Read),
+    Revoke(Revoke),
     Close,
 }
 
@@ -112,6 +116,12 @@ impl Writer {
                 }) => {
                     let _ = done.send(self.create(restaurant, &epoch));
                 }
+                Some(Next::Revoke(revoke)) => {
+                    let goes_on = self.revoke(revoke);
+                    if !goes_on {
+                        return;
+                    }
+                }
                 Some(Next::Close) => break,
             }
         }
@@ -157,6 +167,7 @@ impl Writer {
                     });
                 }
                 Job::Read(read) => return Some(Next::Read(read)),
+                Job::Revoke(revoke) => return Some(Next::Revoke(revoke)),
                 Job::Close => return Some(Next::Close),
             }
             if records >= limits::COMMIT_APPENDS || bytes >= limits::COMMIT_BYTES {
@@ -182,8 +193,11 @@ impl Writer {
         self.last_batch = records;
         match self.write(batch) {
             Ok(()) => {
-                metrics::histogram!("tautline_commit_seconds")
-                    .record(started.elapsed().as_secs_f64());
+                let took = started.elapsed();
+                metrics::histogram!("tautline_commit_seconds").record(took.as_secs_f64());
+                if took >= SLOW {
+                    tracing::warn!(ms = took.as_millis() as u64, records, "slow commit");
+                }
                 metrics::histogram!("tautline_commit_batch").record(records as f64);
                 let mut upto: Vec<(Arc<str>, Ticket)> = Vec::new();
                 for (restaurant, records) in batch {
@@ -270,6 +284,19 @@ impl Writer {
         })
     }
 
+    /// `false` when the process must end.
+    fn revoke(&mut self, Revoke { revocation, done }: Revoke) -> bool {
+        let kept = revoke::keep(&self.db, &revocation);
+        self.unsettled = true;
+        let (goes_on, answer) = match kept {
+            Ok(()) => (true, Ok(())),
+            Err(error) => (self.refused(&error), Err(error.to_string())),
+        };
+        // Whoever asked may have gone; that is their business.
+        let _ = done.send(answer);
+        goes_on
+    }
+
     /// Whether there is room again: what is written is taken away at once.
     fn probe(&mut self) {
         let tried = self.db.execute(
@@ -320,6 +347,7 @@ impl Writer {
             ])?;
         let history = u64::try_from(self.history.as_millis()).unwrap_or(u64::MAX);
         let orders = history::trim(&self.db, now.saturating_sub(history), TIDY_AT_ONCE)?;
+        revoke::forget(&self.db, now)?;
         self.unsettled |= commands > 0 || orders > 0;
         Ok(commands == TIDY_AT_ONCE || orders == TIDY_AT_ONCE)
     }

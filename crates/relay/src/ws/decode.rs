@@ -30,6 +30,16 @@ const fn protocol(reason: &'static str) -> Violation {
     }
 }
 
+/// Room for `more` bytes: doubled like any vector, but never beyond the frame, which an unauthenticated peer may leave
+/// unfinished for as long as it has.
+fn grow(bytes: &mut Vec<u8>, more: usize, frame: usize) {
+    let len = bytes.len();
+    if bytes.capacity() < len + more {
+        let room = (bytes.capacity() * 2).clamp(len + more, len + frame);
+        bytes.reserve_exact(room - len);
+    }
+}
+
 const CONTINUATION: u8 = 0x0;
 const TEXT: u8 = 0x1;
 const BINARY: u8 = 0x2;
@@ -117,6 +127,7 @@ impl Decoder {
                 self.text.get_or_insert_default()
             };
             let from = target.len();
+            grow(target, take, frame.left);
             let mask = frame.mask.iter().cycle().skip(frame.taken % 4);
             target.extend(now.iter().zip(mask).map(|(byte, mask)| byte ^ mask));
             frame.left -= take;

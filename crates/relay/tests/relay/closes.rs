@@ -19,7 +19,7 @@ async fn who_does_not_authenticate_is_sent_away() {
     liar.send(json!({"type":"auth","token":"a.b.c"})).await;
     assert_eq!(liar.expect("auth:failed").await["code"], "token_invalid");
     assert_eq!(liar.closed().await.0, 1008);
-    let token = relay.token("kitchen").await;
+    let token = relay.token("manager").await;
     let mut stranger = Client::open(&relay).await;
     stranger.expect("connected").await;
     stranger
@@ -43,7 +43,7 @@ async fn who_does_not_authenticate_is_sent_away() {
 async fn messages_too_large_or_not_text_are_refused() {
     let data = tempfile::tempdir().unwrap();
     let relay = Relay::start(data.path(), &[]);
-    let token = relay.token("kitchen").await;
+    let token = relay.token("manager").await;
     let (mut client, _) = Client::v1(&relay, &token, json!({})).await;
     client.text("x".repeat(65_537)).await;
     assert_eq!(client.closed().await.0, 1009);
@@ -71,7 +71,7 @@ async fn messages_too_large_or_not_text_are_refused() {
 async fn a_token_is_renewed_in_place_or_runs_out() {
     let data = tempfile::tempdir().unwrap();
     let relay = Relay::start(data.path(), &[]);
-    let query = "restaurant_id=demo&role=kitchen&sub=cook&ttl=";
+    let query = "restaurant_id=demo&role=manager&sub=cook&ttl=";
     let (mut renewed, first) = Client::v1(
         &relay,
         &relay.token_for(&format!("{query}5s")).await,
@@ -97,7 +97,7 @@ async fn a_token_is_renewed_in_place_or_runs_out() {
     let sessions = relay
         .http()
         .await
-        .get("/api/v1/sessions", &longer)
+        .get("/api/v1/sessions", &relay.token("manager").await)
         .await
         .json();
     assert_eq!(sessions["count"], 2);
@@ -121,7 +121,7 @@ async fn a_token_without_renewal_runs_out_after_its_leeway() {
     let data = tempfile::tempdir().unwrap();
     let relay = Relay::start(data.path(), &["--heartbeat", "60s"]);
     let token = relay
-        .token_for("restaurant_id=demo&role=kitchen&ttl=1s")
+        .token_for("restaurant_id=demo&role=manager&ttl=1s")
         .await;
     let (mut client, _) = Client::v1(&relay, &token, json!({})).await;
     let started = std::time::Instant::now();
@@ -142,7 +142,7 @@ async fn a_token_without_renewal_runs_out_after_its_leeway() {
 async fn a_peer_that_answers_no_pings_is_dropped() {
     let data = tempfile::tempdir().unwrap();
     let relay = Relay::start(data.path(), &["--heartbeat", "200ms"]);
-    let token = relay.token("kitchen").await;
+    let token = relay.token("manager").await;
     // Its socket is never read again, so nobody answers the relay's pings.
     let (asleep, _) = Client::v1(&relay, &token, json!({})).await;
     let (mut awake, success) = Client::v1(&relay, &token, json!({})).await;

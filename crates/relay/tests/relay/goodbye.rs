@@ -6,7 +6,7 @@ use serde_json::json;
 async fn each_client_gets_its_own_time_to_come_back() {
     let data = tempfile::tempdir().unwrap();
     let mut relay = Relay::start(data.path(), &[]);
-    let token = relay.token("kitchen").await;
+    let token = relay.token("manager").await;
     let mut clients = Vec::new();
     for _ in 0..20 {
         clients.push(Client::v1(&relay, &token, json!({})).await.0);
@@ -35,7 +35,7 @@ async fn each_client_gets_its_own_time_to_come_back() {
 async fn a_second_signal_goes_at_once() {
     let data = tempfile::tempdir().unwrap();
     let mut relay = Relay::start(data.path(), &["--drain", "1h"]);
-    let token = relay.token("kitchen").await;
+    let token = relay.token("manager").await;
     // One that never answers the close: it keeps the drain waiting.
     let (mut deaf, _) = Client::v1(&relay, &token, json!({})).await;
     assert_eq!(

@@ -207,7 +207,7 @@ async fn events_are_published_read_and_followed() {
 async fn who_may_not_is_told_why() {
     let data = tempfile::tempdir().unwrap();
     let relay = Relay::start(data.path(), &["--allowed-origin", "http://127.0.0.1:*"]);
-    let token = relay.token("kitchen").await;
+    let token = relay.token("manager").await;
     let mut http = relay.http().await;
     assert_eq!(
         http.get(ORDERS, "").await.header("www-authenticate"),
@@ -342,7 +342,7 @@ async fn writes_over_the_rate_are_told_when_to_come_back() {
 async fn sessions_are_seen_and_closed() {
     let data = tempfile::tempdir().unwrap();
     let relay = Relay::start(data.path(), &[]);
-    let token = relay.token("kitchen").await;
+    let token = relay.token("manager").await;
     let (mut client, _) = Client::v1(
         &relay,
         &token,
@@ -389,7 +389,7 @@ async fn sessions_are_seen_and_closed() {
 async fn trouble_cuts_and_stalls() {
     let data = tempfile::tempdir().unwrap();
     let relay = Relay::start(data.path(), &[]);
-    let token = relay.token("kitchen").await;
+    let token = relay.token("manager").await;
     let (mut cut, _) = Client::v1(&relay, &token, json!({"client":{"name":"cut"}})).await;
     let (mut stalled, _) = Client::v1(&relay, &token, json!({"client":{"name":"stalled"}})).await;
     let mut http = relay.http().await;

@@ -5,7 +5,7 @@ use serde_json::json;
 async fn ten_thousand_visits_leave_nothing_behind() {
     let data = tempfile::tempdir().unwrap();
     let relay = Relay::start(data.path(), &[]);
-    let token = relay.token("kitchen").await;
+    let token = relay.token("manager").await;
     let cycle = || async {
         let visits = (0..50).map(|n| {
             let (relay, token) = (&relay, &token);

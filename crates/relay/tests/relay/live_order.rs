@@ -5,7 +5,7 @@ use serde_json::json;
 async fn an_order_posted_arrives_in_both_dialects() {
     let data = tempfile::tempdir().unwrap();
     let relay = Relay::start(data.path(), &[]);
-    let token = relay.token("kitchen").await;
+    let token = relay.token("manager").await;
     let (mut v1, success) = Client::v1(&relay, &token, json!({"sync": true})).await;
     assert_eq!(
         (&success["protocol"], &success["seq"], &success["resumed"]),
@@ -55,7 +55,7 @@ async fn an_order_posted_arrives_in_both_dialects() {
     let event = v1.expect("order:status_changed").await;
     assert_eq!(
         event["payload"],
-        json!({"order_id":order["id"],"status":"confirmed","previous_status":"new","updated_by":"dev-kitchen"})
+        json!({"order_id":order["id"],"status":"confirmed","previous_status":"new","updated_by":"dev-manager"})
     );
 }
 
@@ -192,7 +192,7 @@ async fn a_command_is_applied_once_whoever_repeats_it() {
 async fn commands_by_socket_are_answered_each_once() {
     let data = tempfile::tempdir().unwrap();
     let relay = Relay::start(data.path(), &[]);
-    let token = relay.token("kitchen").await;
+    let token = relay.token("manager").await;
     let (mut client, _) = Client::v1(&relay, &token, json!({})).await;
     let order = relay
         .http()

@@ -10,8 +10,8 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{WebSocketStream, client_async};
 
 /// Nothing here takes longer, however busy the machine.
@@ -34,6 +34,15 @@ pub(crate) struct Relay {
 impl Relay {
     pub(crate) fn start(data: &Path, args: &[&str]) -> Self {
         Self::spawn(command(), data, args)
+    }
+
+    /// Its log, as JSON, in a file.
+    pub(crate) fn start_logged(data: &Path, log: &Path, level: &str) -> Self {
+        let mut command = command();
+        command.stderr(std::fs::File::create(log).unwrap());
+        command.args(["serve", "--dev", "--listen", "127.0.0.1:0", "--log", "json"]);
+        command.args(["--log-level", level, "--data-dir"]).arg(data);
+        Self::ready(command)
     }
 
     /// With files of at most that many blocks of 512 bytes.
@@ -68,6 +77,23 @@ impl Relay {
         Self::try_ready(command)
     }
 
+    /// Without `--dev`: keys and everything else are the caller's to name.
+    pub(crate) fn start_bare(data: &Path, args: &[&str]) -> Self {
+        let mut command = command();
+        command.args(["serve", "--listen", "127.0.0.1:0", "--data-dir"]);
+        command.arg(data).args(args);
+        Self::ready(command)
+    }
+
+    /// As [`Relay::start_bare`], with its log in a file.
+    pub(crate) fn start_bare_logged(data: &Path, log: &Path, args: &[&str]) -> Self {
+        let mut command = command();
+        command.args(["serve", "--listen", "127.0.0.1:0", "--data-dir"]);
+        command.arg(data).args(args);
+        command.stderr(std::fs::File::create(log).unwrap());
+        Self::ready(command)
+    }
+
     /// Without a flag.
     pub(crate) fn start_by_environment(environment: &[(&str, &str)]) -> Self {
         let mut command = command();
@@ -85,7 +111,11 @@ impl Relay {
         BufReader::new(child.stdout.take().unwrap())
             .read_line(&mut line)
             .unwrap();
-        let Some(address) = line.trim().strip_prefix("listening on http://") else {
+        let address = line
+            .trim()
+            .strip_prefix("listening on ")
+            .and_then(|url| url.split_once("://"));
+        let Some((_, address)) = address else {
             child.kill().unwrap();
             child.wait().unwrap();
             return None;
@@ -320,14 +350,39 @@ impl Http {
         Ok(())
     }
 
+    /// Waits until the other side closes; whether it did in time.
+    pub(crate) async fn is_closed(&mut self, time: Duration) -> bool {
+        let closed = async { while self.more().await.is_ok() {} };
+        tokio::time::timeout(time, closed).await.is_ok()
+    }
+
     /// A request as it is, its answer to be read by [`Http::read_until`].
     pub(crate) async fn raw(&mut self, request: &str) {
         self.socket.write_all(request.as_bytes()).await.unwrap();
     }
 
+    /// Whether an endless answer ends, or the connection does.
+    pub(crate) async fn ends(&mut self) -> bool {
+        tokio::time::timeout(DEADLINE, async {
+            // The last chunk of a chunked body.
+            while !self.buffer.ends_with(b"0\r\n\r\n") {
+                if self.more().await.is_err() {
+                    break;
+                }
+            }
+        })
+        .await
+        .is_ok()
+    }
+
     /// Bytes of an endless answer until they contain a text.
     pub(crate) async fn read_until(&mut self, text: &str) -> String {
-        tokio::time::timeout(DEADLINE, async {
+        self.read_within(text, DEADLINE).await
+    }
+
+    /// The same, for an answer that takes its time.
+    pub(crate) async fn read_within(&mut self, text: &str, time: Duration) -> String {
+        tokio::time::timeout(time, async {
             while !String::from_utf8_lossy(&self.buffer).contains(text) {
                 self.more().await.unwrap();
             }
@@ -359,13 +414,31 @@ impl Client {
     }
 
     pub(crate) async fn open_at(address: SocketAddr) -> Self {
+        Self::try_open(address, &[]).await.unwrap()
+    }
+
+    /// With headers of its own; `Err` is the status of the refusal and its `Retry-After`.
+    pub(crate) async fn try_open(
+        address: SocketAddr,
+        headers: &[(&'static str, &str)],
+    ) -> Result<Self, (u16, Option<String>)> {
         let stream = TcpStream::connect(address).await.unwrap();
-        let request = format!("ws://{address}/ws").into_client_request().unwrap();
-        let (socket, _) = client_async(request, stream).await.unwrap();
-        Self {
-            socket,
-            waiting: Default::default(),
-            frames: 0,
+        let mut request = format!("ws://{address}/ws").into_client_request().unwrap();
+        for (name, value) in headers {
+            request.headers_mut().insert(*name, value.parse().unwrap());
+        }
+        match client_async(request, stream).await {
+            Ok((socket, _)) => Ok(Self {
+                socket,
+                waiting: Default::default(),
+                frames: 0,
+            }),
+            Err(Error::Http(answer)) => {
+                let wait = answer.headers().get("retry-after");
+                let wait = wait.map(|wait| wait.to_str().unwrap().to_owned());
+                Err((answer.status().as_u16(), wait))
+            }
+            Err(error) => panic!("{error}"),
         }
     }
 
@@ -424,11 +497,26 @@ impl Client {
         }
     }
 
+    /// The next object of one that may be closed instead.
+    pub(crate) async fn reply(&mut self) -> Option<Value> {
+        match self.next_message().await {
+            Some(Message::Text(text)) => serde_json::from_str(&text).ok(),
+            _ => None,
+        }
+    }
+
     /// The next object, which must be of this type.
     pub(crate) async fn expect(&mut self, kind: &str) -> Value {
         let value = self.next().await;
         assert_eq!(value["type"], kind, "{value}");
         value
+    }
+
+    /// A pong, to show that the connection lives.
+    pub(crate) async fn ping(&mut self) {
+        self.send(json!({"type":"ping","payload":{"timestamp":1}}))
+            .await;
+        self.until("pong").await;
     }
 
     /// The next object of this type, others dropped.

@@ -1,0 +1,27 @@
+//! Figures go into the documents by the commands that measured them: a section between two marks is replaced.
+
+use crate::root;
+use std::fs;
+
+/// Replaces what stands between `<!-- name:begin -->` and `<!-- name:end -->` in `docs/reliability.md`.
+pub(crate) fn section(name: &str, text: &str) {
+    let path = root().join("docs/reliability.md");
+    let (begin, end) = (
+        format!("<!-- {name}:begin -->\n"),
+        format!("<!-- {name}:end -->"),
+    );
+    let old = fs::read_to_string(&path).unwrap_or_default();
+    let parts = old.split_once(&begin).and_then(|(before, rest)| {
+        let (_, after) = rest.split_once(&end)?;
+        Some((before, after))
+    });
+    let Some((before, after)) = parts else {
+        eprintln!("docs/reliability.md has no section {name}: nothing was written");
+        return;
+    };
+    let new = format!("{before}{begin}{}\n{end}{after}", text.trim_end());
+    match fs::write(&path, new) {
+        Ok(()) => println!("docs/reliability.md: section {name} written"),
+        Err(error) => eprintln!("docs/reliability.md: {error}"),
+    }
+}
