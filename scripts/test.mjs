@@ -1,13 +1,13 @@
-// `npm test`: everything, from nothing. `npm test -- native wasm package wire e2e` runs some of it.
+// `npm test`: everything, from nothing. `npm test -- native autobahn wasm package wire deploy e2e` runs some of it.
 
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
-import { buildPackage, buildPage, buildRelay, sizes } from './lib/build.mjs';
-import { Failure, main, root, tools } from './lib/run.mjs';
+import { buildEcho, buildPackage, buildPage, buildRelay, sizes, targetDir } from './lib/build.mjs';
+import { Failure, main, root, start, stop, tools } from './lib/run.mjs';
 import { secretsInLogs } from './lib/secrets.mjs';
 import { npm, setup } from './lib/setup.mjs';
-import { nativeSuites, nodeSuite, playwrightSuite, suite, table, typesSuite, wasmSuite } from './lib/suites.mjs';
+import { autobahnSuite, nativeSuites, nodeSuite, playwrightSuite, suite, table, typesSuite, wasmSuite } from './lib/suites.mjs';
 
 /** Addresses are compiled into the wasm tests: the same ones each time, if free, save compiling them again. */
 const RELAY_PORT = 18787;
@@ -16,6 +16,37 @@ const PLAIN_PORT = 18788;
 // The root crate is for wasm. The simulation says how much it played: hence the output of what passes.
 const native = () =>
   suite('native', 'cargo', ['test', '--workspace', '--exclude', 'tautline', '--no-fail-fast', '--', '--show-output'], { rows: nativeSuites });
+
+/** Groups of Autobahn's cases: 9 measures speed, 12 and 13 are compression, which is not negotiated. */
+const GROUPS = ['1', '2', '3', '4', '5', '6', '7', '10'];
+
+/** The cases against an echo server on the relay's WebSocket layer. */
+async function autobahn() {
+  const echo = start(await buildEcho(), []);
+  try {
+    let said = '';
+    const address = await Promise.race([
+      new Promise((resolve) => echo.stdout.on('data', (chunk) => {
+        said += chunk;
+        const found = said.match(/listening on http:\/\/(\S+)\n/);
+        if (found) resolve(found[1]);
+      })),
+      echo.ended.then(({ error, code, signal }) => {
+        throw new Failure(`The echo server ended (${error?.message ?? signal ?? code}).`);
+      }),
+    ]);
+    const report = join(await targetDir(), 'autobahn');
+    rmSync(report, { recursive: true, force: true });
+    const args = ['-c', 'from kosoku._cli import main; main()', '-o', report, ...GROUPS.flatMap((group) => ['-i', `${group}.*`]), `ws://${address}`];
+    return await suite('autobahn', process.env.TAUTLINE_PYTHON, args, {
+      rows: autobahnSuite(report, GROUPS),
+      needsAll: true,
+      env: { PYTHONPATH: process.env.TAUTLINE_KOSOKU },
+    });
+  } finally {
+    await stop(echo);
+  }
+}
 
 /** The port if nothing listens there, else any. */
 function portNear(wanted) {
@@ -95,7 +126,15 @@ const wire = (program) =>
     env: { TAUTLINE_RELAY_PROGRAM: program },
   });
 
-const SUITES = ['native', 'wasm', 'package', 'wire', 'e2e'];
+/** The files of deploy/, read and started by the programs they are for. */
+const deployed = (program) =>
+  suite('deploy', process.execPath, ['--test', 'tests/deploy/files.test.mjs', 'tests/deploy/docs.test.mjs', 'tests/deploy/proxies.test.mjs'], {
+    rows: nodeSuite('deploy'),
+    needsAll: true,
+    env: { TAUTLINE_RELAY_PROGRAM: program },
+  });
+
+const SUITES = ['native', 'autobahn', 'wasm', 'package', 'wire', 'deploy', 'e2e'];
 
 await main(async () => {
   const asked = process.argv.slice(2);
@@ -110,11 +149,13 @@ await main(async () => {
   process.env.TAUTLINE_RELAY_LOGS = logs;
   const rows = [];
   if (wants('native')) rows.push(...(await native()));
-  const relay = ['wasm', 'wire', 'e2e'].some(wants) ? await buildRelay() : undefined;
+  if (wants('autobahn')) rows.push(...(await autobahn()));
+  const relay = ['wasm', 'wire', 'deploy', 'e2e'].some(wants) ? await buildRelay() : undefined;
   if (wants('wasm')) rows.push(...(await wasm(relay)));
-  if (['package', 'wire', 'e2e'].some(wants)) await buildPackage();
+  if (['package', 'wire', 'deploy', 'e2e'].some(wants)) await buildPackage();
   if (wants('package')) rows.push(...(await packages()));
   if (wants('wire')) rows.push(...(await wire(relay)));
+  if (wants('deploy')) rows.push(...(await deployed(relay)));
   if (wants('e2e')) {
     await buildPage();
     rows.push(...(await e2e(relay)));

@@ -1,11 +1,11 @@
 //! Lists of commands, commits, failures and restarts against one restaurant's log, beside a page that follows it.
 
 use crate::http::shown;
-use crate::kit::{Kit, at, create_with, item_status, publish};
+use crate::kit::{Kit, at, create_with, item_status, publish, viewer};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use tautline_machine::relay::{Ack, Answer, Cursor, Place, Taken, Waiter};
+use tautline_machine::relay::{Ack, Answer, Cursor, Place, Taken, Viewer, Waiter};
 use tautline_protocol::request::{Command, Fact, hash, http};
 use tautline_protocol::{Dialect, Epoch, ItemStatus, OrderStatus, Role, limits};
 
@@ -72,6 +72,11 @@ struct World {
     last_keyed: Option<(String, u128, Command)>,
     epochs: u32,
     page: Page,
+}
+
+/// Someone who sees everything.
+fn manager() -> Viewer {
+    viewer(Dialect::V1, Role::Manager)
 }
 
 /// A client of the dialect with numbers, at its cursor.
@@ -246,7 +251,8 @@ impl World {
         // What a restart reads is what was shown.
         let again = self.kit.disk.load(log.head(), 10, at(self.kit.ms));
         assert_eq!((again.epoch(), again.head()), (log.epoch(), log.head()));
-        assert_eq!(again.snapshot().parts, log.snapshot().parts);
+        let viewer = manager();
+        assert_eq!(again.snapshot(&viewer).parts, log.snapshot(&viewer).parts);
         // The numbers have no gap within an epoch.
         let numbers = self.kit.disk.events.iter().map(|(seq, ..)| *seq);
         assert!(
@@ -262,7 +268,7 @@ impl Page {
     fn placed(kit: &Kit) -> Self {
         let Place::At {
             cursor, seq, epoch, ..
-        } = kit.log.place(Dialect::V1, Role::Kitchen, None, false)
+        } = kit.log.place(manager(), None, false)
         else {
             panic!("a client without a position has lost none");
         };
@@ -276,12 +282,9 @@ impl Page {
 
     fn resume(&mut self, kit: &Kit) {
         let epoch = Epoch::new(self.epoch.as_deref().unwrap_or_default());
-        let place = kit.log.place(
-            Dialect::V1,
-            Role::Kitchen,
-            Some((&epoch, self.position)),
-            true,
-        );
+        let place = kit
+            .log
+            .place(manager(), Some((&epoch, self.position)), true);
         match place {
             Place::At {
                 cursor,

@@ -1,11 +1,19 @@
 //! HTTP bodies: what is read of them, that the log takes what was read, and that an order survives its own storing.
 
 use crate::kit::Kit;
-use serde_json::value::RawValue;
-use tautline_machine::relay::Answer;
+use serde_json::Value;
+use tautline_machine::relay::{Answer, Class};
 use tautline_protocol::Dialect;
 use tautline_protocol::order::Order;
 use tautline_protocol::request::{self, Command, Request, http};
+
+/// All that an event is ever encoded as.
+const DRESSES: [(Dialect, Class); 4] = [
+    (Dialect::V1, Class::Staff),
+    (Dialect::V1, Class::Public),
+    (Dialect::Plain, Class::Staff),
+    (Dialect::Plain, Class::Public),
+];
 
 /// First byte: which body; then its text, after the ids of the path where there are any (a line each).
 pub(crate) fn run(data: &[u8]) {
@@ -88,16 +96,18 @@ fn judged(read: Result<(Command, u128), String>) {
 }
 
 fn is_json(text: &str) -> bool {
-    serde_json::from_str::<&RawValue>(text).is_ok()
+    serde_json::from_str::<Value>(text).is_ok()
 }
 
 /// Everything that others would be shown is JSON, and every order reads back as what it is.
 pub(crate) fn shown(kit: &Kit) {
-    for (seq, kind, _, frame) in &kit.disk.events {
+    for (seq, kind, _, _, frame) in &kit.disk.events {
         assert!(is_json(frame), "{seq} {kind}: {frame}");
         if let Some(event) = kit.log.event(*seq) {
-            let plain = event.frame(Dialect::Plain);
-            assert!(is_json(plain), "{plain}");
+            for (dialect, class) in DRESSES {
+                let frame = event.frame(dialect, class);
+                assert!(is_json(frame), "{frame}");
+            }
         }
     }
     for order in kit.log.orders() {

@@ -162,13 +162,12 @@ impl Peer {
             match output {
                 Output::Send(text) => self.sent(&text),
                 Output::Ping => {}
-                Output::Verify(token) => {
+                Output::Verify { token, .. } => {
                     assert!(token.expose().len() <= limits::MAX_TOKEN);
                     inputs.push_back(Input::Verified(self.claims()));
                 }
                 Output::Attach {
-                    dialect,
-                    role,
+                    viewer,
                     resume,
                     sync,
                     ..
@@ -176,14 +175,14 @@ impl Peer {
                     assert!(self.cursor.is_none(), "attached twice");
                     assert!(!self.authenticated);
                     let resume = resume.as_ref().map(|(epoch, seq)| (epoch, *seq));
-                    let mut place = self.kit.log.place(dialect, role, resume, sync);
+                    let mut place = self.kit.log.place((*viewer).clone(), resume, sync);
                     if matches!(place, Place::HistoryLost) {
+                        assert!(viewer.scope().role.is_staff(), "a guest is believed");
                         // Nobody else is there whose commands would wait.
-                        self.kit
-                            .log
-                            .begin_epoch(tautline_protocol::Epoch::new("e2"));
+                        let epoch = tautline_protocol::Epoch::new("e2");
+                        self.kit.log.begin_epoch(epoch);
                         self.kit.commit();
-                        place = self.kit.log.place(dialect, role, None, sync);
+                        place = self.kit.log.place(*viewer, None, sync);
                     }
                     let Place::At {
                         cursor,
@@ -209,8 +208,9 @@ impl Peer {
                 } => {
                     self.kit.ms += 1;
                     let waiter = Waiter(1_000_000 + number);
+                    let scope = self.session.identity().unwrap().scope.clone();
                     let by = By {
-                        sub: "ann",
+                        scope: &scope,
                         key: key.as_ref().map(|key| (key.id.as_str(), key.hash)),
                         waiter,
                     };
@@ -225,10 +225,32 @@ impl Peer {
                     }
                 }
                 Output::Sync { id, position } => {
-                    let role = self.session.identity().unwrap().role;
+                    // It is sent again what it says it has not got.
+                    self.position = None;
                     let cursor = self.cursor.as_mut().expect("a sync needs a place");
                     let position = position.as_ref().map(|(epoch, seq)| (epoch, *seq));
-                    let _ = cursor.sync(&self.kit.log, role, id, position);
+                    let _ = cursor.sync(&self.kit.log, id, position);
+                }
+                Output::Account => {
+                    let cursor = self.cursor.as_mut().expect("numbers need a place");
+                    if let Some(frame) = cursor.account() {
+                        self.sent(&frame);
+                    }
+                }
+                Output::Filter { number, filter } => {
+                    let cursor = self.cursor.as_mut().expect("a filter needs a place");
+                    let told = filter.json();
+                    let at = cursor.filter(filter);
+                    inputs.push_back(Input::Filtered {
+                        number,
+                        at,
+                        filter: told,
+                    });
+                }
+                Output::Rescope(scope) => {
+                    self.position = None;
+                    let cursor = self.cursor.as_mut().expect("a scope needs a place");
+                    cursor.rescope(&self.kit.log, scope);
                 }
                 Output::Close(code, reason) => {
                     assert!(!self.closed, "closed twice");
@@ -255,6 +277,8 @@ impl Peer {
             sub: "ann".into(),
             restaurants: Some(vec!["grow".into()]),
             role,
+            order_ids: vec!["o1".into()],
+            issued_at_ms: None,
             expires_at: "2026-11-23T18:00:00Z".into(),
             expires_in_ms: 600_000,
         })

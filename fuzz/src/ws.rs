@@ -4,16 +4,26 @@ use tautline_relay::ws::{Decoder, Message, Violation};
 
 const LIMITS: [usize; 6] = [0, 1, 125, 1_000, 16 * 1024, 64 * 1024];
 
-/// First byte: the limit; second: how to cut; then what the peer sends.
+/// First byte: the limit, and in its top bit whether binary messages are taken; second: how to cut; then what the
+/// peer sends.
 pub(crate) fn run(data: &[u8]) {
     let Some((&[limit, cut], bytes)) = data.split_first_chunk::<2>() else {
         return;
     };
-    let limit = LIMITS[usize::from(limit) % LIMITS.len()];
-    let whole = read(bytes, limit, || bytes.len());
+    let new = || {
+        let decoder = Decoder::new(LIMITS[usize::from(limit & 0x7f) % LIMITS.len()]);
+        if limit & 0x80 == 0 {
+            decoder
+        } else {
+            decoder.with_binary()
+        }
+    };
+    let whole = read(bytes, new(), || bytes.len());
+    let limit = LIMITS[usize::from(limit & 0x7f) % LIMITS.len()];
     for message in &whole.0 {
         match message {
             Message::Text(text) => assert!(text.len() <= limit, "a message over its limit"),
+            Message::Binary(data) => assert!(data.len() <= limit, "a message over its limit"),
             Message::Ping(payload) => assert!(payload.len() <= 125, "a long ping"),
             Message::Pong | Message::Close(_) => {}
         }
@@ -21,10 +31,10 @@ pub(crate) fn run(data: &[u8]) {
     if let Some(violation) = &whole.1 {
         assert!(matches!(violation.code.0, 1002 | 1003 | 1007 | 1009));
     }
-    assert_eq!(whole, read(bytes, limit, || 1), "byte by byte");
+    assert_eq!(whole, read(bytes, new(), || 1), "byte by byte");
     // A small generator from one byte: pieces of 1 to 16.
     let mut state = u32::from(cut) | 0x100;
-    let pieces = read(bytes, limit, || {
+    let pieces = read(bytes, new(), || {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         1 + (state >> 24) as usize % 16
     });
@@ -34,10 +44,9 @@ pub(crate) fn run(data: &[u8]) {
 /// Every message until the end of the bytes or the first breach.
 fn read(
     mut bytes: &[u8],
-    limit: usize,
+    mut decoder: Decoder,
     mut size: impl FnMut() -> usize,
 ) -> (Vec<Message>, Option<Violation>) {
-    let mut decoder = Decoder::new(limit);
     let mut messages = Vec::new();
     while !bytes.is_empty() {
         let (mut piece, rest) = bytes.split_at(size().clamp(1, bytes.len()));

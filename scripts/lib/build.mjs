@@ -55,6 +55,15 @@ export async function buildRelay() {
   return join(await targetDir(), 'release/tautline-relay');
 }
 
+/** The echo server on the relay's WebSocket layer; its path. The tests' own profile: the native suite has built most of it. */
+export async function buildEcho() {
+  await step({
+    what: 'Building the echo server', usual: '1 min', log: 'echo', when: COMPILES, tail: 40,
+    command: 'cargo', args: ['build', '-p', 'tautline-relay', '--example', 'echo'],
+  });
+  return join(await targetDir(), 'debug/examples/echo');
+}
+
 const WASM_OPT = [
   '-Oz', '--enable-bulk-memory', '--enable-nontrapping-float-to-int', '--enable-sign-ext', '--enable-mutable-globals',
   '--enable-reference-types', '--enable-multivalue',

@@ -9,6 +9,7 @@ import { delimiter, join } from 'node:path';
 import { Failure, output, root, step, tools } from './run.mjs';
 
 const WASM_PACK = '0.15.1';
+const KOSOKU = '0.1.0';
 const WASM = 'wasm32-unknown-unknown';
 const cargoHome = process.env.CARGO_HOME ?? join(homedir(), '.cargo');
 
@@ -115,6 +116,16 @@ const compiler = {
   },
 };
 
+const cxx = {
+  name: 'a C++ compiler',
+  ok: async () => onPath(process.env.CXX ?? 'c++') !== undefined,
+  install: async () => {
+    throw new Failure(
+      'There is no C++ compiler (c++), which libFuzzer is written in: install one (Debian: apt-get install build-essential), then run this again.',
+    );
+  },
+};
+
 const wasmTarget = {
   name: `the Rust target ${WASM}`,
   ok: async () => {
@@ -192,31 +203,45 @@ const browser = {
 const PACKAGES = ['chromium', 'chromium-driver'];
 const FAILED = 'Installing Chromium failed';
 
-async function installBrowserAsRoot() {
-  const command = 'apt-get update && apt-get install -y --no-install-recommends ' + PACKAGES.join(' ');
-  await step({ what: 'Installing Chromium with apt-get', usual: '1 min', log: 'chromium', command: 'sh', args: ['-c', command], failed: FAILED });
-}
+const installBrowserAsRoot = () => aptInstall('Chromium', 'chromium', PACKAGES, FAILED);
 
-/** apt with folders of its own downloads the packages, dpkg unpacks them; nothing outside `.tools` is written. */
+/** Chromium without root. */
 async function installBrowserAsUser() {
   const folder = join(tools, 'chromium');
+  await unpack({
+    folder, packages: PACKAGES, programs: [['chromium', 'usr/lib/chromium/chromium'], ['chromedriver', 'usr/bin/chromedriver']],
+    what: 'Downloading Chromium into .tools', usual: '1 min', log: 'chromium', failed: FAILED,
+    environment: (unpacked) => (existsSync('/etc/fonts/fonts.conf') ? '' : `export FONTCONFIG_SYSROOT='${unpacked}'\n`),
+  });
+}
+
+async function aptInstall(what, log, packages, failed) {
+  const command = 'apt-get update && apt-get install -y --no-install-recommends ' + packages.join(' ');
+  await step({ what: `Installing ${what} with apt-get`, usual: '1 min', log, command: 'sh', args: ['-c', command], failed });
+}
+
+/**
+ * apt with folders of its own downloads packages and what they need, dpkg unpacks them; nothing outside `folder` is
+ * written, no script of a package is run, so no service of one is started. A starter for each program is in `bin`.
+ */
+async function unpack({ folder, packages, programs, what, usual, log, failed, environment = () => '' }) {
   rmSync(folder, { recursive: true, force: true });
-  const part = join(tools, 'chromium.part');
+  const part = `${folder}.part`;
   rmSync(part, { recursive: true, force: true });
   for (const name of ['lists/partial', 'cache/archives/partial', 'root']) mkdirSync(join(part, name), { recursive: true });
   const apt = [
     'apt-get', '-q', '-y', '-o', `Dir::State=${part}`, '-o', `Dir::State::lists=${part}/lists`, '-o', `Dir::Cache=${part}/cache`,
-    '-o', 'Dir::State::status=/var/lib/dpkg/status', '-o', 'Debug::NoLocking=1',
+    '-o', 'Dir::State::status=/var/lib/dpkg/status', '-o', 'Debug::NoLocking=1', '-o', 'APT::Sandbox::User=root',
   ].map((word) => `'${word}'`).join(' ');
   const script = [
     'set -e',
     `${apt} update`,
-    `${apt} --download-only --no-install-recommends install ${PACKAGES.join(' ')}`,
+    `${apt} --download-only --no-install-recommends install ${packages.join(' ')}`,
     // The C library must be the machine's own, or nothing else of the machine runs beside it.
-    `for deb in '${part}'/cache/archives/*.deb; do case "$deb" in */libc6_*) ;; *) dpkg -x "$deb" '${part}/root' ;; esac; done`,
+    `for deb in '${part}'/cache/archives/*.deb; do case "$deb" in */libc6_*|*'*.deb') ;; *) dpkg -x "$deb" '${part}/root' ;; esac; done`,
     `rm -rf '${part}/cache' '${part}/lists'`,
   ].join('\n');
-  await step({ what: 'Downloading Chromium into .tools', usual: '1 min', log: 'chromium', command: 'sh', args: ['-c', script], failed: FAILED });
+  await step({ what, usual, log, command: 'sh', args: ['-c', script], failed });
 
   const unpacked = join(folder, 'root');
   const libraries = ['usr/lib', 'lib'].flatMap((lib) => {
@@ -224,20 +249,108 @@ async function installBrowserAsUser() {
     return readdirSync(join(part, 'root', lib)).filter((name) => name.endsWith('-linux-gnu')).map((name) => join(unpacked, lib, name));
   });
   mkdirSync(join(part, 'bin'));
-  for (const [name, program] of [['chromium', 'usr/lib/chromium/chromium'], ['chromedriver', 'usr/bin/chromedriver']]) {
+  for (const [name, program] of programs) {
     // What the machine had already was not downloaded: then its own is meant.
     const target = existsSync(join(part, 'root', program)) ? join(unpacked, program) : onPath(name);
-    if (!target) throw new Failure(`${FAILED}: the packages hold no ${name}.`);
+    if (!target) throw new Failure(`${failed}: the packages hold no ${name}.`);
     const path = join(part, 'bin', name);
-    const fonts = existsSync('/etc/fonts/fonts.conf') ? '' : `export FONTCONFIG_SYSROOT='${unpacked}'\n`;
-    writeFileSync(path, `#!/bin/sh\nexport LD_LIBRARY_PATH='${libraries.join(':')}'\n${fonts}exec '${target}' "$@"\n`);
+    writeFileSync(path, `#!/bin/sh\nexport LD_LIBRARY_PATH='${libraries.join(':')}'\n${environment(unpacked)}exec '${target}' "$@"\n`);
     chmodSync(path, 0o755);
   }
   renameSync(part, folder);
 }
 
+/** What the files in deploy/ are for, and what reads them: the tests start each, none as a service of the machine's. */
+const SERVERS = [
+  ['nginx', 'usr/sbin/nginx'], ['haproxy', 'usr/sbin/haproxy'], ['caddy', 'usr/bin/caddy'],
+  ['promtool', 'usr/bin/promtool'], ['systemd-analyze', 'usr/bin/systemd-analyze'],
+];
+const SBIN = ['/usr/sbin', '/usr/local/sbin'];
+
+const servers = {
+  name: 'nginx, HAProxy, Caddy, promtool and systemd-analyze',
+  ok: async () => {
+    // A user's PATH may well be without them.
+    for (const folder of SBIN) if (!process.env.PATH.split(delimiter).includes(folder)) process.env.PATH += `${delimiter}${folder}`;
+    const found = SERVERS.map(([name]) => [name, onPath(name) ?? join(tools, 'servers/bin', name)]);
+    if (!found.every(([, path]) => existsSync(path))) return false;
+    for (const [name, path] of found) process.env[`TAUTLINE_${name.toUpperCase().replace('-', '_')}`] = path;
+    return true;
+  },
+  install: async () => {
+    if (!onPath('apt-get')) throw new Failure(`The tests of deploy/ need ${servers.name} on PATH: install them, then run this again.`);
+    await unpack({
+      folder: join(tools, 'servers'), packages: ['nginx', 'haproxy', 'caddy', 'prometheus', 'systemd'], programs: SERVERS,
+      what: 'Downloading nginx, HAProxy, Caddy and Prometheus into .tools', usual: '1 min', log: 'servers', failed: 'Downloading the servers failed',
+    });
+  },
+};
+
+const KOSOKU_FAILED = 'Installing kosoku failed';
+const kosokuFolder = join(tools, 'kosoku');
+const ownPython = join(tools, 'python');
+
+/** A Python that may be used: the machine's, or ours without root. */
+async function python() {
+  for (const program of [onPath('python3'), join(ownPython, 'bin/python3')]) {
+    if (!program || !existsSync(program)) continue;
+    const version = (await output(program, ['--version']))?.split(' ')[1];
+    if (version && !olderThan(version, '3.10')) return program;
+  }
+  return undefined;
+}
+
+/** What `python` is given so that it is pip: its own, or the one that Debian keeps as a file. */
+async function pip(program) {
+  if (await output(program, ['-m', 'pip', '--version'])) return ['-m', 'pip'];
+  for (const folder of ['/usr/share/python-wheels', join(ownPython, 'root/usr/share/python-wheels')]) {
+    const wheel = existsSync(folder) && readdirSync(folder).find((name) => /^pip-.*\.whl$/.test(name));
+    if (wheel) return [join(folder, wheel, 'pip')];
+  }
+  return undefined;
+}
+
+/** The Autobahn cases and what drives them, for Python. */
+const kosoku = {
+  name: `kosoku ${KOSOKU} (Autobahn's WebSocket cases)`,
+  ok: async () => {
+    const program = await python();
+    if (!program || !existsSync(join(kosokuFolder, `kosoku-${KOSOKU}.dist-info`))) return false;
+    const env = { ...process.env, PYTHONPATH: kosokuFolder };
+    if ((await output(program, ['-c', 'import kosoku'], { env })) === undefined) return false;
+    process.env.TAUTLINE_PYTHON = program;
+    process.env.TAUTLINE_KOSOKU = kosokuFolder;
+    return true;
+  },
+  install: async () => {
+    let program = await python();
+    let how = program && (await pip(program));
+    if (!how) {
+      if (!onPath('apt-get')) throw new Failure('The tests need Python 3.10 or newer with pip: install them, then run this again.');
+      const packages = ['python3', 'python3-pip-whl'];
+      if (isRoot) await aptInstall('Python', 'python', packages, KOSOKU_FAILED);
+      else {
+        await unpack({
+          folder: ownPython, packages, programs: [['python3', 'usr/bin/python3']],
+          what: 'Downloading Python into .tools', usual: '1 min', log: 'python', failed: KOSOKU_FAILED,
+          environment: (unpacked) => (onPath('python3') ? '' : `export PYTHONHOME='${join(unpacked, 'usr')}'\n`),
+        });
+      }
+      program = await python();
+      how = program && (await pip(program));
+      if (!how) throw new Failure(`${KOSOKU_FAILED}: Python and pip were installed and still do not answer; the log is .tools/logs/python.log.`);
+    }
+    rmSync(kosokuFolder, { recursive: true, force: true });
+    await step({
+      what: `Installing kosoku ${KOSOKU} into .tools`, usual: '5 s', log: 'kosoku', command: program, failed: KOSOKU_FAILED,
+      args: [...how, 'install', '--quiet', '--no-deps', '--only-binary', ':all:', '--target', kosokuFolder, `kosoku==${KOSOKU}`],
+    });
+  },
+};
+
 const BUILD = [node, rust, compiler, wasmTarget, bindgen, packages];
-const NEEDS = { build: BUILD, test: [...BUILD, wasmPack, browser], all: [...BUILD, lints, wasmPack, browser] };
+const TEST = [...BUILD, wasmPack, browser, servers, kosoku];
+const NEEDS = { build: BUILD, test: TEST, all: [...TEST, lints, cxx] };
 
 /** Puts there what is missing for `what`; silent and quick when nothing is. */
 export async function setup(what) {

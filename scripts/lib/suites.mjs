@@ -54,6 +54,20 @@ export function playwrightSuite() {
   return [{ name: 'end to end (Playwright)', passed: stats.expected, failed: stats.unexpected + stats.flaky, skipped: stats.skipped }];
 }
 
+/** The Autobahn cases, as kosoku's report says: a case that is not strict, or that was not run, has failed. */
+export function autobahnSuite(folder, expected) {
+  return () => {
+    const cases = Object.values(JSON.parse(readFileSync(join(folder, 'index.json'), 'utf8'))).flatMap((agent) => Object.entries(agent));
+    const good = (verdict) => verdict === 'OK' || verdict === 'INFORMATIONAL';
+    const bad = cases.filter(([, { behavior, behaviorClose }]) => !good(behavior) || !good(behaviorClose));
+    for (const [id, { behavior, behaviorClose }] of bad) console.log(`case ${id}: ${behavior}, close ${behaviorClose}`);
+    const groups = new Set(cases.map(([id]) => id.split('.')[0]));
+    const missing = expected.filter((group) => !groups.has(group));
+    if (missing.length) console.log(`no case of group ${missing.join(', ')} ran`);
+    return [{ name: 'autobahn (kosoku)', passed: cases.length - bad.length, failed: bad.length + missing.length, skipped: 0 }];
+  };
+}
+
 /** Runs a suite, its output shown as it comes; rows of the closing table. */
 export async function suite(title, command, args, { env, rows, needsAll = false }) {
   console.log(`\n── ${title}: ${[command.split('/').at(-1), ...args].join(' ')}`);

@@ -5,6 +5,7 @@ use crate::Fatal;
 use crate::config::{Config, DataDir, Durability};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tautline_protocol::limits;
 
 enum Kind {
     Counter,
@@ -136,8 +137,14 @@ const ALL: &[(&str, Kind, Present, &str)] = &[
     (
         "tautline_limit_hits_total",
         Counter,
-        UNLABELLED,
+        ("limit", limits::hit::ROWS),
         "Times a limit was met, by limit.",
+    ),
+    (
+        "tautline_overload_stage",
+        Gauge,
+        UNLABELLED,
+        "What is refused now: 0 nothing, 1 new sockets, 2 slow screens too, 3 commands too.",
     ),
     (
         "tautline_ready",

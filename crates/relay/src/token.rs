@@ -192,6 +192,11 @@ impl Keys {
         }
     }
 
+    /// Whether there is a file to be read again.
+    pub(crate) fn follow_a_file(&self) -> bool {
+        matches!(self.source, Source::Jwks(_))
+    }
+
     /// Checks a token.
     ///
     /// # Errors

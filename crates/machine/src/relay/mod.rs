@@ -31,7 +31,7 @@ pub use log::{By, Judged, Log, Place, Waiter};
 pub use record::{Ack, Answer, Dedupe, Event, Nack, OrderRow, Record, Stored, Ticket};
 pub use replies::Refusals;
 pub use session::{Claims, Config, Identity, Input, Output, Session, Timer};
-pub use snapshot::Snapshot;
+pub use snapshot::{BeingSent, Snapshot};
 pub use view::{Class, Scope, Viewer};
 
 use crate::Time;

@@ -563,6 +563,8 @@ impl Session {
                             sync: auth.sync && v1,
                         });
                         *grant = Some(Box::new(granted));
+                        // The client did its part in time; what it waits for now is ours.
+                        self.timers.clear(Timer::Auth);
                     }
                 }
             }

@@ -17,9 +17,9 @@ pub(super) async fn readyz(State(app): State<App>) -> impl IntoResponse {
     }
 }
 
-async fn is_ready(app: &App) -> bool {
+pub(super) async fn is_ready(app: &App) -> bool {
     let writable = app.shard.get(|shard| shard.is_writable()).await;
-    !app.is_stopping() && writable.unwrap_or(false)
+    !app.is_leaving() && writable.unwrap_or(false)
 }
 
 /// Prometheus text.

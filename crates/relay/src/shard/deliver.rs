@@ -165,6 +165,11 @@ impl Shard {
         self.gauges.bytes.increment(bytes as u64);
         let (was, empty) = (conn.blocked.is_some(), conn.out.is_empty());
         if empty {
+            conn.waiting_since = None;
+        } else if !was || bytes > 0 {
+            conn.waiting_since = Some(self.clock.now());
+        }
+        if empty {
             conn.blocked = None;
             if was {
                 self.tell(conn, Input::Wrote { empty: true });

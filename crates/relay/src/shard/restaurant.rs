@@ -1,5 +1,6 @@
 //! Restaurants in memory: loaded on first need, unloaded when nobody is there.
 
+use super::snapshots::Wanted;
 use super::{Shard, conn::ConnId};
 use crate::ids::random_id;
 use crate::limit;
@@ -182,6 +183,12 @@ impl Shard {
             return self.tell(conn, session::Input::End(CloseCode::TRY_LATER, why));
         }
         let resume = attach.resume.as_ref().map(|(epoch, seq)| (epoch, *seq));
+        let resumes = resume.is_some_and(|position| held.log.follows(position));
+        if attach.sync && !resumes && !self.has_snapshot() {
+            let name = Arc::clone(&held.name);
+            drop(held);
+            return self.wait_for_snapshot(conn.id, Wanted::Place(name, Box::new(attach)));
+        }
         match held.log.place(attach.viewer.clone(), resume, attach.sync) {
             Place::At {
                 cursor,
@@ -191,7 +198,7 @@ impl Shard {
             } => {
                 held.subscribers.insert(conn.id);
                 drop(held);
-                self.settled(conn.id);
+                self.snapshots.being_sent.note(&cursor);
                 if attach.sync && !resumed {
                     metrics::counter!("tautline_snapshots_total").increment(1);
                 }

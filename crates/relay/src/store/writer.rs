@@ -168,6 +168,11 @@ impl Writer {
                 }
                 Job::Read(read) => return Some(Next::Read(read)),
                 Job::Revoke(revoke) => return Some(Next::Revoke(revoke)),
+                #[cfg(test)]
+                Job::Hold(held) => {
+                    let _ = held.recv();
+                    return None;
+                }
                 Job::Close => return Some(Next::Close),
             }
             if records >= limits::COMMIT_APPENDS || bytes >= limits::COMMIT_BYTES {

@@ -6,6 +6,8 @@ use tautline_protocol::CloseCode;
 pub enum Message {
     /// A text message, reassembled, UTF-8.
     Text(String),
+    /// A binary message, reassembled; only from a decoder that takes them ([`Decoder::with_binary`]).
+    Binary(Vec<u8>),
     /// A ping; its payload goes back in a pong.
     Ping(Vec<u8>),
     /// A pong.
@@ -68,9 +70,12 @@ pub struct Decoder {
     header_len: usize,
     frame: Option<Open>,
     /// The data message being put together; `Some` from its first frame to its last.
-    text: Option<Vec<u8>>,
+    data: Option<Vec<u8>>,
+    /// Whether that message is binary.
+    is_binary: bool,
     utf8: Utf8,
     control: Vec<u8>,
+    takes_binary: bool,
     deaf: bool,
 }
 
@@ -82,10 +87,20 @@ impl Decoder {
             header: [0; 14],
             header_len: 0,
             frame: None,
-            text: None,
+            data: None,
+            is_binary: false,
             utf8: Utf8::default(),
             control: Vec::new(),
+            takes_binary: false,
             deaf: false,
+        }
+    }
+
+    /// Takes binary messages too. Orders sockets do not; conformance is tested with both kinds.
+    pub fn with_binary(self) -> Self {
+        Self {
+            takes_binary: true,
+            ..self
         }
     }
 
@@ -124,7 +139,7 @@ impl Decoder {
             let target = if frame.opcode >= CLOSE {
                 &mut self.control
             } else {
-                self.text.get_or_insert_default()
+                self.data.get_or_insert_default()
             };
             let from = target.len();
             grow(target, take, frame.left);
@@ -132,7 +147,8 @@ impl Decoder {
             target.extend(now.iter().zip(mask).map(|(byte, mask)| byte ^ mask));
             frame.left -= take;
             frame.taken += take;
-            if frame.opcode < CLOSE && !self.utf8.push(target.get(from..).unwrap_or_default()) {
+            let is_text = frame.opcode < CLOSE && !self.is_binary;
+            if is_text && !self.utf8.push(target.get(from..).unwrap_or_default()) {
                 return Err(Violation {
                     code: CloseCode::INVALID_DATA,
                     reason: "not UTF-8",
@@ -146,6 +162,9 @@ impl Decoder {
             if opcode >= CLOSE {
                 return Self::control(opcode, std::mem::take(&mut self.control)).map(Some);
             }
+            if fin && self.is_binary {
+                return Ok(Some(Message::Binary(self.data.take().unwrap_or_default())));
+            }
             if fin {
                 if !std::mem::take(&mut self.utf8).complete() {
                     return Err(Violation {
@@ -153,7 +172,7 @@ impl Decoder {
                         reason: "not UTF-8",
                     });
                 }
-                let text = self.text.take().unwrap_or_default();
+                let text = self.data.take().unwrap_or_default();
                 let text = String::from_utf8(text).map_err(|_| Violation {
                     code: CloseCode::INVALID_DATA,
                     reason: "not UTF-8",
@@ -207,11 +226,11 @@ impl Decoder {
             return Err(protocol("a client's frames are masked"));
         }
         match opcode {
-            CONTINUATION if self.text.is_none() => Err(protocol("nothing to continue")),
-            TEXT | BINARY if self.text.is_some() => {
+            CONTINUATION if self.data.is_none() => Err(protocol("nothing to continue")),
+            TEXT | BINARY if self.data.is_some() => {
                 Err(protocol("the message before is not finished"))
             }
-            BINARY => Err(Violation {
+            BINARY if !self.takes_binary => Err(Violation {
                 code: CloseCode::UNSUPPORTED,
                 reason: "text frames only",
             }),
@@ -219,7 +238,7 @@ impl Decoder {
             CLOSE | PING | PONG if short > 125 => {
                 Err(protocol("control frames carry at most 125 bytes"))
             }
-            CONTINUATION | TEXT | CLOSE | PING | PONG => Ok(()),
+            CONTINUATION | TEXT | BINARY | CLOSE | PING | PONG => Ok(()),
             _ => Err(protocol("reserved opcode")),
         }
     }
@@ -248,14 +267,17 @@ impl Decoder {
         let opcode = first & 0x0f;
         if opcode < CLOSE {
             // Refused when announced, before a byte of it is kept.
-            let so_far = self.text.as_ref().map_or(0, Vec::len) as u64;
+            let so_far = self.data.as_ref().map_or(0, Vec::len) as u64;
             if so_far.saturating_add(len) > self.limit as u64 {
                 return Err(Violation {
                     code: CloseCode::TOO_BIG,
                     reason: "message over the limit",
                 });
             }
-            self.text.get_or_insert_default();
+            self.data.get_or_insert_default();
+            if opcode != CONTINUATION {
+                self.is_binary = opcode == BINARY;
+            }
         }
         self.frame = Some(Open {
             fin: first & 0x80 != 0,
@@ -372,6 +394,30 @@ mod tests {
                 ]
             );
         }
+    }
+
+    #[test]
+    fn binary_messages_are_for_those_who_ask_for_them() {
+        let bytes = [
+            frame(0x02, b"\xff"),
+            frame(0x80, b"\xfe"),
+            frame(0x81, b"a"),
+        ]
+        .concat();
+        for chunk in [1, 4, 1000] {
+            let mut decoder = Decoder::new(100).with_binary();
+            let mut out = Vec::new();
+            for mut piece in bytes.chunks(chunk) {
+                while let Some(message) = decoder.next(&mut piece).unwrap() {
+                    out.push(message);
+                }
+            }
+            assert_eq!(
+                out,
+                [Message::Binary(vec![0xff, 0xfe]), Message::Text("a".into())]
+            );
+        }
+        assert_eq!(code(&bytes), 1003);
     }
 
     #[test]

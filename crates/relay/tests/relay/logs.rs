@@ -18,7 +18,7 @@ fn lines(log: &Path) -> Vec<Value> {
 
 /// A screen's evening: it connects, orders, is refused, is closed by an operator, and the relay goes down.
 async fn evening(data: &Path, log: &Path, level: &str) -> (String, String) {
-    let mut relay = Relay::start_logged(data, log, level);
+    let mut relay = Relay::start_logging(data, log, level);
     let (service, manager) = (relay.token("service").await, relay.token("manager").await);
     let client = json!({"name":NAME,"version":"1"});
     let (mut screen, _) = Client::v1(&relay, &manager, json!({"sync":true,"client":client})).await;

@@ -450,7 +450,7 @@ fn described(scrape: &Scrape) {
         }
     }
     for (label, values) in labels {
-        assert!(values.len() <= 32, "{label:?} has {values:?}");
+        assert!(values.len() <= 64, "{label:?} has {values:?}");
     }
 }
 
@@ -464,16 +464,26 @@ fn the_source_the_descriptions_and_the_page_name_the_same_metrics() {
                 read(&path, found);
                 continue;
             }
-            let own = path.ends_with("measures.rs");
             let text = std::fs::read_to_string(&path).unwrap();
-            for quoted in text.split('"').skip(1) {
-                let is_name = quoted.starts_with("tautline_")
-                    && quoted.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')
-                    && !quoted.starts_with("tautline_relay")
-                    && !quoted.starts_with("tautline_protocol")
-                    && !quoted.starts_with("tautline_machine");
-                if is_name {
-                    *found.entry(quoted.into()).or_default() |= own;
+            if path.ends_with("measures.rs") {
+                // The table: names stand alone, as strings.
+                let names = text.split('"').skip(1).step_by(2);
+                for name in
+                    names.filter(|name| name.starts_with("tautline_") && !name.contains(' '))
+                {
+                    found.insert(name.into(), true);
+                }
+                continue;
+            }
+            for of in ["counter!(", "gauge!(", "histogram!("] {
+                for after in text.split(of).skip(1) {
+                    let name = after
+                        .trim_start()
+                        .strip_prefix('"')
+                        .and_then(|rest| rest.split('"').next());
+                    if let Some(name) = name {
+                        found.entry(name.into()).or_insert(false);
+                    }
                 }
             }
         }
