@@ -24,3 +24,4 @@ mod sessions;
 mod signer;
 mod support;
 mod tls;
+mod upkeep;
