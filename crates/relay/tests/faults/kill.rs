@@ -38,21 +38,15 @@ async fn a_killed_relay_keeps_what_it_said_and_says_nothing_twice() {
         base.head = position(&relay, &token).await.head;
     }
     figure("SIGKILL under load: rounds", rounds);
+    figure("… of them followed by one during the start", starts);
+    figure("… commands acked", total.acked);
+    figure("… of them lost or done twice", total.lost + total.doubled);
     figure(
-        "SIGKILL under load: of them followed by one during the start",
-        starts,
-    );
-    figure("SIGKILL under load: commands acked", total.acked);
-    figure(
-        "SIGKILL under load: of them lost or done twice",
-        total.lost + total.doubled,
-    );
-    figure(
-        "SIGKILL under load: commands unanswered, then done once when asked again",
+        "… commands unanswered, then done once when asked again",
         unanswered,
     );
-    figure("SIGKILL under load: events shown", total.shown);
-    figure("SIGKILL under load: of them gone or changed", total.gone);
+    figure("… events shown", total.shown);
+    figure("… of them gone or changed", total.gone);
 }
 
 /// A relay that is killed on its way up: while it recovers, checks, or already serves.

@@ -13,7 +13,7 @@ fn library() -> &'static Path {
         let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
         let making = folder.join(format!("layer-{}.so", std::process::id()));
         let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/faults/layer.c");
-        let made = Command::new("cc")
+        let made = Command::new(std::env::var_os("CC").unwrap_or("cc".into()))
             .args([
                 "-shared", "-fPIC", "-O2", "-Wall", "-Wextra", "-Werror", "-o",
             ])

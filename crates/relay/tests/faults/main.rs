@@ -11,7 +11,6 @@
 mod copies;
 mod disk;
 mod files;
-mod history;
 mod kill;
 mod layer;
 mod load;

@@ -58,7 +58,7 @@ async fn a_full_disk_refuses_writes_and_nothing_else_until_there_is_room() {
         "Disk full: commands refused, none of them applied",
         witness.refused.len(),
     );
-    figure("Disk full: commands acked, all of them kept", found.acked);
+    figure("… commands acked, all of them kept", found.acked);
 }
 
 /// The relay at a disk that breaks in one way: it ends, and the next start serves the truth.

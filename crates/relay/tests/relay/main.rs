@@ -25,3 +25,4 @@ mod sessions;
 mod signer;
 mod support;
 mod tls;
+mod upkeep;
