@@ -172,6 +172,18 @@ async fn sockets_in_all() {
 }
 
 #[tokio::test]
+async fn files_may_leave_room_for_fewer() {
+    let relay = Relay::start_with_files(limits::FILES_RESERVED + 200);
+    let mut open = Vec::new();
+    for _ in 0..200 {
+        open.push(Client::open(&relay).await);
+    }
+    let refused = Client::try_open(relay.address, &[]).await.err();
+    assert_eq!(refused.map(|(status, _)| status), Some(503));
+    assert_eq!(met(&relay, hit::CONNECTIONS).await, 1.0);
+}
+
+#[tokio::test]
 async fn connections_of_a_restaurant() {
     let relay = start(&["--max-per-restaurant", "2"]);
     let token = relay.token("kitchen").await;
