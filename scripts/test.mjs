@@ -1,10 +1,11 @@
-// `npm test`: everything, from nothing. `npm test -- native autobahn wasm package e2e` runs some of it.
+// `npm test`: everything, from nothing. `npm test -- native autobahn wasm package wire deploy e2e` runs some of it.
 
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { buildEcho, buildPackage, buildPage, buildRelay, sizes, targetDir } from './lib/build.mjs';
 import { Failure, main, root, start, stop, tools } from './lib/run.mjs';
+import { secretsInLogs } from './lib/secrets.mjs';
 import { npm, setup } from './lib/setup.mjs';
 import { autobahnSuite, nativeSuites, nodeSuite, playwrightSuite, suite, table, typesSuite, wasmSuite } from './lib/suites.mjs';
 
@@ -117,7 +118,23 @@ async function e2e(program) {
   });
 }
 
-const SUITES = ['native', 'autobahn', 'wasm', 'package', 'e2e'];
+/** This client and relay with those of earlier versions, as they were recorded. */
+const wire = (program) =>
+  suite('wire versions', process.execPath, ['--test', 'tests/wire/relay.test.mjs', 'tests/wire/client.test.mjs'], {
+    rows: nodeSuite('wire versions'),
+    needsAll: true,
+    env: { TAUTLINE_RELAY_PROGRAM: program },
+  });
+
+/** The files of deploy/, read and started by the programs they are for. */
+const deployed = (program) =>
+  suite('deploy', process.execPath, ['--test', 'tests/deploy/files.test.mjs', 'tests/deploy/docs.test.mjs', 'tests/deploy/proxies.test.mjs'], {
+    rows: nodeSuite('deploy'),
+    needsAll: true,
+    env: { TAUTLINE_RELAY_PROGRAM: program },
+  });
+
+const SUITES = ['native', 'autobahn', 'wasm', 'package', 'wire', 'deploy', 'e2e'];
 
 await main(async () => {
   const asked = process.argv.slice(2);
@@ -126,16 +143,23 @@ await main(async () => {
   const wants = (name) => asked.length === 0 || asked.includes(name);
 
   await setup('test');
+  // Every relay that a suite below starts leaves its most verbose log there.
+  const logs = join(root, 'test-logs');
+  rmSync(logs, { recursive: true, force: true });
+  process.env.TAUTLINE_RELAY_LOGS = logs;
   const rows = [];
   if (wants('native')) rows.push(...(await native()));
   if (wants('autobahn')) rows.push(...(await autobahn()));
-  const relay = wants('wasm') || wants('e2e') ? await buildRelay() : undefined;
+  const relay = ['wasm', 'wire', 'deploy', 'e2e'].some(wants) ? await buildRelay() : undefined;
   if (wants('wasm')) rows.push(...(await wasm(relay)));
-  if (wants('package') || wants('e2e')) await buildPackage();
+  if (['package', 'wire', 'deploy', 'e2e'].some(wants)) await buildPackage();
   if (wants('package')) rows.push(...(await packages()));
+  if (wants('wire')) rows.push(...(await wire(relay)));
+  if (wants('deploy')) rows.push(...(await deployed(relay)));
   if (wants('e2e')) {
     await buildPage();
     rows.push(...(await e2e(relay)));
+    rows.push(await secretsInLogs(logs));
   }
 
   console.log(`\n${table(rows)}\n`);

@@ -205,13 +205,13 @@ const FAILED = 'Installing Chromium failed';
 
 const installBrowserAsRoot = () => aptInstall('Chromium', 'chromium', PACKAGES, FAILED);
 
-/** Programs out of Debian packages with their libraries, started by scripts in `.tools/chromium/bin`. */
+/** Chromium without root. */
 async function installBrowserAsUser() {
   const folder = join(tools, 'chromium');
-  await unpackPackages({
-    what: 'Chromium', log: 'chromium', packages: PACKAGES, failed: FAILED, folder,
-    programs: [['chromium', 'usr/lib/chromium/chromium'], ['chromedriver', 'usr/bin/chromedriver']],
-    more: existsSync('/etc/fonts/fonts.conf') ? '' : `export FONTCONFIG_SYSROOT='${join(folder, 'root')}'\n`,
+  await unpack({
+    folder, packages: PACKAGES, programs: [['chromium', 'usr/lib/chromium/chromium'], ['chromedriver', 'usr/bin/chromedriver']],
+    what: 'Downloading Chromium into .tools', usual: '1 min', log: 'chromium', failed: FAILED,
+    environment: (unpacked) => (existsSync('/etc/fonts/fonts.conf') ? '' : `export FONTCONFIG_SYSROOT='${unpacked}'\n`),
   });
 }
 
@@ -221,17 +221,17 @@ async function aptInstall(what, log, packages, failed) {
 }
 
 /**
- * Without root: apt with folders of its own downloads the packages, dpkg unpacks them; nothing outside `.tools` is
- * written. `programs` are started by scripts of those names in `folder/bin`, which begin with `more`.
+ * apt with folders of its own downloads packages and what they need, dpkg unpacks them; nothing outside `folder` is
+ * written, no script of a package is run, so no service of one is started. A starter for each program is in `bin`.
  */
-async function unpackPackages({ what, log, packages, failed, folder, programs, more }) {
+async function unpack({ folder, packages, programs, what, usual, log, failed, environment = () => '' }) {
   rmSync(folder, { recursive: true, force: true });
   const part = `${folder}.part`;
   rmSync(part, { recursive: true, force: true });
   for (const name of ['lists/partial', 'cache/archives/partial', 'root']) mkdirSync(join(part, name), { recursive: true });
   const apt = [
     'apt-get', '-q', '-y', '-o', `Dir::State=${part}`, '-o', `Dir::State::lists=${part}/lists`, '-o', `Dir::Cache=${part}/cache`,
-    '-o', 'Dir::State::status=/var/lib/dpkg/status', '-o', 'Debug::NoLocking=1',
+    '-o', 'Dir::State::status=/var/lib/dpkg/status', '-o', 'Debug::NoLocking=1', '-o', 'APT::Sandbox::User=root',
   ].map((word) => `'${word}'`).join(' ');
   const script = [
     'set -e',
@@ -241,7 +241,7 @@ async function unpackPackages({ what, log, packages, failed, folder, programs, m
     `for deb in '${part}'/cache/archives/*.deb; do case "$deb" in */libc6_*|*'*.deb') ;; *) dpkg -x "$deb" '${part}/root' ;; esac; done`,
     `rm -rf '${part}/cache' '${part}/lists'`,
   ].join('\n');
-  await step({ what: `Downloading ${what} into .tools`, usual: '1 min', log, command: 'sh', args: ['-c', script], failed });
+  await step({ what, usual, log, command: 'sh', args: ['-c', script], failed });
 
   const unpacked = join(folder, 'root');
   const libraries = ['usr/lib', 'lib'].flatMap((lib) => {
@@ -254,11 +254,37 @@ async function unpackPackages({ what, log, packages, failed, folder, programs, m
     const target = existsSync(join(part, 'root', program)) ? join(unpacked, program) : onPath(name);
     if (!target) throw new Failure(`${failed}: the packages hold no ${name}.`);
     const path = join(part, 'bin', name);
-    writeFileSync(path, `#!/bin/sh\nexport LD_LIBRARY_PATH='${libraries.join(':')}'\n${more}exec '${target}' "$@"\n`);
+    writeFileSync(path, `#!/bin/sh\nexport LD_LIBRARY_PATH='${libraries.join(':')}'\n${environment(unpacked)}exec '${target}' "$@"\n`);
     chmodSync(path, 0o755);
   }
   renameSync(part, folder);
 }
+
+/** What the files in deploy/ are for, and what reads them: the tests start each, none as a service of the machine's. */
+const SERVERS = [
+  ['nginx', 'usr/sbin/nginx'], ['haproxy', 'usr/sbin/haproxy'], ['caddy', 'usr/bin/caddy'],
+  ['promtool', 'usr/bin/promtool'], ['systemd-analyze', 'usr/bin/systemd-analyze'],
+];
+const SBIN = ['/usr/sbin', '/usr/local/sbin'];
+
+const servers = {
+  name: 'nginx, HAProxy, Caddy, promtool and systemd-analyze',
+  ok: async () => {
+    // A user's PATH may well be without them.
+    for (const folder of SBIN) if (!process.env.PATH.split(delimiter).includes(folder)) process.env.PATH += `${delimiter}${folder}`;
+    const found = SERVERS.map(([name]) => [name, onPath(name) ?? join(tools, 'servers/bin', name)]);
+    if (!found.every(([, path]) => existsSync(path))) return false;
+    for (const [name, path] of found) process.env[`TAUTLINE_${name.toUpperCase().replace('-', '_')}`] = path;
+    return true;
+  },
+  install: async () => {
+    if (!onPath('apt-get')) throw new Failure(`The tests of deploy/ need ${servers.name} on PATH: install them, then run this again.`);
+    await unpack({
+      folder: join(tools, 'servers'), packages: ['nginx', 'haproxy', 'caddy', 'prometheus', 'systemd'], programs: SERVERS,
+      what: 'Downloading nginx, HAProxy, Caddy and Prometheus into .tools', usual: '1 min', log: 'servers', failed: 'Downloading the servers failed',
+    });
+  },
+};
 
 const KOSOKU_FAILED = 'Installing kosoku failed';
 const kosokuFolder = join(tools, 'kosoku');
@@ -304,10 +330,10 @@ const kosoku = {
       const packages = ['python3', 'python3-pip-whl'];
       if (isRoot) await aptInstall('Python', 'python', packages, KOSOKU_FAILED);
       else {
-        const home = onPath('python3') ? '' : `export PYTHONHOME='${join(ownPython, 'root/usr')}'\n`;
-        await unpackPackages({
-          what: 'Python', log: 'python', packages, failed: KOSOKU_FAILED, folder: ownPython, more: home,
-          programs: [['python3', 'usr/bin/python3']],
+        await unpack({
+          folder: ownPython, packages, programs: [['python3', 'usr/bin/python3']],
+          what: 'Downloading Python into .tools', usual: '1 min', log: 'python', failed: KOSOKU_FAILED,
+          environment: (unpacked) => (onPath('python3') ? '' : `export PYTHONHOME='${join(unpacked, 'usr')}'\n`),
         });
       }
       program = await python();
@@ -323,7 +349,7 @@ const kosoku = {
 };
 
 const BUILD = [node, rust, compiler, wasmTarget, bindgen, packages];
-const TEST = [...BUILD, wasmPack, browser, kosoku];
+const TEST = [...BUILD, wasmPack, browser, servers, kosoku];
 const NEEDS = { build: BUILD, test: TEST, all: [...TEST, lints, cxx] };
 
 /** Puts there what is missing for `what`; silent and quick when nothing is. */

@@ -10,7 +10,7 @@ use tautline_protocol::{CloseCode, V1};
 use wasm_bindgen::prelude::*;
 
 /// Bytes written and not taken by the network past which the outbox keeps the rest.
-const BUFFERED_MAX: u32 = 1024 * 1024;
+const BUFFERED_MAX: u32 = tautline_protocol::limits::CLIENT_BUFFERED_BYTES;
 /// How often to look whether the network has taken them; browsers have no event for it.
 const BUFFERED_EVERY_MS: u64 = 50;
 

@@ -14,7 +14,7 @@ use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::{JsFuture, spawn_local};
 
 /// Listeners of one event past which somebody has probably forgotten to take them off.
-const MANY: usize = 100;
+const MANY: usize = tautline_protocol::limits::CLIENT_LISTENERS;
 
 /// Which messages a subscription wants.
 #[derive(Debug, PartialEq, Eq)]

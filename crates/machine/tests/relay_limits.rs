@@ -182,6 +182,12 @@ fn the_time_to_auth() {
     let said = peer.at(limits::AUTH_MS);
     assert_eq!(said.closed, Some(CloseCode::AUTH_TIMEOUT));
     assert_eq!(said.hits, [(hit::AUTH_TIME, 1)]);
+    // Who did so in time is not made to pay for the time that a place in the log takes.
+    let mut peer = Peer::greeted();
+    peer.ms = limits::AUTH_MS - 1;
+    peer.frame(&json!({"type":"auth","token":"t"}));
+    peer.input(Input::Verified(Ok(claims("kitchen"))));
+    assert_eq!(peer.at(2 * limits::AUTH_MS).closed, None);
 }
 
 #[test]

@@ -81,10 +81,16 @@ pub const TOKEN_ORDER_IDS: usize = 64;
 pub const TOKEN_ORDER_ID_CHARS: usize = 64;
 /// Revocations of single subs kept, a restaurant.
 pub const REVOCATIONS: usize = 10_000;
+/// Connections to the listener of operators.
+pub const OPERATOR_CONNECTIONS: usize = 64;
+/// Time for a TLS handshake, ms.
+pub const TLS_HANDSHAKE_MS: u64 = 5_000;
 /// Time a connection has to authenticate, ms.
 pub const AUTH_MS: u64 = 10_000;
 /// The heartbeat the relay announces, ms.
 pub const HEARTBEAT_MS: u64 = 15_000;
+/// Without an answer, progress or a heartbeat for that long beyond its time, a session counts as stalled, ms.
+pub const STALLED_MS: u64 = 2_000;
 /// Leeway after a token's end, ms.
 pub const TOKEN_LEEWAY_MS: u64 = 30_000;
 /// The longest life of a token, ms.

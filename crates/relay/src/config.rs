@@ -1,9 +1,13 @@
 //! Flags, their environment twins and the TOML file, resolved into one [`Config`].
 //! A flag wins over the environment, which wins over the file, which wins over the default.
 
-use crate::Fatal;
+mod edge;
+
+pub use edge::{Edge, EdgeArgs, PublicUrl};
+
 use crate::parse::{Rate, duration, rate};
 use crate::peer::Net;
+use crate::{Fatal, Secret};
 use clap::Args;
 use clap::builder::FalseyValueParser;
 use serde::Deserialize;
@@ -20,9 +24,13 @@ pub struct ServeArgs {
     #[arg(long, env = "TAUTLINE_CONFIG", value_name = "FILE")]
     #[serde(skip)]
     config: Option<PathBuf>,
-    /// Address to listen on; loopback only [default: 127.0.0.1:8787]
+    /// Address to listen on; other than loopback with --tls-cert and --tls-key, or --behind-proxy [default: 127.0.0.1:8787]
     #[arg(long, env = "TAUTLINE_LISTEN", value_name = "ADDR")]
     listen: Option<SocketAddr>,
+    /// What the relay's edge is made of
+    #[command(flatten)]
+    #[serde(flatten)]
+    edge: EdgeArgs,
     /// Folder of the store; `:memory:` keeps nothing [default: ./data]
     #[arg(long, env = "TAUTLINE_DATA_DIR", value_name = "DIR")]
     data_dir: Option<PathBuf>,
@@ -111,7 +119,7 @@ pub struct KeyArgs {
         value_name = "SECRET",
         hide_env_values = true
     )]
-    pub jwt_secret: Option<String>,
+    pub jwt_secret: Option<Secret>,
     /// PEM file with the public key of tokens: RSA (RS256), EC P-256 or P-384 (ES256, ES384), Ed25519 (EdDSA)
     #[arg(long, env = "TAUTLINE_JWT_PUBLIC_KEY", value_name = "FILE")]
     pub jwt_public_key: Option<PathBuf>,
@@ -173,6 +181,8 @@ impl From<Option<PathBuf>> for DataDir {
 pub struct Config {
     /// Address to listen on.
     pub listen: SocketAddr,
+    /// TLS, proxies, and what operators look at.
+    pub edge: Edge,
     /// Where the store lives.
     pub data_dir: DataDir,
     /// When a commit counts as stored.
@@ -261,11 +271,7 @@ impl ServeArgs {
             .listen
             .or(file.listen)
             .unwrap_or(SocketAddr::from(([127, 0, 0, 1], 8787)));
-        if !listen.ip().is_loopback() {
-            return Err(Fatal::usage(format!(
-                "--listen {listen}: this version serves loopback addresses only; put a proxy on this machine in front of 127.0.0.1"
-            )));
-        }
+        let edge = self.edge.or(file.edge).resolve(listen, keys.dev)?;
         let max_message = self
             .max_message
             .or(file.max_message)
@@ -299,6 +305,7 @@ impl ServeArgs {
             .unwrap_or_else(|| "info".into());
         Ok(Config {
             listen,
+            edge,
             data_dir: self.data_dir.or(file.data_dir).into(),
             durability: self
                 .durability
@@ -424,6 +431,14 @@ mod tests {
         );
         assert!(config.keys.dev);
         assert_eq!(config.allowed_origins, ["https://a.example"]);
+    }
+
+    #[test]
+    fn a_secret_is_not_printed() {
+        let config = resolve(&["--jwt-secret", "correct-horse-battery-staple-0123"]).unwrap();
+        let printed = format!("{config:?}");
+        assert!(printed.contains("[redacted]"), "{printed}");
+        assert!(!printed.contains("horse"), "{printed}");
     }
 
     #[test]

@@ -6,6 +6,8 @@ mod dev;
 mod events;
 mod guard;
 mod health;
+mod journal;
+pub(crate) mod operators;
 mod orders;
 mod past;
 mod problem;
@@ -15,7 +17,6 @@ mod sessions;
 mod socket;
 mod www;
 
-pub(crate) use health::install_metrics;
 pub(crate) use www::Www;
 
 use crate::config::Config;
@@ -25,13 +26,16 @@ use crate::peer::{Peer, Peers};
 use crate::revoked::Revocations;
 use crate::run::End;
 use crate::shard::Handle;
+use crate::socket::Socket;
 use crate::store::Store;
+use crate::tls::{self, Tls};
 use crate::token::Keys;
 use axum::Router;
 use axum::middleware;
 use axum::routing::{delete, get, patch, post};
 use hyper::Request;
 use hyper::body::Incoming;
+use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
@@ -50,6 +54,7 @@ use tokio::task::JoinSet;
 pub(crate) struct App {
     pub(crate) shard: Handle,
     stopping: watch::Receiver<bool>,
+    leaving: Arc<AtomicBool>,
     store: Store,
     keys: Arc<Keys>,
     revoked: Arc<Revocations>,
@@ -83,10 +88,15 @@ impl App {
         Self {
             shard: made.shard,
             stopping: made.stopping,
+            leaving: Arc::default(),
             store: made.store,
             keys: made.keys,
             revoked: made.revoked,
-            guard: Arc::new(guard::Guard::new(address, &config.allowed_origins)),
+            guard: Arc::new(guard::Guard::new(
+                address,
+                &config.edge,
+                &config.allowed_origins,
+            )),
             writes: Arc::new(rate::Writes::new(config.rate)),
             served: config.restaurants.clone().map(Into::into),
             www: made.www.map(Arc::new),
@@ -95,6 +105,15 @@ impl App {
             dev: config.keys.dev,
             end: made.end,
         }
+    }
+
+    /// From here on `/readyz` says that the relay is going.
+    pub(crate) fn leave(&self) {
+        self.leaving.store(true, Ordering::Relaxed);
+    }
+
+    fn is_leaving(&self) -> bool {
+        self.leaving.load(Ordering::Relaxed) || self.is_stopping()
     }
 
     fn is_stopping(&self) -> bool {
@@ -141,12 +160,14 @@ pub(crate) fn router(app: App) -> Router {
         .fallback(www::file)
         .method_not_allowed_fallback(problem::method_not_allowed)
         .layer(middleware::from_fn_with_state(app.clone(), guard::check))
+        .layer(middleware::from_fn(journal::request))
         .with_state(app)
 }
 
 /// Takes connections until told to stop, then finishes the requests under way.
 pub(crate) async fn serve(
     listener: TcpListener,
+    tls: Option<Arc<Tls>>,
     peers: Arc<Peers>,
     router: Router,
     stopped: watch::Receiver<bool>,
@@ -161,7 +182,7 @@ pub(crate) async fn serve(
             accepted = listener.accept() => match accepted {
                 Ok((socket, address)) => {
                     if let Some(peer) = peers.accept(address) {
-                        connections.spawn(connection(socket, peer, router.clone(), stopped.clone()));
+                        connections.spawn(connection(socket, tls.clone(), peer, router.clone(), stopped.clone()));
                     }
                 }
                 Err(error) => {
@@ -183,11 +204,39 @@ async fn told(stopped: &mut watch::Receiver<bool>) {
 
 async fn connection(
     socket: TcpStream,
+    tls: Option<Arc<Tls>>,
     peer: Peer,
     router: Router,
-    mut stopped: watch::Receiver<bool>,
+    stopped: watch::Receiver<bool>,
 ) {
     let _ = socket.set_nodelay(true);
+    let Some(tls) = tls else {
+        return requests(Socket::Tcp(socket), peer, router, stopped).await;
+    };
+    let shaken = match tls.accept(socket).await {
+        Ok(stream) => tls::pair().map(|(near, far)| (stream, near, far)),
+        Err(error) => Err(error),
+    };
+    match shaken {
+        Ok((stream, near, far)) => {
+            // It ends with its socket, which the carrying lasts as long as.
+            tokio::spawn(requests(near, peer, router, stopped));
+            tls::carry(stream, far).await;
+        }
+        Err(error) => tracing::debug!(%error, "no TLS connection came about"),
+    }
+}
+
+fn http1() -> http1::Builder {
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new())
+        .header_read_timeout(Duration::from_millis(limits::REQUEST_HEAD_MS))
+        .max_buf_size(limits::REQUEST_HEAD)
+        .max_headers(limits::REQUEST_FIELDS);
+    http
+}
+
+async fn requests(socket: Socket, peer: Peer, router: Router, mut stopped: watch::Receiver<bool>) {
     let asked = Arc::new(AtomicBool::new(false));
     let router = TowerToHyperService::new(router);
     let service = service_fn({
@@ -198,12 +247,7 @@ async fn connection(
             router.call(request)
         }
     });
-    let mut http = hyper::server::conn::http1::Builder::new();
-    http.timer(TokioTimer::new())
-        .header_read_timeout(Duration::from_millis(limits::REQUEST_HEAD_MS))
-        .max_buf_size(limits::REQUEST_HEAD)
-        .max_headers(limits::REQUEST_FIELDS);
-    let served = http
+    let served = http1()
         .serve_connection(TokioIo::new(socket), service)
         .with_upgrades();
     let mut served = std::pin::pin!(served);

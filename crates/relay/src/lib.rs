@@ -10,12 +10,16 @@ mod http;
 mod ids;
 mod limit;
 mod load;
+mod measures;
 mod parse;
 mod peer;
 mod revoked;
 mod run;
+mod secret;
 mod shard;
+mod socket;
 pub mod store;
+mod tls;
 pub mod token;
 pub mod upkeep;
 mod watch;
@@ -26,6 +30,7 @@ pub use parse::Rate;
 pub use peer::Net;
 pub use revoked::Revocation;
 pub use run::serve;
+pub use secret::Secret;
 
 /// Reads a time like `500ms`, `15s`, `12h` or `30d`.
 ///

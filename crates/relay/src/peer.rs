@@ -287,8 +287,8 @@ impl Visit {
     }
 }
 
-/// Connections that the file limit leaves room for.
-pub(crate) fn most_connections(wanted: usize) -> usize {
+/// Connections that the file limit leaves room for, each with so many files.
+pub(crate) fn most_connections(wanted: usize, files_each: usize) -> usize {
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
     let files = limit.map_or(usize::MAX, |limit| {
         usize::try_from(limit).unwrap_or(usize::MAX)
@@ -296,6 +296,7 @@ pub(crate) fn most_connections(wanted: usize) -> usize {
     let room = files
         .saturating_sub(limits::FILES_RESERVED)
         .max(files / 4)
+        .div_euclid(files_each)
         .max(1);
     if room < wanted {
         tracing::warn!(

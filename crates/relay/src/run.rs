@@ -1,13 +1,16 @@
 //! `serve`: from configuration to the last goodbye.
 
 use crate::Fatal;
+use crate::Secret;
 use crate::config::{Config, DataDir, LogFormat};
-use crate::http::{self, App, Made};
+use crate::http::{self, App, Made, operators};
 use crate::load::{self, Pressure};
+use crate::measures;
 use crate::peer::{Peers, most_connections};
 use crate::revoked::Revocations;
 use crate::shard::{self, Bounds, Handle, Parts};
 use crate::store::{Running, Store};
+use crate::tls::{self, Tls};
 use crate::token::Keys;
 use metrics_exporter_prometheus::PrometheusHandle;
 use std::io::IsTerminal;
@@ -40,7 +43,7 @@ pub(crate) enum End {
 /// It could not start, or its store broke.
 pub fn serve(config: Config) -> Result<(), Fatal> {
     start_log(&config);
-    let metrics = http::install_metrics(&config)?;
+    let metrics = measures::install(&config)?;
     let (store, running, reports) =
         Store::open(&config.data_dir, config.durability, config.history)?;
     let served = start(config, store, reports, metrics);
@@ -74,12 +77,19 @@ fn start(
         .enable_all()
         .build()
         .map_err(|error| Fatal::new(format!("no runtime: {error}")))?;
-    let listener = runtime
-        .block_on(TcpListener::bind(config.listen))
-        .map_err(|error| cannot_listen(config.listen, &error))?;
-    let address = listener
-        .local_addr()
-        .map_err(|error| cannot_listen(config.listen, &error))?;
+    let (listener, address) = runtime.block_on(listen("--listen", config.listen))?;
+    let tls = match &config.edge.tls {
+        None => None,
+        Some((certificate, key)) => Some(Arc::new(Tls::open(certificate, key)?)),
+    };
+    let operators = match config.edge.metrics_listen {
+        None => None,
+        Some(address) => Some(runtime.block_on(listen("--metrics-listen", address))?),
+    };
+    let metrics_token = match &config.edge.metrics_token_file {
+        None => None,
+        Some(path) => Some(operators::read_token(path)?),
+    };
     let www = config.www.as_deref().map(http::Www::open).transpose()?;
     if config.data_dir == DataDir::Memory {
         tracing::warn!("the store is in memory: nothing is kept when the relay ends");
@@ -98,8 +108,9 @@ fn start(
         },
     };
     let pressure = Arc::<Pressure>::default();
+    let files_each = if tls.is_some() { tls::FILES_EACH } else { 1 };
     let admission = admission::Bounds {
-        connections: most_connections(config.max_connections),
+        connections: most_connections(config.max_connections, files_each),
         per_address: config.max_per_address,
     };
     let parts = Parts {
@@ -122,6 +133,7 @@ fn start(
         shard::start(parts).map_err(|error| Fatal::new(format!("no thread: {error}")))?;
     let (end, ended) = watch::channel(None);
     let (stop, stopping) = watch::channel(false);
+    let upkeep = metrics.clone();
     let made = Made {
         shard: handle.clone(),
         store,
@@ -141,25 +153,40 @@ fn start(
         listener,
         address,
         app,
-        keys,
+        followed: Followed { keys, tls },
+        operators,
+        metrics_token,
         stop,
     };
-    let outcome = runtime.block_on(running.run(ended, broken_in));
+    let outcome = runtime.block_on(async {
+        tokio::select! {
+            outcome = running.run(ended, broken_in) => outcome,
+            // Never ends.
+            () = measures::keep(upkeep) => Ok(()),
+        }
+    });
     // A thread that still reads a file is not waited for.
     runtime.shutdown_background();
     Ok((handle, thread, outcome))
 }
 
-fn cannot_listen(address: SocketAddr, error: &std::io::Error) -> Fatal {
-    Fatal::new(match error.kind() {
-        std::io::ErrorKind::AddrInUse => {
-            format!(
-                "port {} is already in use by another program; stop it, or choose another with --listen 127.0.0.1:PORT",
-                address.port()
-            )
-        }
-        _ => format!("cannot listen on {address}: {error}"),
-    })
+/// Listens there; where that came to be when the port was 0.
+async fn listen(flag: &str, address: SocketAddr) -> Result<(TcpListener, SocketAddr), Fatal> {
+    let bound = TcpListener::bind(address).await;
+    bound
+        .and_then(|listener| listener.local_addr().map(|at| (listener, at)))
+        .map_err(|error| {
+            Fatal::new(match error.kind() {
+                std::io::ErrorKind::AddrInUse => {
+                    format!(
+                        "port {} is already in use by another program; stop it, or choose another with {flag} {}:PORT",
+                        address.port(),
+                        address.ip()
+                    )
+                }
+                _ => format!("cannot listen on {address}: {error}"),
+            })
+        })
 }
 
 /// The HTTP side, ready to serve.
@@ -170,7 +197,10 @@ struct Server {
     listener: TcpListener,
     address: SocketAddr,
     app: App,
-    keys: Arc<Keys>,
+    followed: Followed,
+    /// The second listener.
+    operators: Option<(TcpListener, SocketAddr)>,
+    metrics_token: Option<Secret>,
     stop: watch::Sender<bool>,
 }
 
@@ -187,24 +217,54 @@ impl Server {
             listener,
             address,
             app,
-            keys,
+            followed,
+            operators,
+            metrics_token,
             stop,
         } = self;
         let mut signals = Signals::new()?;
-        tokio::spawn(follow(hangup()?, keys));
+        tokio::spawn(follow(hangup()?, followed.clone()));
         let server = tokio::spawn(http::serve(
             listener,
+            followed.tls.clone(),
             peers,
             http::router(app.clone()),
             stop.subscribe(),
         ));
         let watch = tokio::spawn(load::watch(app.shard.clone(), pressure));
-        announce(address);
-        let end = tokio::select! {
+        tracing::info!(
+            version = env!("CARGO_PKG_VERSION"),
+            pid = std::process::id(),
+            %address,
+            config = ?config,
+            "ready"
+        );
+        let metrics_at = operators.as_ref().map(|(_, address)| *address);
+        if let Some((listener, at)) = operators {
+            if metrics_token.is_none() && !at.ip().is_loopback() {
+                tracing::warn!(address = %at, "whoever reaches --metrics-listen reads the metrics; --metrics-token-file asks for a token");
+            }
+            let router = operators::router(&config, at, app.clone(), metrics_token);
+            tokio::spawn(operators::serve(listener, router));
+        }
+        announce(address, followed.tls.is_some(), metrics_at);
+        let mut end = tokio::select! {
             () = signals.next() => End::Asked,
             Some(why) = broken.recv() => End::Broken(why),
             end = ended.wait_for(Option::is_some) => end.ok().and_then(|end| end.clone()).unwrap_or(End::Asked),
         };
+        app.leave();
+        if matches!(end, End::Asked) && !config.edge.drain_delay.is_zero() {
+            tracing::info!("about to go down: not ready, but still serving");
+            tokio::select! {
+                () = tokio::time::sleep(config.edge.drain_delay) => {}
+                Some(why) = broken.recv() => end = End::Broken(why),
+                () = signals.next() => {
+                    tracing::warn!("a second signal: going at once");
+                    return Ok(());
+                }
+            }
+        }
         let _ = stop.send(true);
         watch.abort();
         match end {
@@ -213,7 +273,7 @@ impl Server {
                 status: RESTART,
             }),
             End::Asked => {
-                tracing::info!("going down: clients are told when to come back");
+                tracing::info!("going down");
                 drain(&config, &app.shard, server, &mut signals).await;
                 Ok(())
             }
@@ -239,7 +299,7 @@ async fn drain(
         let _ = tokio::join!(clients, server);
     };
     tokio::select! {
-        () = goodbye => {}
+        () = goodbye => tracing::info!("every client has gone"),
         () = tokio::time::sleep(config.drain) => tracing::warn!("not every client has gone in time"),
         () = signals.next() => tracing::warn!("a second signal: going at once"),
     }
@@ -250,8 +310,15 @@ fn hangup() -> Result<Signal, Fatal> {
         .map_err(|error| Fatal::new(format!("signals cannot be received: {error}")))
 }
 
-/// Files that may change while the relay runs: read again when they do, and at SIGHUP.
-async fn follow(mut hangup: Signal, keys: Arc<Keys>) {
+/// What is read from files that may change while the relay runs.
+#[derive(Clone)]
+struct Followed {
+    keys: Arc<Keys>,
+    tls: Option<Arc<Tls>>,
+}
+
+/// Has them read again when they change, and at SIGHUP.
+async fn follow(mut hangup: Signal, followed: Followed) {
     let mut look = tokio::time::interval(crate::watch::EVERY);
     look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -259,9 +326,18 @@ async fn follow(mut hangup: Signal, keys: Arc<Keys>) {
             Some(()) = hangup.recv() => true,
             _ = look.tick() => false,
         };
-        let keys = Arc::clone(&keys);
+        if followed.tls.is_none() && !followed.keys.follow_a_file() {
+            continue;
+        }
+        let followed = followed.clone();
         // Not on this thread: a disk may take its time.
-        let _ = tokio::task::spawn_blocking(move || keys.refresh(in_any_case)).await;
+        let looked = tokio::task::spawn_blocking(move || {
+            followed.keys.refresh(in_any_case);
+            if let Some(tls) = &followed.tls {
+                tls.refresh(in_any_case);
+            }
+        });
+        let _ = looked.await;
     }
 }
 
@@ -290,8 +366,13 @@ impl Signals {
 }
 
 #[expect(clippy::print_stdout, reason = "the line that programs wait for")]
-fn announce(address: SocketAddr) {
-    println!("listening on http://{address}");
+fn announce(address: SocketAddr, tls: bool, metrics: Option<SocketAddr>) {
+    let scheme = if tls { "https" } else { "http" };
+    let metrics = metrics
+        .map(|address| format!("\nmetrics on http://{address}"))
+        .unwrap_or_default();
+    // In one go: whoever waited for the first line may not read on.
+    println!("listening on {scheme}://{address}{metrics}");
 }
 
 fn start_log(config: &Config) {
@@ -300,12 +381,21 @@ fn start_log(config: &Config) {
     } else {
         LogFormat::Json
     });
+    // What others' code would say of a request at `trace` is not ours to promise.
+    let others = config.log_level.min(tracing::Level::WARN);
+    let filter = format!("{others},tautline_relay={}", config.log_level);
     let log = tracing_subscriber::fmt()
-        .with_max_level(config.log_level)
+        .with_env_filter(tracing_subscriber::EnvFilter::new(filter))
         .with_writer(std::io::stderr);
     // Set once a process; a second relay in the same process logs to the first's.
     let _ = match format {
         LogFormat::Text => log.with_ansi(std::io::stderr().is_terminal()).try_init(),
-        LogFormat::Json => log.json().try_init(),
+        LogFormat::Json => log.json().flatten_event(true).try_init(),
     };
+    // A panic's message may hold the text it stumbled over; where it was is enough to find it.
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string);
+        let thread = std::thread::current().name().map(String::from);
+        tracing::error!(place, thread, "panic");
+    }));
 }

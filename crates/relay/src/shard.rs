@@ -4,14 +4,18 @@
 //! in by [`Handle::ask`], which runs a closure here.
 
 mod admission;
+#[cfg(test)]
+mod bounds_tests;
 mod commands;
 mod conn;
 mod deliver;
+mod journal;
 mod outgoing;
 mod peers;
 mod reader;
 mod restaurant;
 mod seat;
+mod snapshots;
 mod task;
 #[cfg(test)]
 mod tests;
@@ -24,6 +28,7 @@ use crate::clock::Clock;
 use crate::load::Pressure;
 use crate::peer::Visit;
 use crate::revoked::Revocations;
+use crate::socket::Detached;
 use crate::store::{Report, Store};
 use crate::token::Keys;
 use crate::ws::Opened;
@@ -31,7 +36,6 @@ use conn::{Conn, ConnId};
 use restaurant::{Restaurant, Slot};
 use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap, VecDeque};
-use std::net::TcpStream;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::Duration;
@@ -123,11 +127,12 @@ impl Handle {
     /// Hands over a socket that has left the HTTP server, with the bytes read after its request's head.
     pub(crate) fn admit(
         &self,
-        socket: TcpStream,
+        socket: impl Into<Detached>,
         early: bytes::Bytes,
         opened: Opened,
         visit: Visit,
     ) {
+        let socket = socket.into();
         self.tell(move |shard| shard.admit(socket, early, opened, visit));
     }
 }
@@ -150,7 +155,8 @@ pub(crate) struct Shard {
     keep_final_ms: u64,
     conns: HashMap<ConnId, Box<Conn>>,
     restaurants: HashMap<Arc<str>, Slot>,
-    askers: HashMap<u64, Asker>,
+    /// Who waits for which kind of command.
+    askers: HashMap<u64, (&'static str, Asker)>,
     last_id: u64,
     /// Connections whose turn it is.
     ready: VecDeque<ConnId>,
@@ -169,6 +175,7 @@ pub(crate) struct Shard {
     gauges: seat::Gauges,
     bounds: Bounds,
     in_use: admission::Use,
+    snapshots: snapshots::Snapshots,
     pressure: Arc<Pressure>,
     /// When each batch with the store was handed over, in order.
     handed: VecDeque<Time>,
@@ -241,6 +248,7 @@ async fn run(parts: Parts, mut jobs: mpsc::UnboundedReceiver<Job>) {
             gauges: seat::Gauges::default(),
             bounds,
             in_use: admission::Use::default(),
+            snapshots: snapshots::Snapshots::default(),
             pressure,
             handed: VecDeque::new(),
             last_commit_ms: 0,

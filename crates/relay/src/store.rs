@@ -83,6 +83,9 @@ enum Job {
         done: oneshot::Sender<Result<Stored, String>>,
     },
     Read(read::Read),
+    /// A test holds the writer up for as long as the other end lives.
+    #[cfg(test)]
+    Hold(mpsc::Receiver<()>),
     Revoke(revoke::Revoke),
     Close,
 }
@@ -183,6 +186,14 @@ impl Store {
             generation,
             records,
         });
+    }
+
+    /// Holds the writer up until what is returned is dropped: a disk that takes its time.
+    #[cfg(test)]
+    pub(crate) fn hold(&self) -> mpsc::Sender<()> {
+        let (held, holds) = mpsc::channel();
+        let _ = self.jobs.send(Job::Hold(holds));
+        held
     }
 
     /// After [`Report::Failed`]: what is appended from now on was judged on what the store really holds.

@@ -165,7 +165,7 @@ impl Keys {
             tracing::warn!(
                 "--jwt-secret is visible to other users of this machine; prefer --jwt-secret-file"
             );
-            secret.clone().into_bytes()
+            secret.expose().as_bytes().to_vec()
         } else {
             secret::of_development(data_dir)?
         };
@@ -190,6 +190,11 @@ impl Keys {
         if let Source::Jwks(file) = &self.source {
             file.refresh(in_any_case);
         }
+    }
+
+    /// Whether there is a file to be read again.
+    pub(crate) fn follow_a_file(&self) -> bool {
+        matches!(self.source, Source::Jwks(_))
     }
 
     /// Checks a token.

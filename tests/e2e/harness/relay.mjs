@@ -2,14 +2,19 @@
 
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { appendFileSync, closeSync, mkdirSync, openSync, readFileSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { PLANTED } from './planted.mjs';
 
 const root = fileURLToPath(new URL('../../..', import.meta.url));
 const READY_MS = 30_000;
 const RESTART = 75;
+/** Where every relay leaves its most verbose log, for a last look at all of them (`scripts/lib/secrets.mjs`). */
+const logFolder = process.env.TAUTLINE_RELAY_LOGS ?? join(root, 'test-results/relay-logs');
+let started = 0;
 
 const alive = new Set();
 process.on('exit', () => {
@@ -29,14 +34,22 @@ export async function startRelay(options = {}) {
   const www = options.www === undefined ? join(root, 'www/dist') : options.www;
   let child;
   let port = options.port ?? 0;
-  let logs = '';
+  mkdirSync(logFolder, { recursive: true });
+  started += 1;
+  const logFile = join(logFolder, `${process.pid}-${started}.jsonl`);
+  const logs = () => readFileSync(logFile, 'utf8');
+  const secrets = join(logFolder, 'secrets.txt');
   let stopping = false;
   const tokens = new Map();
 
   async function launch() {
     tokens.clear(); // in memory the relay's secret is a new one
-    const args = ['serve', '--dev', '--listen', `127.0.0.1:${port}`, '--data-dir', dataDir, ...(www ? ['--www', www] : []), ...(options.args ?? [])];
-    const next = spawn(program, args, { cwd: root, env: { ...process.env, ...options.env }, stdio: ['ignore', 'pipe', 'pipe'] });
+    const verbose = ['--log', 'json', '--log-level', 'trace'];
+    const args = ['serve', '--dev', ...verbose, '--listen', `127.0.0.1:${port}`, '--data-dir', dataDir, ...(www ? ['--www', www] : []), ...(options.args ?? [])];
+    // Straight into the file: a log of this size must not pass through this process.
+    const log = openSync(logFile, 'a');
+    const next = spawn(program, args, { cwd: root, env: { ...process.env, ...options.env }, stdio: ['ignore', 'pipe', log] });
+    closeSync(log);
     alive.add(next);
     next.ended = new Promise((resolve) => {
       next.once('error', (error) => resolve(`could not be started: ${error.message}`));
@@ -44,12 +57,11 @@ export async function startRelay(options = {}) {
     });
     next.ended.then((how) => {
       alive.delete(next);
-      if (how === RESTART && !stopping) launch().catch((error) => (logs += `\n${error.message}\n`));
+      if (how === RESTART && !stopping) launch().catch((error) => appendFileSync(logFile, `${JSON.stringify({ level: 'ERROR', message: error.message })}\n`));
     });
     let head = '';
     const listening = new Promise((resolve) => {
       next.stdout.on('data', (chunk) => {
-        logs += chunk;
         if (head === undefined) return;
         head += chunk;
         const found = head.match(/listening on http:\/\/127\.0\.0\.1:(\d+)/);
@@ -58,17 +70,25 @@ export async function startRelay(options = {}) {
         resolve(Number(found[1]));
       });
     });
-    next.stderr.on('data', (chunk) => (logs += chunk));
     let timer;
     const late = new Promise((resolve) => (timer = setTimeout(resolve, READY_MS, 'late')));
     const first = await Promise.race([listening, next.ended.then((how) => ({ how })), late]);
     clearTimeout(timer);
     if (typeof first !== 'number') {
       next.kill('SIGKILL');
-      throw new Error(`the relay does not listen (${first === 'late' ? `after ${READY_MS} ms` : first.how}):\n${logs.slice(-4_000)}`);
+      throw new Error(`the relay does not listen (${first === 'late' ? `after ${READY_MS} ms` : first.how}):\n${logs().slice(-4_000)}`);
     }
     port = first;
     child = next;
+  }
+
+  /** What must be in no log: this relay's key. */
+  function noteSecret() {
+    try {
+      appendFileSync(secrets, `${readFileSync(join(dataDir, 'dev-secret')).toString('hex')}\n`);
+    } catch (error) {
+      if (dataDir !== ':memory:') throw error; // in memory it is kept nowhere
+    }
   }
 
   async function end(signal) {
@@ -91,7 +111,7 @@ export async function startRelay(options = {}) {
       return child.pid;
     },
     get logs() {
-      return logs;
+      return logs();
     },
     dataDir,
     /** As a power cut for the process: nothing is flushed, nobody told. */
@@ -105,6 +125,7 @@ export async function startRelay(options = {}) {
     async stop() {
       stopping = true;
       const how = await end('SIGTERM');
+      noteSecret();
       if (!options.dataDir) await rm(dataDir, { recursive: true, force: true });
       return how;
     },
@@ -133,7 +154,7 @@ export async function startRelay(options = {}) {
     },
     /** Posts an order, `fields` over a burger, as a backend does (no rate limit); the Order. `key` is its `Idempotency-Key`. */
     async postOrder(fields = {}, { restaurant, role = 'service', key } = {}) {
-      const order = { type: 'dine-in', items: [{ menu_item_id: 'burger', name: 'Burger', quantity: 1, price: 9.5 }], ...fields };
+      const order = { type: 'dine-in', items: [{ menu_item_id: 'burger', name: 'Burger', quantity: 1, price: 9.5 }], ...PLANTED, ...fields };
       const { status, body } = await relay.api('POST', '/orders', order, { restaurant, role, headers: key ? { 'idempotency-key': key } : {} });
       if (status !== 201) throw new Error(`POST orders answered ${status}: ${JSON.stringify(body)}`);
       return body;
@@ -166,7 +187,7 @@ export async function startRelay(options = {}) {
       if (kind !== 'restart') return;
       await once(before, 'exit');
       for (const deadline = Date.now() + READY_MS; child === before; ) {
-        if (Date.now() > deadline) throw new Error(`the relay did not come back:\n${logs.slice(-4_000)}`);
+        if (Date.now() > deadline) throw new Error(`the relay did not come back:\n${logs().slice(-4_000)}`);
         await new Promise((resolve) => setTimeout(resolve, 20));
       }
     },

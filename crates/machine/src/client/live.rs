@@ -19,7 +19,7 @@ const PROBE_MS: u64 = 3_000;
 /// A timer that fires later than this says the page did not run: the wait is begun anew.
 const SLEPT_MS: u64 = 5_000;
 /// How long a snapshot's next part may take.
-const SNAPSHOT_PART_MS: u64 = 30_000;
+const SNAPSHOT_PART_MS: u64 = tautline_protocol::limits::CLIENT_SNAPSHOT_PART_MS;
 
 impl Client {
     /// One frame of the current connection.

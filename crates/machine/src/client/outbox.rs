@@ -7,11 +7,11 @@ use super::pace::Pace;
 use crate::Time;
 use crate::sorted::{SortedMap, SortedSet};
 use std::collections::VecDeque;
-use tautline_protocol::limits::DEDUPE_MS;
+use tautline_protocol::limits::{self, DEDUPE_MS};
 use tautline_protocol::{Dialect, ErrorCode, NackCode, Outcome, Seq, client_frame, is_command_id};
 
-/// Commands without an answer on the wire at once: half of what the relay queues of answers for one connection.
-const WINDOW: usize = 128;
+/// Commands without an answer on the wire at once: well below what the relay queues of answers for one connection.
+const WINDOW: usize = limits::CLIENT_IN_FLIGHT;
 /// More than the frame around type, id and payload takes.
 const FRAME_BYTES: usize = 40;
 

@@ -94,6 +94,7 @@ pub struct HistoryLost;
 #[derive(Debug)]
 struct Sending {
     snapshot: Arc<Snapshot>,
+    _sender: Arc<()>,
     /// The next part.
     next: usize,
     sync_id: String,
@@ -268,6 +269,10 @@ impl Cursor {
         self.send(log.snapshot(&self.viewer), None, true, 0);
     }
 
+    pub(super) fn sending(&self) -> Option<&Arc<Snapshot>> {
+        self.sending.as_ref().map(|sending| &sending.snapshot)
+    }
+
     fn send(
         &mut self,
         snapshot: Arc<Snapshot>,
@@ -280,6 +285,7 @@ impl Cursor {
             format!("relay.{}", self.named)
         });
         self.sending = Some(Box::new(Sending {
+            _sender: snapshot.sender(),
             snapshot,
             next: 0,
             sync_id,

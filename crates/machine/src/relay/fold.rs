@@ -85,7 +85,7 @@ impl Live {
         }
         part.push(']');
         parts.push(part.into());
-        Snapshot { epoch, seq, parts }
+        Snapshot::new(epoch, seq, parts)
     }
 }
 

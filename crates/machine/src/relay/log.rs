@@ -386,6 +386,11 @@ impl Log {
         }
     }
 
+    /// Whether what comes after a position is still there.
+    pub fn follows(&self, (epoch, seq): (&Epoch, Seq)) -> bool {
+        *epoch == self.epoch && (self.oldest()..=self.head).contains(&seq)
+    }
+
     pub(super) fn resumes(&self, role: Role, position: Option<(&Epoch, Seq)>) -> Resume {
         match position {
             Some((epoch, seq)) if *epoch == self.epoch => match seq {

@@ -29,8 +29,9 @@ pub use hits::Hits;
 pub use load::{Load, Sample, Stage};
 pub use log::{By, Judged, Log, Place, Waiter};
 pub use record::{Ack, Answer, Dedupe, Event, Nack, OrderRow, Record, Stored, Ticket};
+pub use replies::Refusals;
 pub use session::{Claims, Config, Identity, Input, Output, Session, Timer};
-pub use snapshot::Snapshot;
+pub use snapshot::{BeingSent, Snapshot};
 pub use view::{Class, Scope, Viewer};
 
 use crate::Time;

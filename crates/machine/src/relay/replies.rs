@@ -1,6 +1,23 @@
 use super::record::{Answer, Nack};
-use std::collections::VecDeque;
-use tautline_protocol::{Dialect, server_frame};
+use std::collections::{BTreeMap, VecDeque};
+use tautline_protocol::{Dialect, NackCode, server_frame};
+
+/// How often which kind of frame was refused, and why; kinds are the protocol's own, so it stays small.
+pub type Refusals = BTreeMap<(&'static str, NackCode), u64>;
+
+/// A type as it is counted: a client can make up any other.
+fn counted(kind: &str) -> &'static str {
+    match kind {
+        "order:create" => "create",
+        "order:update_status" => "status",
+        "order:update_item_status" => "item_status",
+        "order:cancel" => "cancel",
+        "orders:sync" => "sync",
+        "auth" => "auth",
+        "subscribe" | "unsubscribe" => "subscribe",
+        _ => "other",
+    }
+}
 
 #[derive(Debug)]
 struct Reply {
@@ -16,6 +33,8 @@ pub(super) struct Replies {
     waiting: VecDeque<Reply>,
     /// The number of the first one waiting.
     first: u64,
+    /// What was refused without asking the log, since it was last looked at.
+    pub(super) refusals: Refusals,
 }
 
 impl Replies {
@@ -31,6 +50,7 @@ impl Replies {
 
     /// A frame that is refused without asking the log.
     pub(super) fn refused(&mut self, id: Option<String>, kind: &str, nack: Nack) {
+        *self.refusals.entry((counted(kind), nack.code)).or_default() += 1;
         self.waiting.push_back(Reply {
             id,
             kind: kind.to_owned(),

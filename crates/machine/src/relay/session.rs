@@ -4,7 +4,7 @@
 use super::hits::Hits;
 use super::rate::Rate;
 use super::record::{Ack, Answer, Nack};
-use super::replies::Replies;
+use super::replies::{Refusals, Replies};
 use super::view::{Scope, Viewer};
 use super::{Moment, Token};
 use crate::{Time, Timers};
@@ -272,6 +272,8 @@ pub struct Session {
     /// Frames that wait behind a blocked socket; `None` while it takes everything.
     blocked: Option<usize>,
     hits: Hits,
+    /// Of a session that is ending.
+    refusals: Refusals,
 }
 
 impl Session {
@@ -292,6 +294,7 @@ impl Session {
             pings_unanswered: 0,
             blocked: None,
             hits: Hits::default(),
+            refusals: Refusals::new(),
         }
     }
 
@@ -413,6 +416,19 @@ impl Session {
             issued_at_ms: live.grant.issued_at_ms,
             client: live.client.as_ref(),
         })
+    }
+
+    /// How often which kind of frame was refused without asking the log, since this was last asked.
+    pub fn take_refusals(&mut self) -> Refusals {
+        let now = match &mut self.phase {
+            Phase::Live(live) => std::mem::take(&mut live.replies.refusals),
+            _ => Refusals::new(),
+        };
+        let mut all = std::mem::take(&mut self.refusals);
+        for (what, times) in now {
+            *all.entry(what).or_default() += times;
+        }
+        all
     }
 
     /// The dialect in force.
@@ -547,6 +563,8 @@ impl Session {
                             sync: auth.sync && v1,
                         });
                         *grant = Some(Box::new(granted));
+                        // The client did its part in time; what it waits for now is ours.
+                        self.timers.clear(Timer::Auth);
                     }
                 }
             }
@@ -880,6 +898,7 @@ impl Session {
             return;
         }
         self.out.push_back(Output::Close(code, reason.to_owned()));
+        self.refusals = self.take_refusals();
         self.phase = Phase::Closing;
         self.blocked = None;
         self.timers.clear_all();

@@ -14,6 +14,7 @@ mod heartbeat;
 mod lease;
 mod orders;
 mod outbox;
+mod pacing;
 mod properties;
 mod renewal;
 mod support;

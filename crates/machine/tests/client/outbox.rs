@@ -4,7 +4,7 @@ use crate::support::{Driver, Success, command, with_token};
 use tautline_machine::client::{
     Answer, Command, Config, EntryState, EpochRef, Head, Input, Notice, Timer,
 };
-use tautline_protocol::limits::Limits;
+use tautline_protocol::limits::{self, Limits};
 use tautline_protocol::{ErrorCode, NackCode, Outcome};
 
 fn named(id: &str) -> Command {
@@ -428,9 +428,9 @@ fn no_more_is_on_the_wire_than_the_relay_queues_answers_for() {
     let sent: Vec<String> = (0..200)
         .map(|_| d.send(command("order:create")).expect("room"))
         .collect();
-    assert_eq!(ids(&mut d).len(), 128);
+    assert_eq!(ids(&mut d).len(), limits::CLIENT_IN_FLIGHT);
     d.ack(&sent[0], None);
-    assert_eq!(ids(&mut d), [sent[128].clone()]);
+    assert_eq!(ids(&mut d), [sent[limits::CLIENT_IN_FLIGHT].clone()]);
 }
 
 #[test]
@@ -475,11 +475,11 @@ fn refused_ones_make_room_on_the_wire() {
         },
     );
     d.pass(1_000);
-    for n in 0..128 {
+    for n in 0..limits::CLIENT_IN_FLIGHT {
         d.send(named(&format!("c{n}"))).expect("room");
     }
     let first = ids(&mut d);
-    assert_eq!(first.len(), 128);
+    assert_eq!(first.len(), limits::CLIENT_IN_FLIGHT);
     for id in &first {
         d.nack(id, NackCode::RateLimited, Some(100));
     }

@@ -3,6 +3,7 @@
 
 use super::App;
 use super::problem::Problem;
+use crate::config::{Edge, PublicUrl};
 use crate::peer::Peer;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
@@ -13,7 +14,8 @@ use std::net::{IpAddr, SocketAddr};
 /// The rules for one listener.
 #[derive(Debug)]
 pub(super) struct Guard {
-    port: u16,
+    address: SocketAddr,
+    edge: Edge,
     allowed: Vec<Allowed>,
 }
 
@@ -24,13 +26,12 @@ enum Allowed {
     AnyPort(String),
 }
 
-/// `host:port` taken apart; a missing port is 80.
-fn host_port(authority: &str) -> Option<(&str, u16)> {
-    let (host, port) = match authority.rsplit_once(':') {
-        Some((host, port)) if !port.ends_with(']') => (host, port.parse().ok()?),
-        _ => (authority, 80),
-    };
-    Some((host, port))
+/// `host:port` taken apart.
+fn host_port(authority: &str) -> Option<(&str, Option<u16>)> {
+    Some(match authority.rsplit_once(':') {
+        Some((host, port)) if !port.ends_with(']') => (host, Some(port.parse().ok()?)),
+        _ => (authority, None),
+    })
 }
 
 fn is_loopback_name(host: &str) -> bool {
@@ -43,7 +44,7 @@ fn is_loopback_name(host: &str) -> bool {
 }
 
 impl Guard {
-    pub(super) fn new(address: SocketAddr, origins: &[String]) -> Self {
+    pub(super) fn new(address: SocketAddr, edge: &Edge, origins: &[String]) -> Self {
         let allowed = origins
             .iter()
             .map(|origin| {
@@ -62,18 +63,50 @@ impl Guard {
             })
             .collect();
         Self {
-            port: address.port(),
+            address,
+            edge: edge.clone(),
             allowed,
         }
     }
 
-    /// A name that points elsewhere may be a page's trick to reach this machine (DNS rebinding).
-    fn host_is_ours(&self, headers: &HeaderMap, port_too: bool) -> bool {
+    /// A name that points elsewhere may be a page's trick to reach this machine (DNS rebinding). Other machines reach a
+    /// listener beyond loopback by whatever name they have for it.
+    pub(super) fn host_is_ours(&self, headers: &HeaderMap, port_too: bool) -> bool {
+        if !self.address.ip().is_loopback() {
+            return true;
+        }
+        let usual = if self.edge.tls.is_some() { 443 } else { 80 };
+        let public = self.edge.public_url.as_ref().map(PublicUrl::host);
         headers
             .get(header::HOST)
             .and_then(|host| host.to_str().ok())
             .and_then(host_port)
-            .is_some_and(|(host, port)| is_loopback_name(host) && (!port_too || port == self.port))
+            .is_some_and(|(host, port)| {
+                let ours = port.unwrap_or(usual) == self.address.port();
+                is_loopback_name(host) && (!port_too || ours)
+                    // A proxy may pass on the name it was asked for.
+                    || self.edge.behind_proxy
+                        && public.is_some_and(|public| host.eq_ignore_ascii_case(public))
+            })
+    }
+
+    /// Whether a page of this origin came from the relay itself.
+    fn is_own(&self, origin: &str, host: &str) -> bool {
+        let public = self.edge.public_url.as_ref().map(PublicUrl::origin);
+        if public == Some(origin) {
+            return true;
+        }
+        let scheme = if self.edge.tls.is_some() {
+            "https://"
+        } else if public.is_some() && !self.address.ip().is_loopback() {
+            // Without TLS anyone may give any name to this address.
+            return false;
+        } else {
+            "http://"
+        };
+        origin
+            .strip_prefix(scheme)
+            .is_some_and(|authority| authority.eq_ignore_ascii_case(host))
     }
 
     /// `Ok(Some)`: a page of another origin that may speak to us.
@@ -86,10 +119,7 @@ impl Guard {
             .get(header::HOST)
             .and_then(|host| host.to_str().ok())
             .unwrap_or_default();
-        if origin
-            .strip_prefix("http://")
-            .is_some_and(|authority| authority.eq_ignore_ascii_case(host))
-        {
+        if self.is_own(&origin, host) {
             return Ok(None);
         }
         let port_of = |before: &str| {
@@ -176,6 +206,7 @@ mod tests {
     fn guard() -> Guard {
         Guard::new(
             SocketAddr::from(([127, 0, 0, 1], 8787)),
+            &Edge::default(),
             &[
                 "https://pos.example".into(),
                 "http://127.0.0.1:*".into(),
@@ -217,6 +248,51 @@ mod tests {
         ] {
             assert!(!guard().host_is_ours(&headers(host, None), false), "{host}");
         }
+    }
+
+    #[test]
+    fn the_public_url_is_ours_and_behind_a_proxy_its_host() {
+        let with = |address: [u8; 4], tls: bool, proxy: bool| {
+            let edge = Edge {
+                tls: tls.then(|| ("c".into(), "k".into())),
+                behind_proxy: proxy,
+                public_url: Some("https://pos.example".parse().unwrap()),
+                ..Edge::default()
+            };
+            Guard::new(SocketAddr::from((address, 8787)), &edge, &[])
+        };
+        let (here, everywhere) = ([127, 0, 0, 1], [0, 0, 0, 0]);
+        let public = headers("pos.example", Some("https://pos.example"));
+        let rebound = headers("evil.example:8787", Some("http://evil.example:8787"));
+        let by_address = headers("10.0.0.5:8787", Some("https://10.0.0.5:8787"));
+        let own = headers("127.0.0.1:8787", Some("http://127.0.0.1:8787"));
+
+        let guard = with(here, false, true);
+        assert!(guard.host_is_ours(&public, false) && guard.origin(&public).is_ok());
+        assert!(!guard.host_is_ours(&rebound, false));
+        assert!(guard.host_is_ours(&own, false) && guard.origin(&own).is_ok());
+        assert!(
+            !with(here, false, false).host_is_ours(&public, false),
+            "a proxy must be meant"
+        );
+
+        let guard = with(everywhere, false, true);
+        assert_eq!(guard.origin(&public), Ok(None));
+        assert!(guard.host_is_ours(&rebound, false) && guard.origin(&rebound).is_err());
+
+        let guard = with(everywhere, true, false);
+        assert_eq!(guard.origin(&public), Ok(None));
+        assert_eq!(
+            guard.origin(&by_address),
+            Ok(None),
+            "the certificate says who we are"
+        );
+        assert!(guard.origin(&own).is_err(), "not over TLS");
+        assert!(
+            guard
+                .origin(&headers("10.0.0.5:8787", Some("null")))
+                .is_err()
+        );
     }
 
     #[test]

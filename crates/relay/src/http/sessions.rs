@@ -5,8 +5,12 @@ use super::problem::Problem;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use tautline_protocol::JsonWriter;
+use std::time::{Duration, Instant};
 use tautline_protocol::permission::Operation;
+use tautline_protocol::{JsonWriter, limits};
+
+/// How often answers are looked for.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// `GET /api/v1/sessions`: which screen is there, and how far behind.
 pub(super) async fn list(
@@ -14,6 +18,20 @@ pub(super) async fn list(
     Caller(caller): Caller,
 ) -> Result<Response, Problem> {
     App::permit(&caller, Operation::Sessions)?;
+    // Who is quiet is asked, and given the time to answer: the view is of now, not of the last heartbeat.
+    let asked_at = Instant::now();
+    loop {
+        let (own, caller) = (app.clone(), caller.clone());
+        let asked = app
+            .shard
+            .get(move |shard| shard.probe(|restaurant| own.may_use(&caller, restaurant)))
+            .await;
+        let patience = Duration::from_millis(limits::STALLED_MS + 100);
+        if asked.unwrap_or(0) == 0 || asked_at.elapsed() >= patience {
+            break;
+        }
+        tokio::time::sleep(LOOK).await;
+    }
     let own = app.clone();
     let sessions = app
         .shard

@@ -4,6 +4,7 @@ use super::App;
 use super::problem::Problem;
 use crate::limit;
 use crate::peer::Peer;
+use crate::socket::Socket;
 use crate::ws;
 use axum::extract::{Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
@@ -11,7 +12,6 @@ use axum::response::{IntoResponse, Response};
 use hyper_util::rt::TokioIo;
 use tautline_machine::relay::Stage;
 use tautline_protocol::{NackCode, V1, limits};
-use tokio::net::TcpStream;
 
 /// Answers 101 and hands the bare socket over.
 pub(super) async fn upgrade(
@@ -53,12 +53,12 @@ pub(super) async fn upgrade(
             let parts = upgraded
                 .await
                 .map_err(|error| error.to_string())?
-                .downcast::<TokioIo<TcpStream>>()
-                .map_err(|_| "not a TCP stream")?;
+                .downcast::<TokioIo<Socket>>()
+                .map_err(|_| "not a socket of ours")?;
             let socket = parts
                 .io
                 .into_inner()
-                .into_std()
+                .detach()
                 .map_err(|error| error.to_string())?;
             Ok::<_, String>((socket, parts.read_buf))
         };

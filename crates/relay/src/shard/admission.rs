@@ -25,6 +25,8 @@ pub(crate) struct Bounds {
     pub(crate) restaurant_idle_ms: u64,
     pub(crate) tail_events: usize,
     pub(crate) tail_memory: usize,
+    pub(crate) snapshots: usize,
+    pub(crate) snapshot_wait_ms: u64,
 }
 
 impl Default for Bounds {
@@ -36,6 +38,8 @@ impl Default for Bounds {
             restaurant_idle_ms: limits::RESTAURANT_IDLE_MS,
             tail_events: limits::TAIL_EVENTS,
             tail_memory: limits::TAIL_MEMORY_ALL_BYTES,
+            snapshots: limits::SNAPSHOTS,
+            snapshot_wait_ms: limits::SNAPSHOT_WAIT_MS,
         }
     }
 }

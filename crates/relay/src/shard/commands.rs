@@ -35,6 +35,12 @@ fn kind(command: &Command) -> &'static str {
     }
 }
 
+/// Commands of a kind that came to the same.
+pub(super) fn count(kind: &'static str, result: &'static str, times: u64) {
+    metrics::counter!("tautline_commands_total", "type" => kind, "result" => result)
+        .increment(times);
+}
+
 impl Shard {
     /// A connection's command.
     pub(super) fn submit(
@@ -126,8 +132,7 @@ impl Shard {
         match judged {
             Some(Judged::Now(answer)) => Some(Self::counted(kind(command), answer)),
             Some(Judged::Queued) | None => {
-                metrics::counter!("tautline_commands_total", "type" => kind(command), "result" => "queued").increment(1);
-                self.askers.insert(waiter, asker());
+                self.askers.insert(waiter, (kind(command), asker()));
                 None
             }
         }
@@ -141,8 +146,7 @@ impl Shard {
                 nack.code.as_str()
             }
         };
-        metrics::counter!("tautline_commands_total", "type" => kind, "result" => result)
-            .increment(1);
+        count(kind, result, 1);
         answer
     }
 
@@ -252,17 +256,14 @@ impl Shard {
 
     fn answer(&mut self, answers: Vec<(Waiter, Answer)>) {
         for (Waiter(waiter), answer) in answers {
-            if let Answer::Nack(Nack {
-                limit: Some(limit), ..
-            }) = &answer
-            {
-                limit::hit(limit);
-            }
-            match self.askers.remove(&waiter) {
-                Some(Asker::Conn(id, number)) => self.input(id, Input::Answered { number, answer }),
+            let Some((kind, asker)) = self.askers.remove(&waiter) else {
+                continue;
+            };
+            let answer = Self::counted(kind, answer);
+            match asker {
+                Asker::Conn(id, number) => self.input(id, Input::Answered { number, answer }),
                 // Whoever asked may have hung up; the command holds all the same.
-                Some(Asker::Http(done)) => drop(done.send(answer)),
-                None => {}
+                Asker::Http(done) => drop(done.send(answer)),
             }
         }
     }

@@ -1,23 +1,24 @@
 //! One orders client, from upgrade to the end. Dropping it is the clean-up, by whatever path.
 
+use super::journal::{self, By};
 use super::outgoing::Outgoing;
 use super::restaurant::{Attach, Restaurant};
 use super::seat::Seat;
+use super::snapshots::Wanted;
 use super::{Shard, reader, task};
 use crate::ids::random_id;
 use crate::limit;
 use crate::peer::Visit;
+use crate::socket::{Detached, Socket};
 use crate::ws;
 use bytes::Bytes;
 use std::cell::RefCell;
-use std::net::TcpStream as StdTcpStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use tautline_machine::Time;
 use tautline_machine::relay::session::{self, Claims, Input, Output};
 use tautline_machine::relay::{Cursor, Scope, Session};
 use tautline_protocol::{AuthCode, CloseCode, Seq, limits, rfc3339};
-use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
 pub(super) type ConnId = u64;
@@ -28,7 +29,7 @@ pub(super) struct Conn {
     /// What operators and the development page call it by.
     pub(super) name: String,
     pub(super) session: Session,
-    pub(super) socket: Rc<TcpStream>,
+    pub(super) socket: Rc<Socket>,
     pub(super) out: Outgoing,
     /// The position in the log, once placed.
     pub(super) at: Option<(Cursor, Rc<RefCell<Restaurant>>)>,
@@ -43,13 +44,25 @@ pub(super) struct Conn {
     pub(super) unstalled: Rc<Notify>,
     /// The handshake had an `Origin`.
     from_page: bool,
+    /// When it last said something itself: pongs are its browser's word, not its page's.
     pub(super) last_frame: Time,
+    /// When its page last sent a `ping`, and how long after the one before.
+    pub(super) beat: Option<(Time, u64)>,
+    /// When bytes last went out, while some wait.
+    pub(super) waiting_since: Option<Time>,
+    /// The oldest WebSocket ping that it has not answered.
     pub(super) pinged: Option<Time>,
+    pub(super) last_pong: Time,
     pub(super) rtt_ms: Option<u64>,
     /// Nothing more comes of it; it goes when the borrow ends.
     pub(super) gone: bool,
     /// Our close frame is out and our half of the connection shut.
     pub(super) shut: bool,
+    /// Its end has been counted.
+    pub(super) ended: bool,
+    pub(super) since: Time,
+    /// The log's head when it was placed: what is older is replay.
+    pub(super) live_from: Seq,
     seat: Seat,
     visit: Visit,
     _reader: task::Task,
@@ -65,6 +78,7 @@ impl Conn {
 
     pub(super) fn attached(&mut self, cursor: Cursor, restaurant: Rc<RefCell<Restaurant>>) {
         self.seat = Seat::authenticated(cursor.viewer());
+        self.live_from = restaurant.borrow().log.head();
         self.at = Some((cursor, restaurant));
     }
 
@@ -86,13 +100,13 @@ impl Shard {
     /// Takes a socket in: from here on it is one value of this thread.
     pub(super) fn admit(
         &mut self,
-        socket: StdTcpStream,
+        socket: Detached,
         early: Bytes,
         opened: ws::Opened,
         visit: Visit,
     ) {
         // Its reactor is this thread's.
-        let socket = match TcpStream::from_std(socket) {
+        let socket = match Socket::attach(socket) {
             Ok(socket) => Rc::new(socket),
             Err(error) => {
                 tracing::warn!(%error, "a socket could not be taken over");
@@ -117,15 +131,22 @@ impl Shard {
             unstalled: Rc::default(),
             from_page: opened.from_page,
             last_frame: self.clock.now(),
+            beat: None,
+            waiting_since: None,
             pinged: None,
+            last_pong: self.clock.now(),
             rtt_ms: None,
             gone: false,
             shut: false,
+            ended: false,
+            since: self.clock.now(),
+            live_from: 0,
             seat: Seat::unauthenticated(),
             visit,
             _reader: reader::spawn(self.me.clone(), id, Rc::clone(&socket), early),
             socket,
         };
+        journal::connected(&conn, opened.from_page, opened.v1);
         self.conns.insert(id, Box::new(conn));
         self.input(id, Input::Opened { v1: opened.v1 });
         self.arrived(id);
@@ -163,14 +184,16 @@ impl Shard {
     pub(super) fn panicked(&mut self, mut conn: Conn) {
         tracing::error!(session = %conn.name, "a session panicked and was ended");
         metrics::counter!("tautline_session_panics_total").increment(1);
-        metrics::counter!("tautline_closes_total", "code" => "1011").increment(1);
+        conn.ends(CloseCode::INTERNAL, By::Relay, "panic");
         conn.out.close(CloseCode::INTERNAL, "internal error");
         let _ = conn.out.write(&conn.socket);
         self.release(conn);
     }
 
     /// Lets go of everything a connection held.
-    pub(super) fn release(&mut self, conn: Conn) {
+    pub(super) fn release(&mut self, mut conn: Conn) {
+        conn.ends(CloseCode::ABNORMAL, By::Network, "lost");
+        tracing::debug!(session = %conn.name, life_ms = self.clock.now() - conn.since, "gone");
         if let Some(at) = conn.wake {
             self.deadlines.remove(&(at, conn.id));
         }
@@ -197,6 +220,7 @@ impl Shard {
         loop {
             match conn.session.poll_output() {
                 Output::Send(text) => {
+                    journal::frame_out(conn, &text);
                     if !conn.out.send(&text) {
                         limit::hit(limits::hit::CONTROL_QUEUE);
                         self.tell(
@@ -206,7 +230,7 @@ impl Shard {
                     }
                 }
                 Output::Ping => {
-                    conn.pinged = Some(self.clock.now());
+                    conn.pinged.get_or_insert(self.clock.now());
                     conn.out.control(ws::ping_frame(b""));
                 }
                 Output::Verify {
@@ -218,6 +242,7 @@ impl Shard {
                     if claims.is_err() {
                         conn.visit.auth_failed();
                     }
+                    journal::authenticated(conn, claims.as_ref().err().copied());
                     self.tell(conn, Input::Verified(claims));
                 }
                 Output::Attach {
@@ -226,6 +251,7 @@ impl Shard {
                     resume,
                     sync,
                 } => {
+                    self.settled(conn.id);
                     self.attach(
                         conn,
                         &restaurant_id,
@@ -262,14 +288,16 @@ impl Shard {
                 }
                 Output::Rescope(scope) => self.rescope(conn, scope),
                 Output::Close(code, reason) => {
-                    metrics::counter!("tautline_closes_total", "code" => code.0.to_string())
-                        .increment(1);
+                    conn.ends(code, By::Relay, &reason);
                     self.settled(conn.id);
                     conn.out.close(code, &reason);
                 }
                 Output::Drop => conn.gone = true,
                 Output::Wait(at) => {
                     self.count_hits(conn);
+                    for ((kind, code), times) in conn.session.take_refusals() {
+                        super::commands::count(kind, code.as_str(), times);
+                    }
                     return self.arm(conn, at.map(|(at, _)| at));
                 }
             }
@@ -326,7 +354,7 @@ impl Shard {
         })
     }
 
-    fn attach(&mut self, conn: &mut Conn, name: &str, attach: Attach) {
+    pub(super) fn attach(&mut self, conn: &mut Conn, name: &str, attach: Attach) {
         if let Some(restaurant) = self.loaded(name) {
             return self.place(conn, &restaurant, attach);
         }
@@ -345,12 +373,13 @@ impl Shard {
             return;
         };
         cursor.rescope(&restaurant.borrow().log, scope);
+        self.snapshots.being_sent.note(cursor);
         conn.seat = Seat::authenticated(cursor.viewer());
         metrics::counter!("tautline_snapshots_total").increment(1);
         self.ready(conn);
     }
 
-    fn sync(
+    pub(super) fn sync(
         &mut self,
         conn: &mut Conn,
         id: Option<String>,
@@ -359,6 +388,12 @@ impl Shard {
         let Some((cursor, restaurant)) = &mut conn.at else {
             return;
         };
+        let follows = position
+            .as_ref()
+            .is_some_and(|(epoch, seq)| restaurant.borrow().log.follows((epoch, *seq)));
+        if !follows && !self.has_snapshot() {
+            return self.wait_for_snapshot(conn.id, Wanted::Sync(id, position));
+        }
         let asked = {
             let held = restaurant.borrow();
             cursor.sync(
@@ -367,6 +402,7 @@ impl Shard {
                 position.as_ref().map(|(epoch, seq)| (epoch, *seq)),
             )
         };
+        self.snapshots.being_sent.note(cursor);
         let restaurant = Rc::clone(restaurant);
         if position.is_none() {
             metrics::counter!("tautline_snapshots_total").increment(1);

@@ -129,12 +129,16 @@ impl Shard {
         if events > 0 {
             gauges.delivered.increment(events as u64);
             gauges.batch.record(events as f64);
-            if let Some(last) = held.log.event(cursor.at()) {
+            // What a resume catches up with is as old as the absence, not as the delivery is slow.
+            if cursor.at() > conn.live_from
+                && let Some(last) = held.log.event(cursor.at())
+            {
                 gauges
                     .lag
                     .record(crate::token::wall_ms().saturating_sub(last.at_ms) as f64 / 1000.0);
             }
         }
+        tracing::trace!(session = %conn.name, events, messages = messages.len(), synced, "turn out");
         conn.out.turn(messages);
         Taken::Turn {
             messages: Vec::new(),
@@ -160,6 +164,11 @@ impl Shard {
         };
         self.gauges.bytes.increment(bytes as u64);
         let (was, empty) = (conn.blocked.is_some(), conn.out.is_empty());
+        if empty {
+            conn.waiting_since = None;
+        } else if !was || bytes > 0 {
+            conn.waiting_since = Some(self.clock.now());
+        }
         if empty {
             conn.blocked = None;
             if was {

@@ -1,12 +1,12 @@
 //! What a socket has not taken yet: a position in shared bytes, never a copy of them.
 
+use crate::socket::Socket;
 use crate::ws;
 use bytes::{Bytes, BytesMut};
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use tautline_machine::relay::{Message, Piece};
 use tautline_protocol::{CloseCode, limits};
-use tokio::net::TcpStream;
 
 /// Slices in one write; a turn of 64 events in one array is 130 of them.
 const SLICES: usize = 192;
@@ -87,7 +87,7 @@ impl Outgoing {
     ///
     /// # Errors
     /// The connection is broken; `WouldBlock` is not an error here but 0 bytes.
-    pub(super) fn write(&mut self, socket: &TcpStream) -> io::Result<usize> {
+    pub(super) fn write(&mut self, socket: &Socket) -> io::Result<usize> {
         let mut written = 0;
         loop {
             if self.chunks.is_empty() {

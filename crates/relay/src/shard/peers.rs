@@ -4,8 +4,10 @@ use super::conn::{Conn, ConnId};
 use super::{Shard, task};
 use crate::ids::random_below;
 use crate::revoked::Revocation;
+use crate::ws::ping_frame;
 use serde::Serialize;
 use std::time::Duration;
+use tautline_machine::Time;
 use tautline_machine::relay::session::Input;
 use tautline_protocol::{CloseCode, limits};
 use tokio::sync::oneshot;
@@ -27,8 +29,16 @@ pub(crate) struct SessionView {
     lag: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     rtt_ms: Option<u64>,
-    /// Since its last frame.
+    /// Since its page last said something.
     last_frame_ms: u64,
+    /// Since a WebSocket ping that it has not answered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unanswered_ms: Option<u64>,
+    /// Since its socket last took bytes, while some wait.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    blocked_ms: Option<u64>,
+    /// Nobody sees there what is sent: it does not answer, does not read, or its page has stopped.
+    stalled: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -39,6 +49,17 @@ struct ClientView {
     version: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     instance_id: Option<String>,
+}
+
+/// How the shard is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Condition {
+    /// The store takes writes.
+    pub(crate) writable: bool,
+    /// Sockets, authenticated or not.
+    pub(crate) connections: usize,
+    /// In memory.
+    pub(crate) restaurants: usize,
 }
 
 /// What the development page's buttons do to connections.
@@ -52,7 +73,54 @@ pub(crate) enum Trouble {
     Expire,
 }
 
+impl Conn {
+    /// Its page has said something.
+    pub(super) fn heard(&mut self, text: &str, now: Time) {
+        self.last_frame = now;
+        // Not read a second time: a heartbeat is short, and a frame that only looks like one does no harm here.
+        if text.len() <= 128 && text.contains(r#""type":"ping""#) {
+            let every = self.beat.map_or(0, |(before, _)| now - before);
+            self.beat = Some((now, every));
+        }
+    }
+
+    /// Whether nobody sees there what is sent. A frozen page answers WebSocket pings (its browser does) and takes
+    /// bytes for a long time, but its heartbeat stops; one that never had one is not judged by it.
+    fn is_lost(&self, now: Time, heartbeat_ms: u64) -> bool {
+        let over = |since: Option<Time>| since.is_some_and(|at| now - at >= limits::STALLED_MS);
+        let skipped = self.beat.is_some_and(|(_, every)| {
+            now - self.last_frame >= every.max(heartbeat_ms) + limits::STALLED_MS
+        });
+        over(self.pinged) || over(self.waiting_since) || skipped
+    }
+}
+
 impl Shard {
+    /// Pings the connections that nothing was heard of for a second, so that the sessions view does not have to wait
+    /// for a heartbeat; how many have not answered yet and may still do so in time.
+    pub(crate) fn probe(&mut self, may_see: impl Fn(&str) -> bool) -> usize {
+        let now = self.clock.now();
+        let visible = |conn: &&Box<Conn>| {
+            let identity = conn.session.identity();
+            identity.is_some_and(|identity| may_see(identity.restaurant_id))
+        };
+        let (mut quiet, mut asked) = (Vec::new(), 0);
+        for conn in self.conns.values().filter(visible) {
+            match conn.pinged {
+                Some(at) => asked += usize::from(now - at < limits::STALLED_MS),
+                None if now - conn.last_frame.max(conn.last_pong) >= 1000 => quiet.push(conn.id),
+                None => {}
+            }
+        }
+        for &id in &quiet {
+            self.with_conn(id, |_, conn| {
+                conn.pinged = Some(now);
+                conn.out.control(ping_frame(b""));
+            });
+        }
+        asked + quiet.len()
+    }
+
     /// Authenticated connections of the restaurants that `may_see` allows.
     pub(crate) fn sessions(&self, may_see: impl Fn(&str) -> bool) -> Vec<SessionView> {
         let now = self.clock.now();
@@ -83,6 +151,9 @@ impl Shard {
                     lag,
                     rtt_ms: conn.rtt_ms,
                     last_frame_ms: now - conn.last_frame,
+                    unanswered_ms: conn.pinged.map(|at| now - at),
+                    blocked_ms: conn.waiting_since.map(|at| now - at),
+                    stalled: conn.is_lost(now, self.session.heartbeat_ms),
                 })
             })
             .collect();
@@ -200,6 +271,15 @@ impl Shard {
         !self.full
     }
 
+    /// For `/readyz` with details.
+    pub(crate) fn condition(&self) -> Condition {
+        Condition {
+            writable: self.is_writable(),
+            connections: self.conns.len(),
+            restaurants: self.restaurants.len(),
+        }
+    }
+
     /// Sets the gauges that only a look at everything can tell.
     pub(crate) fn measure(&self) {
         let lag = self
@@ -209,6 +289,7 @@ impl Shard {
             .map(|(cursor, restaurant)| restaurant.borrow().log.head().saturating_sub(cursor.at()))
             .max();
         metrics::gauge!("tautline_cursor_lag_events").set(lag.unwrap_or(0) as f64);
+        metrics::gauge!("tautline_append_queue").set(self.pending as f64);
         metrics::gauge!("tautline_restaurants").set(self.restaurants.len() as f64);
     }
 
@@ -217,6 +298,11 @@ impl Shard {
         self.draining = true;
         let window = (self.conns.len() as u64 * 1000 / limits::RECONNECTS_PER_S).max(2000);
         let ids: Vec<ConnId> = self.conns.keys().copied().collect();
+        tracing::info!(
+            connections = ids.len(),
+            window_ms = window,
+            "clients are told when to come back"
+        );
         for id in ids {
             self.input(
                 id,

@@ -1,7 +1,9 @@
 //! The reading half of a connection: a small task that wakes for its client's bytes only.
 
 use super::conn::ConnId;
+use super::journal::{self, By};
 use super::{Shard, task};
+use crate::socket::Socket;
 use crate::ws::{Decoder, Message, Violation, pong_frame};
 use bytes::Bytes;
 use std::cell::RefCell;
@@ -9,7 +11,6 @@ use std::io;
 use std::rc::{Rc, Weak};
 use tautline_machine::relay::session::Input;
 use tautline_protocol::{CloseCode, limits};
-use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
 thread_local! {
@@ -28,7 +29,7 @@ pub(super) enum After {
 pub(super) fn spawn(
     shard: Weak<RefCell<Shard>>,
     id: ConnId,
-    socket: Rc<TcpStream>,
+    socket: Rc<Socket>,
     early: Bytes,
 ) -> task::Task {
     task::spawn(async move {
@@ -75,7 +76,7 @@ fn take(
     shard: &Weak<RefCell<Shard>>,
     id: ConnId,
     decoder: &mut Decoder,
-    socket: &TcpStream,
+    socket: &Socket,
 ) -> io::Result<bool> {
     SCRATCH.with_borrow_mut(|scratch| match socket.try_read(scratch) {
         Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
@@ -99,6 +100,13 @@ fn take(
 
 /// Gives every message in the bytes to the session; `false` when the connection has gone.
 fn feed(shard: &Weak<RefCell<Shard>>, id: ConnId, decoder: &mut Decoder, mut bytes: &[u8]) -> bool {
+    if let Some(shard) = shard.upgrade() {
+        // It may have become authenticated since its last message: placed once its restaurant was loaded.
+        let shard = shard.borrow();
+        if let Some(conn) = shard.conns.get(&id) {
+            decoder.set_limit(conn.message_limit(&shard.session));
+        }
+    }
     loop {
         let message = decoder.next(&mut bytes);
         let Some(shard) = shard.upgrade() else {
@@ -126,11 +134,12 @@ impl Shard {
     /// A whole message of a client's.
     fn message(&mut self, id: ConnId, message: Message) -> After {
         let now = self.clock.now();
-        if let Some(conn) = self.conns.get_mut(&id) {
-            conn.last_frame = now;
-        }
         match message {
-            Message::Text(text) => self.input(id, Input::Frame(&text)),
+            Message::Text(text) => self.with_conn(id, |shard, conn| {
+                journal::frame_in(conn, &text);
+                conn.heard(&text, now);
+                shard.tell(conn, Input::Frame(&text));
+            }),
             Message::Binary(_) => self.input(id, Input::Binary),
             Message::Ping(payload) => self.with_conn(id, |shard, conn| {
                 if !conn.out.control(pong_frame(&payload)) {
@@ -142,6 +151,7 @@ impl Shard {
                 }
             }),
             Message::Pong => self.with_conn(id, |shard, conn| {
+                conn.last_pong = now;
                 if let Some(pinged) = conn.pinged.take() {
                     conn.rtt_ms = Some(now - pinged);
                 }
@@ -149,9 +159,8 @@ impl Shard {
             }),
             Message::Close(code) => self.with_conn(id, |shard, conn| {
                 // The answer to ours, or theirs, which is answered in kind; either way it is over.
+                conn.ends(code, By::Client, "closed");
                 if !conn.out.is_closing() {
-                    metrics::counter!("tautline_closes_total", "code" => code.0.to_string())
-                        .increment(1);
                     conn.out.close(code, "");
                     let _ = conn.out.write(&conn.socket);
                 }
@@ -178,9 +187,6 @@ impl Shard {
     /// The socket ended or broke.
     pub(super) fn lost(&mut self, id: ConnId) {
         self.with_conn(id, |shard, conn| {
-            if !conn.out.is_closing() {
-                metrics::counter!("tautline_closes_total", "code" => "1006").increment(1);
-            }
             shard.tell(conn, Input::Closed);
             conn.gone = true;
         });

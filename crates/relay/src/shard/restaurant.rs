@@ -1,5 +1,6 @@
 //! Restaurants in memory: loaded on first need, unloaded when nobody is there.
 
+use super::snapshots::Wanted;
 use super::{Shard, conn::ConnId};
 use crate::ids::random_id;
 use crate::limit;
@@ -182,6 +183,12 @@ impl Shard {
             return self.tell(conn, session::Input::End(CloseCode::TRY_LATER, why));
         }
         let resume = attach.resume.as_ref().map(|(epoch, seq)| (epoch, *seq));
+        let resumes = resume.is_some_and(|position| held.log.follows(position));
+        if attach.sync && !resumes && !self.has_snapshot() {
+            let name = Arc::clone(&held.name);
+            drop(held);
+            return self.wait_for_snapshot(conn.id, Wanted::Place(name, Box::new(attach)));
+        }
         match held.log.place(attach.viewer.clone(), resume, attach.sync) {
             Place::At {
                 cursor,
@@ -191,7 +198,7 @@ impl Shard {
             } => {
                 held.subscribers.insert(conn.id);
                 drop(held);
-                self.settled(conn.id);
+                self.snapshots.being_sent.note(&cursor);
                 if attach.sync && !resumed {
                     metrics::counter!("tautline_snapshots_total").increment(1);
                 }
@@ -203,6 +210,16 @@ impl Shard {
                     "none"
                 };
                 metrics::counter!("tautline_resumes_total", "result" => result).increment(1);
+                tracing::debug!(
+                    session = %conn.name,
+                    restaurant = %restaurant.borrow().name,
+                    role = cursor.viewer().scope().role.as_str(),
+                    dialect = cursor.viewer().dialect().as_str(),
+                    resume = result,
+                    sync = attach.sync,
+                    seq,
+                    "attached"
+                );
                 conn.attached(cursor, Rc::clone(restaurant));
                 self.tell(
                     conn,
@@ -229,7 +246,10 @@ impl Shard {
 
     /// The store was found to hold less than a client was told: the history gets another name.
     pub(super) fn begin_epoch(&mut self, restaurant: &Rc<RefCell<Restaurant>>) {
-        tracing::error!("a client holds events this store does not: a new epoch begins");
+        tracing::error!(
+            restaurant = %restaurant.borrow().name,
+            "a client holds events this store does not: a new epoch begins"
+        );
         metrics::counter!("tautline_epochs_total").increment(1);
         self.judging(restaurant, |log| log.begin_epoch(Epoch::new(&random_id())));
     }

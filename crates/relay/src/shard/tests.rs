@@ -11,10 +11,12 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::Role as Side;
 
-type Client = WebSocketStream<tokio::net::TcpStream>;
+pub(super) type Client = WebSocketStream<tokio::net::TcpStream>;
 
-struct Rig {
-    handle: Handle,
+pub(super) struct Rig {
+    pub(super) handle: Handle,
+    pub(super) pressure: Arc<Pressure>,
+    pub(super) store: Store,
     keys: Arc<Keys>,
     running: Option<Running>,
     _broken: mpsc::UnboundedReceiver<String>,
@@ -30,6 +32,11 @@ impl Drop for Rig {
 
 impl Rig {
     fn new() -> Self {
+        Self::with(Bounds::default())
+    }
+
+    pub(super) fn with(bounds: Bounds) -> Self {
+        let pressure = Arc::<Pressure>::default();
         let (store, running, reports) = Store::open(
             &DataDir::Memory,
             Durability::Full,
@@ -39,20 +46,22 @@ impl Rig {
         let keys = Arc::new(Keys::new(&[7; 32], None, None));
         let (broken, broken_in) = mpsc::unbounded_channel();
         let parts = Parts {
-            store,
+            store: store.clone(),
             reports,
             keys: Arc::clone(&keys),
             revoked: Arc::new(Revocations::new(Vec::new())),
             session: Arc::default(),
             restaurants: None,
             keep_final: Duration::from_secs(60),
-            bounds: Bounds::default(),
-            pressure: Arc::default(),
+            bounds,
+            pressure: Arc::clone(&pressure),
             broken,
         };
         let (handle, _) = start(parts).unwrap();
         Self {
             handle,
+            pressure,
+            store,
             keys,
             running: Some(running),
             _broken: broken_in,
@@ -61,6 +70,22 @@ impl Rig {
 
     /// A client that is authenticated and at its place.
     async fn client(&self) -> Client {
+        let mut client = self.asking("grow", Role::Kitchen, json!({})).await;
+        loop {
+            let text = client.next().await.unwrap().unwrap().into_text().unwrap();
+            if text.contains("auth:success") {
+                return client;
+            }
+        }
+    }
+
+    /// One that has sent its `auth`, with `more` in it.
+    pub(super) async fn asking(
+        &self,
+        restaurant: &str,
+        role: Role,
+        more: serde_json::Value,
+    ) -> Client {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let theirs = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (ours, _) = listener.accept().unwrap();
@@ -82,23 +107,17 @@ impl Rig {
             .keys
             .issue(
                 "cook",
-                Role::Kitchen,
-                Scope::One("grow".into()),
+                role,
+                Scope::One(restaurant.into()),
                 Duration::from_secs(60),
             )
             .unwrap();
-        client
-            .send(Message::text(
-                json!({"type":"auth","token":token,"protocol":"tautline.v1"}).to_string(),
-            ))
-            .await
-            .unwrap();
-        loop {
-            let text = client.next().await.unwrap().unwrap().into_text().unwrap();
-            if text.contains("auth:success") {
-                return client;
-            }
+        let mut auth = json!({"type":"auth","token":token,"protocol":"tautline.v1"});
+        for (key, value) in more.as_object().unwrap() {
+            auth[key] = value.clone();
         }
+        client.send(Message::text(auth.to_string())).await.unwrap();
+        client
     }
 
     async fn only_conn(&self) -> ConnId {
@@ -149,7 +168,7 @@ impl Rig {
     }
 }
 
-async fn close_code(mut client: Client) -> Option<u16> {
+pub(super) async fn close_code(mut client: Client) -> Option<u16> {
     while let Some(Ok(message)) = client.next().await {
         if let Message::Close(frame) = message {
             return frame.map(|frame| frame.code.into());

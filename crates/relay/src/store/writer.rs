@@ -24,6 +24,8 @@ const IDLE: Duration = Duration::from_secs(1);
 const TIDY_EVERY: Duration = Duration::from_secs(600);
 /// Rows of a kind removed at one quiet moment, so that a write that comes meanwhile does not wait long.
 const TIDY_AT_ONCE: usize = 2_000;
+/// A commit that takes longer is worth a word.
+const SLOW: Duration = Duration::from_millis(500);
 /// How often a full disk is tried again.
 const PROBE_EVERY: Duration = Duration::from_secs(5);
 
@@ -166,6 +168,11 @@ impl Writer {
                 }
                 Job::Read(read) => return Some(Next::Read(read)),
                 Job::Revoke(revoke) => return Some(Next::Revoke(revoke)),
+                #[cfg(test)]
+                Job::Hold(held) => {
+                    let _ = held.recv();
+                    return None;
+                }
                 Job::Close => return Some(Next::Close),
             }
             if records >= limits::COMMIT_APPENDS || bytes >= limits::COMMIT_BYTES {
@@ -191,8 +198,11 @@ impl Writer {
         self.last_batch = records;
         match self.write(batch) {
             Ok(()) => {
-                metrics::histogram!("tautline_commit_seconds")
-                    .record(started.elapsed().as_secs_f64());
+                let took = started.elapsed();
+                metrics::histogram!("tautline_commit_seconds").record(took.as_secs_f64());
+                if took >= SLOW {
+                    tracing::warn!(ms = took.as_millis() as u64, records, "slow commit");
+                }
                 metrics::histogram!("tautline_commit_batch").record(records as f64);
                 let mut upto: Vec<(Arc<str>, Ticket)> = Vec::new();
                 for (restaurant, records) in batch {

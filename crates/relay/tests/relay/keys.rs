@@ -142,7 +142,7 @@ async fn keys_rotate_under_open_connections() {
         Signer::curve("2026-11", Algorithm::ES256),
     );
     write_jwks(&jwks, &[&old]);
-    let relay = Relay::start_logged(
+    let relay = Relay::start_bare_logged(
         &data.path().join("store"),
         &log,
         &["--jwks-file", jwks.to_str().unwrap()],

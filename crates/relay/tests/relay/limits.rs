@@ -344,55 +344,53 @@ async fn settled(relay: &Relay) -> usize {
     }
 }
 
-#[tokio::test]
-async fn a_connection_before_auth_costs_at_most_16_kib() {
-    const MANY: usize = limits::UNAUTHENTICATED;
-    let relay = start(&[]);
-    // What any first connections cost is not theirs.
-    let warm = join_all((0..50).map(|_| upgraded(&relay))).await;
-    relay
-        .until("they are there", || async {
-            relay.metric("tautline_connections").await == 50.0
-        })
-        .await;
-    drop(warm);
-    relay
-        .until("they are gone", || async {
-            relay.metric("tautline_connections").await == 0.0
-        })
-        .await;
-    let before = settled(&relay).await;
-    // One message of 16 KiB, half of it sent.
+/// Bytes of a connection before auth with a message of 16 KiB half-sent; `None` on a machine so slow that the first are
+/// closed for their time before the last are there.
+async fn cost_before_auth(relay: &Relay, many: usize) -> Option<usize> {
     let whole = limits::MAX_MESSAGE_BEFORE_AUTH;
     let mut half = vec![0x81, 0xfe];
     half.extend(u16::try_from(whole).unwrap().to_be_bytes());
     half.extend([0; 4]);
     half.resize(half.len() + whole / 2, b'x');
-    let sockets = join_all((0..MANY).map(|_| async {
-        let mut socket = upgraded(&relay).await;
+    // What any first connections cost is not theirs; nor is what a hundred handshakes at once cost.
+    let mut sockets = Vec::new();
+    let mut before = 0;
+    for n in 0..many + 40 {
+        if n == 40 {
+            before = settled(relay).await;
+        }
+        let mut socket = upgraded(relay).await;
+        let mut greeting = [0; 512];
+        while !greeting.windows(9).any(|text| text == b"connected") {
+            assert!(socket.read(&mut greeting).await.unwrap() > 0);
+        }
         socket.write_all(&half).await.unwrap();
-        socket
-    }))
-    .await;
-    relay
-        .until("all are there", || async {
-            relay.metric("tautline_connections").await == MANY as f64
-        })
-        .await;
-    relay
-        .until("their halves are read", || async {
-            resident(&relay) - before > MANY * whole / 2 * 3 / 4
-        })
-        .await;
-    let each = (settled(&relay).await - before) / MANY;
-    assert!(each <= 16 * 1024, "{each} bytes each");
-    println!("{each} bytes for a connection before auth with a message of 16 KiB half-sent");
-    assert_eq!(
-        relay.metric("tautline_restaurants").await,
-        0.0,
-        "nothing of any restaurant"
-    );
-    drop(sockets);
+        sockets.push(socket);
+    }
+    let started = Instant::now();
+    while resident(relay).saturating_sub(before) < many * whole / 2 * 3 / 4 {
+        assert!(started.elapsed() < DEADLINE, "their halves are not read");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let after = settled(relay).await;
+    let there = relay.metric("tautline_connections").await as usize;
+    (there == sockets.len()).then_some((after - before) / many)
+}
+
+#[tokio::test]
+async fn a_connection_before_auth_costs_at_most_16_kib() {
+    for _ in 0..5 {
+        let relay = start(&[]);
+        let Some(each) = cost_before_auth(&relay, limits::UNAUTHENTICATED * 2 / 3).await else {
+            continue;
+        };
+        println!("{each} bytes for a connection before auth with a message of 16 KiB half-sent");
+        assert!(each <= 16 * 1024, "{each} bytes each");
+        let loaded = relay.metric("tautline_restaurants").await;
+        assert_eq!(loaded, 0.0, "nothing of any restaurant");
+        return;
+    }
+    panic!("never all at once");
 }
 
 #[tokio::test]

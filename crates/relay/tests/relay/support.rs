@@ -8,8 +8,10 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{WebSocketStream, client_async};
@@ -25,15 +27,33 @@ pub(crate) fn command() -> Command {
     command
 }
 
+/// A connection, over TLS or not.
+pub(crate) trait Line: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Line for T {}
+
 /// A relay process; killed when dropped.
 pub(crate) struct Relay {
     child: Child,
     pub(crate) address: SocketAddr,
+    /// How its clients speak TLS, if it does.
+    pub(crate) tls: Option<TlsConnector>,
+    /// The second listener.
+    pub(crate) metrics: Option<SocketAddr>,
 }
 
 impl Relay {
     pub(crate) fn start(data: &Path, args: &[&str]) -> Self {
         Self::spawn(command(), data, args)
+    }
+
+    /// Its log, as JSON, in a file.
+    pub(crate) fn start_logging(data: &Path, log: &Path, level: &str) -> Self {
+        let mut command = command();
+        command.stderr(std::fs::File::create(log).unwrap());
+        command.args(["serve", "--dev", "--listen", "127.0.0.1:0", "--log", "json"]);
+        command.args(["--log-level", level, "--data-dir"]).arg(data);
+        Self::ready(command)
     }
 
     /// With files of at most that many blocks of 512 bytes.
@@ -72,7 +92,7 @@ impl Relay {
     }
 
     /// As [`Relay::start_bare`], with its log in a file.
-    pub(crate) fn start_logged(data: &Path, log: &Path, args: &[&str]) -> Self {
+    pub(crate) fn start_bare_logged(data: &Path, log: &Path, args: &[&str]) -> Self {
         let mut command = command();
         command.args(["serve", "--listen", "127.0.0.1:0", "--data-dir"]);
         command.arg(data).args(args);
@@ -89,10 +109,13 @@ impl Relay {
 
     fn ready(mut command: Command) -> Self {
         let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap())
-            .read_line(&mut line)
-            .unwrap();
+        let (mut line, mut second) = (String::new(), String::new());
+        let mut out = BufReader::new(child.stdout.take().unwrap());
+        out.read_line(&mut line).unwrap();
+        if command.get_args().any(|arg| arg == "--metrics-listen") {
+            out.read_line(&mut second).unwrap();
+        }
+        let metrics = second.trim().strip_prefix("metrics on http://");
         let address = line
             .trim()
             .strip_prefix("listening on ")
@@ -102,6 +125,20 @@ impl Relay {
         Self {
             address: address.parse().unwrap(),
             child,
+            tls: None,
+            metrics: metrics.map(|address| address.parse().unwrap()),
+        }
+    }
+
+    /// A connection to it.
+    pub(crate) async fn line(&self) -> Box<dyn Line> {
+        let socket = TcpStream::connect(self.address).await.unwrap();
+        match &self.tls {
+            None => Box::new(socket),
+            Some(tls) => {
+                let name = ServerName::IpAddress(self.address.ip().into());
+                Box::new(tls.connect(name, socket).await.unwrap())
+            }
         }
     }
 
@@ -130,8 +167,17 @@ impl Relay {
         }
     }
 
+    /// To the second listener.
+    pub(crate) async fn operators(&self) -> Http {
+        let address = self.metrics.unwrap();
+        Http::over(
+            Box::new(TcpStream::connect(address).await.unwrap()),
+            address,
+        )
+    }
+
     pub(crate) async fn http(&self) -> Http {
-        Http::connect(self.address).await
+        Http::over(self.line().await, self.address)
     }
 
     pub(crate) async fn token(&self, role: &str) -> String {
@@ -245,15 +291,15 @@ impl Answer {
 
 /// One keep-alive connection.
 pub(crate) struct Http {
-    socket: TcpStream,
+    socket: Box<dyn Line>,
     address: SocketAddr,
     buffer: Vec<u8>,
 }
 
 impl Http {
-    pub(crate) async fn connect(address: SocketAddr) -> Self {
+    pub(crate) fn over(socket: Box<dyn Line>, address: SocketAddr) -> Self {
         Self {
-            socket: TcpStream::connect(address).await.unwrap(),
+            socket,
             address,
             buffer: Vec::new(),
         }
@@ -381,7 +427,7 @@ pub(crate) fn burger(table: &str) -> String {
 
 /// A WebSocket client; frames are handed out one object at a time.
 pub(crate) struct Client {
-    socket: WebSocketStream<TcpStream>,
+    socket: WebSocketStream<Box<dyn Line>>,
     waiting: std::collections::VecDeque<Value>,
     /// Text messages received.
     pub(crate) frames: usize,
@@ -389,11 +435,11 @@ pub(crate) struct Client {
 
 impl Client {
     pub(crate) async fn open(relay: &Relay) -> Self {
-        Self::open_at(relay.address).await
+        Self::over(relay.line().await, relay.address).await
     }
 
-    pub(crate) async fn open_at(address: SocketAddr) -> Self {
-        Self::try_open(address, &[]).await.unwrap()
+    pub(crate) async fn over(stream: Box<dyn Line>, address: SocketAddr) -> Self {
+        Self::try_over(stream, address, &[]).await.unwrap()
     }
 
     /// With headers of its own; `Err` is the status of the refusal and its `Retry-After`.
@@ -401,7 +447,15 @@ impl Client {
         address: SocketAddr,
         headers: &[(&'static str, &str)],
     ) -> Result<Self, (u16, Option<String>)> {
-        let stream = TcpStream::connect(address).await.unwrap();
+        let stream = Box::new(TcpStream::connect(address).await.unwrap());
+        Self::try_over(stream, address, headers).await
+    }
+
+    async fn try_over(
+        stream: Box<dyn Line>,
+        address: SocketAddr,
+        headers: &[(&'static str, &str)],
+    ) -> Result<Self, (u16, Option<String>)> {
         let mut request = format!("ws://{address}/ws").into_client_request().unwrap();
         for (name, value) in headers {
             request.headers_mut().insert(*name, value.parse().unwrap());
