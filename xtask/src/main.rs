@@ -4,6 +4,7 @@
 //! is compiled; this calls it and adds what only Rust code needs.
 
 mod fuzz;
+mod hostile;
 mod report;
 mod sources;
 
@@ -23,7 +24,10 @@ cargo xtask <command>
   fuzz [--seconds N] [--write] [target…]
                     hostile input, a minute for each target unless told otherwise; --write puts the
                     figures into docs/reliability.md; --input FILE target plays one input again;
-                    --keep adds inputs that reach something new to fuzz/corpus";
+                    --keep adds inputs that reach something new to fuzz/corpus
+  hostile [--peers N] [--write]
+                    hostile peers and the reconnect storm with ten thousand peers unless told
+                    otherwise; --write puts the storm's figures into docs/reliability.md";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
@@ -38,6 +42,7 @@ fn main() -> ExitCode {
         "test" => run("test", node("scripts/test.mjs").args(rest)),
         "sim" => simulate(rest),
         "fuzz" => fuzz::fuzz(rest),
+        "hostile" => hostile::hostile(rest),
         "help" | "--help" | "-h" => {
             println!("{HELP}");
             true

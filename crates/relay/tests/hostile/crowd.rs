@@ -27,7 +27,10 @@ async fn a_crowd_that_does_not_authenticate_makes_room_for_those_who_do() {
             assert_eq!(guest.until("pong").await["payload"]["timestamp"], n);
         }
     }
-    assert!(relay.metric("tautline_connections").await <= (limits::UNAUTHENTICATED + 4) as f64);
+    assert!(
+        relay.metric("tautline_connections").await <= (limits::UNAUTHENTICATED + 4) as f64,
+        "whoever goes makes room"
+    );
     let told = relay.metric("tautline_closes_total{code=\"1013\"").await;
     // Some may have run out of their time to authenticate first.
     let late = relay.metric("tautline_closes_total{code=\"4009\"").await;
