@@ -57,7 +57,7 @@ async fn a_crowd_that_does_not_authenticate_makes_room_for_those_who_do() {
             relay.metric("tautline_connections").await == 1.0
         })
         .await;
-    for peer in &mut crowd {
+    for peer in crowd.iter_mut().skip(1) {
         let code = timeout(DEADLINE, peer.ended()).await.expect("an end");
         assert!(matches!(code, Some(1013 | 4009)), "{code:?}");
     }
