@@ -270,7 +270,10 @@ impl Shard {
                 } => self.submit(conn, number, &command, key),
                 Output::Sync { id, position } => self.sync(conn, id, position),
                 Output::Account => {
-                    let frame = conn.at.as_mut().and_then(|(cursor, _)| cursor.account());
+                    let frame = conn
+                        .at
+                        .as_mut()
+                        .and_then(|(cursor, restaurant)| cursor.account(&restaurant.borrow().log));
                     if frame.is_some_and(|frame| !conn.out.send(&frame)) {
                         self.tell(
                             conn,
