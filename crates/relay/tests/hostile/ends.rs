@@ -15,7 +15,8 @@ async fn peers_that_never_close_are_cut_and_leave_nothing() {
     http.get("/healthz", "").await;
     let before = relay.descriptors();
     // Each is told to go in another way; none closes, answers or reads before it has to.
-    let peers = (0..crate::crowd_of(200)).map(|n| {
+    // Under a thousand: more strangers at once make room for each other.
+    let peers = (0..crate::crowd_of(200).min(900)).map(|n| {
         let (relay, token) = (&relay, &token);
         async move {
             if n % 4 == 0 {
