@@ -50,8 +50,9 @@ test('the table of flags is that of serve, with its defaults', () => {
 
 test('every command line on the page is one the program would take', () => {
   const lines = [...page.matchAll(/```sh\n([\s\S]*?)```/g)].flatMap(([, block]) => block.split('\n')).filter((line) => line.startsWith('tautline-relay '));
-  assert.ok(lines.length >= 8);
-  for (const line of lines) {
+  const inline = [...page.matchAll(/`([a-z]+) (--[^`]+)`/g)].filter(([, command]) => commands.includes(command)).map(([, command, rest]) => `tautline-relay ${command} ${rest}`);
+  assert.ok(lines.length >= 4 && inline.length >= 4, 'commands in blocks, and in tables and sentences');
+  for (const line of [...lines, ...inline]) {
     const [, command] = line.split(' ');
     assert.ok(commands.includes(command), line);
     const known = flagsOf(command);
