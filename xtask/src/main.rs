@@ -3,7 +3,9 @@
 //! What needs sockets, npm or a browser is in `scripts/` (Node), which a fresh machine can run before anything
 //! is compiled; this calls it and adds what only Rust code needs.
 
+mod faults;
 mod fuzz;
+mod hostile;
 mod report;
 mod sources;
 
@@ -20,10 +22,16 @@ cargo xtask <command>
   sim [--seeds N] [--from SEED] | --seed SEED
                     the simulation beyond what the tests run, or one schedule with its story;
                     prints the first seed that fails
+  faults [--kills N] [--cuts N] [--seed N] [--write]
+                    the store under faults: 100 kills and 200 power cuts unless told otherwise;
+                    --write puts the figures into docs/reliability.md
   fuzz [--seconds N] [--write] [target…]
                     hostile input, a minute for each target unless told otherwise; --write puts the
                     figures into docs/reliability.md; --input FILE target plays one input again;
-                    --keep adds inputs that reach something new to fuzz/corpus";
+                    --keep adds inputs that reach something new to fuzz/corpus
+  hostile [--peers N] [--write]
+                    hostile peers and the reconnect storm with ten thousand peers unless told
+                    otherwise; --write puts the storm's figures into docs/reliability.md";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
@@ -38,6 +46,8 @@ fn main() -> ExitCode {
         "test" => run("test", node("scripts/test.mjs").args(rest)),
         "sim" => simulate(rest),
         "fuzz" => fuzz::fuzz(rest),
+        "faults" => faults::faults(rest),
+        "hostile" => hostile::hostile(rest),
         "help" | "--help" | "-h" => {
             println!("{HELP}");
             true

@@ -10,15 +10,13 @@ pub(crate) fn section(name: &str, text: &str) {
         format!("<!-- {name}:begin -->\n"),
         format!("<!-- {name}:end -->"),
     );
-    let old = fs::read_to_string(&path).unwrap_or_default();
+    let old = fs::read_to_string(&path).unwrap_or_else(|_| "# Reliability\n".into());
     let parts = old.split_once(&begin).and_then(|(before, rest)| {
         let (_, after) = rest.split_once(&end)?;
-        Some((before, after))
+        Some((before.to_owned(), after.to_owned()))
     });
-    let Some((before, after)) = parts else {
-        eprintln!("docs/reliability.md has no section {name}: nothing was written");
-        return;
-    };
+    // A section that has no place yet gets one at the end.
+    let (before, after) = parts.unwrap_or_else(|| (format!("{old}\n"), "\n".into()));
     let new = format!("{before}{begin}{}\n{end}{after}", text.trim_end());
     match fs::write(&path, new) {
         Ok(()) => println!("docs/reliability.md: section {name} written"),

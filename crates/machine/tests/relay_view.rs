@@ -141,9 +141,20 @@ fn skipped_numbers_are_accounted_for_before_the_next_event_and_at_the_end_of_a_b
     assert_eq!(from, [Some(0), None, Some(4), None, Some(7)]);
     kit.fill(2);
     assert!(frames(&kit, &mut cursor).is_empty(), "until it is asked");
-    let told: Value = serde_json::from_str(&cursor.account().unwrap()).unwrap();
+    let told: Value = serde_json::from_str(&cursor.account(&kit.log).unwrap()).unwrap();
     assert_eq!((&told["from"], &told["seq"]), (&json!(11), &json!(13)));
-    assert_eq!(cursor.account(), None, "once");
+    assert_eq!(cursor.account(&kit.log), None, "once");
+}
+
+#[test]
+fn a_pong_that_named_a_head_not_reached_yet_is_followed_by_its_cursor_frame() {
+    let mut kit = Kit::new();
+    let mut cursor = place(&kit, viewer(Dialect::V1, Role::Customer), false);
+    kit.fill(5);
+    assert_eq!(cursor.account(&kit.log), None, "it has not looked yet");
+    assert_eq!(kinds(&frames(&kit, &mut cursor)), [("cursor", 5)]);
+    kit.fill(2);
+    assert!(frames(&kit, &mut cursor).is_empty(), "once");
 }
 
 #[test]
@@ -154,7 +165,7 @@ fn a_plain_connection_gets_no_cursor_frames() {
     let _ = kit.judge(&publish("menu:updated", "{}"));
     kit.fill(3);
     assert_eq!(kinds(&frames(&kit, &mut cursor)), [("menu:updated", 4)]);
-    assert_eq!(cursor.account(), None);
+    assert_eq!(cursor.account(&kit.log), None);
 }
 
 #[test]
@@ -457,7 +468,7 @@ fn a_connection_that_sees_nothing_of_a_long_log_lets_the_others_have_their_turn(
         assert!(turns < 100);
     }
     assert!(turns >= 2);
-    let told: Value = serde_json::from_str(&cursor.account().unwrap()).unwrap();
+    let told: Value = serde_json::from_str(&cursor.account(&kit.log).unwrap()).unwrap();
     assert_eq!((&told["from"], &told["seq"]), (&json!(0), &json!(3_000)));
 }
 
@@ -492,13 +503,13 @@ proptest! {
                     kit.commit();
                 }
                 4 => for frame in frames(&kit, &mut cursor) { follow(&mut position, &frame) },
-                _ => if let Some(frame) = cursor.account() {
+                _ => if let Some(frame) = cursor.account(&kit.log) {
                     follow(&mut position, &serde_json::from_str(&frame).unwrap());
                 },
             }
         }
         for frame in frames(&kit, &mut cursor) { follow(&mut position, &frame) }
-        if let Some(frame) = cursor.account() {
+        if let Some(frame) = cursor.account(&kit.log) {
             follow(&mut position, &serde_json::from_str(&frame).unwrap());
         }
         prop_assert_eq!(position, kit.log.head());

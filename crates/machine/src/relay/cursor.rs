@@ -112,6 +112,8 @@ pub struct Cursor {
     at: Seq,
     /// The position the client knows of; behind `at` by what was not for its eyes.
     told: Seq,
+    /// Where it is to be told of, whatever is for its eyes: a pong named this head.
+    promised: Option<Seq>,
     sending: Option<Box<Sending>>,
     /// Where a sync that resumed is complete.
     mark: Option<Seq>,
@@ -131,6 +133,7 @@ impl Cursor {
             epoch,
             at,
             told: at,
+            promised: None,
             sending: None,
             mark: None,
             chunk: None,
@@ -176,7 +179,7 @@ impl Cursor {
             if self.at >= mark {
                 self.mark = None;
                 let complete = server_frame::sync_resumed(&self.epoch, mark);
-                let frames = self.account().into_iter().chain([complete]);
+                let frames = self.tell().into_iter().chain([complete]);
                 return Taken::Turn {
                     messages: frames.map(Message::own).collect(),
                     events: 0,
@@ -242,8 +245,16 @@ impl Cursor {
     }
 
     /// The cursor frame that takes the client's position to this one: `None` when it is there, or when a snapshot on
-    /// its way will take it further. Once a heartbeat, and before a pong that names the head.
-    pub fn account(&mut self) -> Option<String> {
+    /// its way will take it further. Once a heartbeat, and before a pong that names the head; if it is not at the head
+    /// yet, another follows there.
+    pub fn account(&mut self, log: &Log) -> Option<String> {
+        if self.at < log.head() {
+            self.promised = Some(log.head());
+        }
+        self.tell()
+    }
+
+    fn tell(&mut self) -> Option<String> {
         let due = self.viewer.dialect() == Dialect::V1
             && self.told < self.at
             && self
@@ -389,16 +400,17 @@ impl Cursor {
             turn.push(frame);
             events += 1;
         }
-        if events > 0 {
-            turn.extend(self.account().map(Piece::Own));
-        } else if looked == 0 {
-            return if self.at >= most {
-                Taken::Idle
-            } else {
-                Taken::Read { after: self.at }
-            };
-        } else if self.at >= most && self.sending.is_none() && self.mark.is_none() {
-            return Taken::Idle;
+        let promised = self.promised.take_if(|seq| self.at >= *seq).is_some();
+        if events > 0 || promised {
+            turn.extend(self.tell().map(Piece::Own));
+        }
+        if turn.is_empty() {
+            if looked == 0 && self.at < most {
+                return Taken::Read { after: self.at };
+            }
+            if looked == 0 || (self.at >= most && self.sending.is_none() && self.mark.is_none()) {
+                return Taken::Idle;
+            }
         }
         Taken::Turn {
             messages: messages(self.viewer.dialect(), turn),

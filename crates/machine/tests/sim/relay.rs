@@ -544,7 +544,9 @@ impl Relay {
                 }
             }
             Output::Account => {
-                if let Some(frame) = peer.cursor.as_mut().and_then(Cursor::account) {
+                if let (Some(log), Some(cursor)) = (&self.log, &mut peer.cursor)
+                    && let Some(frame) = cursor.account(log)
+                {
                     send(links, id, now, Down::Text(frame));
                 }
             }

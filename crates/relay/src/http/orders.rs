@@ -78,7 +78,7 @@ pub(super) async fn submit(
     match answer {
         Some(Answer::Ack(ack)) => Ok(ack),
         Some(Answer::Nack(nack)) => Err(nack.into()),
-        None => Err(Problem::unavailable("the relay is going down")),
+        None => Err(Problem::unanswered()),
     }
 }
 
@@ -248,6 +248,7 @@ pub(super) async fn list(
                 decode_cursor(cursor)
                     .and_then(|text| {
                         text.split_once('\n')
+                            .filter(|(_, id)| !id.contains('\n'))
                             .map(|(time, id)| (time.to_owned(), id.to_owned()))
                     })
                     .ok_or_else(not_ours)?,

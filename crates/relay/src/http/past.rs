@@ -4,6 +4,7 @@ use super::App;
 use super::orders::{Page, place};
 use super::problem::Problem;
 use crate::store::{Past, PastFrom};
+use crate::token::wall_ms;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use tautline_protocol::order::Order;
@@ -13,6 +14,10 @@ use tautline_protocol::rfc3339;
 const CHUNK: usize = 500;
 /// Orders looked at for one page, wanted or not: a page then ends early, and its cursor leads on.
 const LOOKED_AT: usize = 5_000;
+
+/// Whoever left longer ago than this has its place among those that left; a later one may come before others that are in
+/// the store already (in the same millisecond, or judged earlier and still to be committed), so it counts as live yet.
+const SETTLED_MS: u64 = 10_000;
 
 /// Where a page of the list begins.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,14 +61,21 @@ pub(super) async fn page(
     let (since, after) = match from {
         From::Live { since, after } => (since, Some(after)),
         From::Left(mut from) => {
+            let settled = PastFrom {
+                left_ms: wall_ms().saturating_sub(SETTLED_MS).max(from.left_ms),
+                id: String::new(),
+            };
             let mut looked_at = 0;
-            loop {
+            'left: loop {
                 let chunk = read(&from).await?;
                 if chunk.is_empty() {
                     break;
                 }
                 looked_at += chunk.len();
                 for Past { order, left_ms } in chunk {
+                    if left_ms >= settled.left_ms {
+                        break 'left;
+                    }
                     from = PastFrom {
                         left_ms,
                         id: order.id.clone(),
@@ -82,7 +94,7 @@ pub(super) async fn page(
                     return Ok(page);
                 }
             }
-            (from, None)
+            (settled, None)
         }
     };
     let mut rest: Vec<(Arc<Order>, Option<u64>)> = Vec::new();

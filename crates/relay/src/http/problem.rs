@@ -52,6 +52,16 @@ impl Problem {
         }
     }
 
+    /// A write that may have been applied or not.
+    pub(crate) fn unanswered() -> Self {
+        Self {
+            outcome: Some(Outcome::Unknown),
+            ..Self::unavailable(
+                "the relay is going down and cannot say whether this was applied; ask again under the same Idempotency-Key",
+            )
+        }
+    }
+
     pub(crate) fn unreadable() -> Self {
         Self::unavailable("the store cannot be read now")
     }

@@ -197,6 +197,9 @@ impl Shard {
             Report::Recovered => self.full = false,
             Report::Broken(why) => {
                 self.full = true;
+                // Whoever waits is not answered: what they asked for may be on the disk or not. HTTP says so, a socket's
+                // client asks again under the same id.
+                self.askers.clear();
                 let _ = self.broken.send(why);
             }
         }

@@ -270,7 +270,10 @@ impl Shard {
                 } => self.submit(conn, number, &command, key),
                 Output::Sync { id, position } => self.sync(conn, id, position),
                 Output::Account => {
-                    let frame = conn.at.as_mut().and_then(|(cursor, _)| cursor.account());
+                    let frame = conn
+                        .at
+                        .as_mut()
+                        .and_then(|(cursor, restaurant)| cursor.account(&restaurant.borrow().log));
                     if frame.is_some_and(|frame| !conn.out.send(&frame)) {
                         self.tell(
                             conn,
@@ -292,7 +295,13 @@ impl Shard {
                     self.settled(conn.id);
                     conn.out.close(code, &reason);
                 }
-                Output::Drop => conn.gone = true,
+                Output::Drop => {
+                    if !conn.out.is_empty() {
+                        // Or the system would go on offering what it does not take.
+                        let _ = conn.socket.reset_when_dropped();
+                    }
+                    conn.gone = true;
+                }
                 Output::Wait(at) => {
                     self.count_hits(conn);
                     for ((kind, code), times) in conn.session.take_refusals() {

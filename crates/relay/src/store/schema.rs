@@ -133,8 +133,11 @@ fn begin(connection: &Connection, durability: Durability) -> rusqlite::Result<()
         Durability::Full => "full",
         Durability::Normal => "normal",
     };
+    // The count makes it a change, always: what a killed relay wrote and had no time to sync was found in the system's cache
+    // and is about to be served, so it is synced with this.
     change.execute(
-        "INSERT OR REPLACE INTO meta VALUES ('clean', 0), ('durability', ?1), ('boot', ?2)",
+        "INSERT OR REPLACE INTO meta VALUES ('clean', 0), ('durability', ?1), ('boot', ?2),
+            ('starts', coalesce((SELECT value FROM meta WHERE name = 'starts'), 0) + 1)",
         [durability, &boot],
     )?;
     change.commit()

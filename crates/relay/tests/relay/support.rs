@@ -75,7 +75,12 @@ impl Relay {
         Self::spawn(shell, data, &[])
     }
 
-    fn spawn(mut command: Command, data: &Path, args: &[&str]) -> Self {
+    pub(crate) fn spawn(command: Command, data: &Path, args: &[&str]) -> Self {
+        Self::try_spawn(command, data, args).unwrap_or_else(|| panic!("it does not start"))
+    }
+
+    /// `None` when it ends before it listens.
+    pub(crate) fn try_spawn(mut command: Command, data: &Path, args: &[&str]) -> Option<Self> {
         command
             .args([
                 "serve",
@@ -88,7 +93,7 @@ impl Relay {
             ])
             .arg(data)
             .args(args);
-        Self::ready(command)
+        Self::try_ready(command)
     }
 
     /// Without `--dev`: keys and everything else are the caller's to name.
@@ -99,7 +104,7 @@ impl Relay {
         Self::ready(command)
     }
 
-    /// As [`Relay::start_bare`], with its log in a file.
+    /// The same, with its log in a file.
     pub(crate) fn start_bare_logged(data: &Path, log: &Path, args: &[&str]) -> Self {
         let mut command = command();
         command.args(["serve", "--listen", "127.0.0.1:0", "--data-dir"]);
@@ -115,7 +120,11 @@ impl Relay {
         Self::ready(command)
     }
 
-    fn ready(mut command: Command) -> Self {
+    fn ready(command: Command) -> Self {
+        Self::try_ready(command).unwrap_or_else(|| panic!("it does not start"))
+    }
+
+    fn try_ready(mut command: Command) -> Option<Self> {
         let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let (mut line, mut second) = (String::new(), String::new());
         let mut out = BufReader::new(child.stdout.take().unwrap());
@@ -128,14 +137,18 @@ impl Relay {
             .trim()
             .strip_prefix("listening on ")
             .and_then(|url| url.split_once("://"))
-            .map(|(_, address)| address)
-            .unwrap_or_else(|| panic!("{line:?}"));
-        Self {
+            .map(|(_, address)| address);
+        let Some(address) = address else {
+            child.kill().unwrap();
+            child.wait().unwrap();
+            return None;
+        };
+        Some(Self {
             address: address.parse().unwrap(),
             child,
             tls: None,
             metrics: metrics.map(|address| address.parse().unwrap()),
-        }
+        })
     }
 
     /// A connection to it.
