@@ -128,7 +128,7 @@ const wire = (program) =>
 
 /** The files of deploy/, read and started by the programs they are for. */
 const deployed = (program) =>
-  suite('deploy', process.execPath, ['--test', 'tests/deploy/files.test.mjs', 'tests/deploy/docs.test.mjs', 'tests/deploy/proxies.test.mjs'], {
+  suite('deploy', process.execPath, ['--test', '--test-concurrency=1', 'tests/deploy/files.test.mjs', 'tests/deploy/docs.test.mjs', 'tests/deploy/proxies.test.mjs'], {
     rows: nodeSuite('deploy'),
     needsAll: true,
     env: { TAUTLINE_RELAY_PROGRAM: program },

@@ -263,12 +263,12 @@ async function unpack({ folder, packages, programs, what, usual, log, failed, en
 /** What the files in deploy/ are for, and what reads them: the tests start each, none as a service of the machine's. */
 const SERVERS = [
   ['nginx', 'usr/sbin/nginx'], ['haproxy', 'usr/sbin/haproxy'], ['caddy', 'usr/bin/caddy'],
-  ['promtool', 'usr/bin/promtool'], ['systemd-analyze', 'usr/bin/systemd-analyze'],
+  ['promtool', 'usr/bin/promtool'], ['systemd-analyze', 'usr/bin/systemd-analyze'], ['openssl', 'usr/bin/openssl'],
 ];
 const SBIN = ['/usr/sbin', '/usr/local/sbin'];
 
 const servers = {
-  name: 'nginx, HAProxy, Caddy, promtool and systemd-analyze',
+  name: 'nginx, HAProxy, Caddy, promtool, systemd-analyze and openssl',
   ok: async () => {
     // A user's PATH may well be without them.
     for (const folder of SBIN) if (!process.env.PATH.split(delimiter).includes(folder)) process.env.PATH += `${delimiter}${folder}`;
@@ -280,7 +280,7 @@ const servers = {
   install: async () => {
     if (!onPath('apt-get')) throw new Failure(`The tests of deploy/ need ${servers.name} on PATH: install them, then run this again.`);
     await unpack({
-      folder: join(tools, 'servers'), packages: ['nginx', 'haproxy', 'caddy', 'prometheus', 'systemd'], programs: SERVERS,
+      folder: join(tools, 'servers'), packages: ['nginx', 'haproxy', 'caddy', 'prometheus', 'systemd', 'openssl'], programs: SERVERS,
       what: 'Downloading nginx, HAProxy, Caddy and Prometheus into .tools', usual: '1 min', log: 'servers', failed: 'Downloading the servers failed',
     });
   },

@@ -14,11 +14,13 @@ function rust(text) {
 
 /** One `cargo test` run, told apart: doc tests, the simulation, the rest. */
 export function nativeSuites(text) {
-  const parts = { native: '', simulation: '', 'doc tests': '' };
+  const parts = { native: '', simulation: '', 'fuzz corpus': '', 'hostile peers': '', 'doc tests': '' };
+  const named = { corpus: 'fuzz corpus', hostile: 'hostile peers' };
+  const suiteOf = (test) => (test.startsWith('sim') ? 'simulation' : named[test] ?? 'native');
   let now = 'native';
   for (const line of text.split('\n')) {
     const running = line.match(/^\s*(?:Running .*\(.*\/([^/]+?)-[0-9a-f]+\)|(Doc-tests) .*)$/);
-    if (running) now = running[2] ? 'doc tests' : running[1].startsWith('sim') ? 'simulation' : 'native';
+    if (running) now = running[2] ? 'doc tests' : suiteOf(running[1]);
     parts[now] += `${line}\n`;
   }
   const rows = Object.entries(parts).map(([name, part]) => ({ name, ...rust(part) }));

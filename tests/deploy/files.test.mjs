@@ -73,6 +73,32 @@ test('proxy files: the relay flags they name exist', () => {
   }
 });
 
+test('proxy files: each is valid as it stands, certificates and all', (t) => {
+  const home = folder(t);
+  const [pem, key] = [join(home, 'relay.example.pem'), join(home, 'relay.example.key')];
+  const made = spawnSync(tool('openssl'), [
+    'req', '-x509', '-newkey', 'rsa:2048', '-nodes', '-days', '1', '-subj', '/CN=relay.example', '-keyout', key, '-out', pem,
+  ], { encoding: 'utf8' });
+  assert.equal(made.status, 0, made.stderr);
+  const both = join(home, 'both.pem');
+  writeFileSync(both, readFileSync(pem, 'utf8') + readFileSync(key, 'utf8'));
+  const check = (name, ...args) => {
+    const { status, stdout, stderr } = spawnSync(tool(name), args, { encoding: 'utf8', env: { ...process.env, HOME: home, XDG_DATA_HOME: home, XDG_CONFIG_HOME: home } });
+    assert.equal(status, 0, `${name}: ${stdout}${stderr}`);
+    assert.doesNotMatch(stdout + stderr, /\[(warn|WARNING)\]/i, name);
+  };
+  const config = (name, body) => {
+    const path = join(home, name);
+    writeFileSync(path, body);
+    return path;
+  };
+  const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map((name) => `${name}_temp_path ${home}/${name};`).join('\n');
+  const nginx = edited(deploy('nginx.conf'), [['/etc/ssl/relay.example.pem', pem], ['/etc/ssl/relay.example.key', key]]);
+  check('nginx', '-t', '-e', 'stderr', '-p', home, '-c', config('nginx.conf', `pid ${home}/pid;\nevents {}\nhttp {\naccess_log off;\n${temporary}\n${nginx}\n}\n`));
+  check('haproxy', '-c', '-f', config('haproxy.cfg', edited(deploy('haproxy.cfg'), [['/etc/ssl/relay.example.pem', both]])));
+  check('caddy', 'validate', '--adapter', 'caddyfile', '--config', config('Caddyfile', deploy('Caddyfile')));
+});
+
 test('alert rules: Prometheus takes them, and the relay has every metric they ask for', async (t) => {
   const checked = spawnSync(tool('promtool'), ['check', 'rules', join(root, 'deploy/alerts.yml')], { encoding: 'utf8' });
   assert.equal(checked.status, 0, checked.stdout + checked.stderr);

@@ -81,16 +81,15 @@ export async function startRelay(t, args = []) {
   const home = folder(t);
   const secret = join(home, 'secret');
   writeFileSync(secret, randomBytes(48).toString('base64'), { mode: 0o600 });
-  const port = await freePort();
   const log = join(home, 'relay.log');
-  const all = ['serve', '--listen', `127.0.0.1:${port}`, '--data-dir', join(home, 'data'), '--jwt-secret-file', secret, '--trusted-proxy', '127.0.0.1', ...args];
+  const all = ['serve', '--listen', '127.0.0.1:0', '--data-dir', join(home, 'data'), '--jwt-secret-file', secret, '--behind-proxy', '--trusted-proxy', '127.0.0.1', ...args];
   const relay = run(program, all, { log });
   t.after(() => relay.stop());
-  const url = `http://127.0.0.1:${port}`;
-  await until('the relay listens', async () => {
+  const port = await until('the relay listens', () => {
     assert.ok(alive.has(relay.child), relay.logs());
-    return fetch(`${url}/readyz`).then((answer) => answer.ok, () => false);
+    return Number(/listening on http:\/\/127\.0\.0\.1:(\d+)/.exec(relay.logs())?.[1]);
   });
+  const url = `http://127.0.0.1:${port}`;
   const token = (role, sub = role) => {
     const made = spawnSync(program, ['token', '--jwt-secret-file', secret, '--restaurant', 'demo', '--role', role, '--sub', sub], { encoding: 'utf8' });
     assert.equal(made.status, 0, made.stderr);

@@ -78,7 +78,7 @@ for (const name of Object.keys(PROXIES)) {
     }
     const lively = await startRelay(t, ['--heartbeat', '500ms']);
     const quiet = await startRelay(t, ['--heartbeat', '60s']);
-    const [kept, cut] = [await startProxy(t, name, lively, { idle: 2 }), await startProxy(t, name, quiet, { idle: 2 })];
+    const [kept, cut] = [await startProxy(t, name, lively, { idle: 3 }), await startProxy(t, name, quiet, { idle: 3 })];
     const auth = (relay) => JSON.stringify({ type: 'auth', token: relay.token('manager') });
     const sockets = [await knock(kept.ws), await knock(cut.ws)].map(({ socket }) => socket);
     sockets[0].send(auth(lively));
@@ -86,7 +86,7 @@ for (const name of Object.keys(PROXIES)) {
     const ended = sockets.map((socket) => new Promise((resolve) => socket.once('close', () => resolve('cut'))));
     // The timeout is in force: it ends the one whose relay says nothing.
     assert.equal(await ended[1], 'cut');
-    await delay(2_500); // what is shown is that nothing happens for longer than the timeout
+    await delay(4_000); // what is shown is that nothing happens for longer than the timeout
     assert.equal(sockets[0].readyState, WebSocket.OPEN);
     sockets[0].terminate();
   });
@@ -102,6 +102,8 @@ for (const name of Object.keys(PROXIES)) {
       posted.push((await relay.post()).id);
       await delay(100);
     }
+    // The old process lets go of the socket in the end; Caddy 2.6 hands it to nobody and keeps it.
+    if (name !== 'caddy') await until('the cut', () => told.closes.length > 0);
     posted.push((await relay.post({}, await until('the proxy takes calls', () => fetch(`${proxy.url}/readyz`).then(() => proxy.url, () => '')))).id);
     await until('everything', () => service.isConnected() && posted.every((id) => told.created.includes(id)));
     assert.deepEqual(told.created.toSorted(), posted.toSorted(), 'each once');
@@ -109,7 +111,6 @@ for (const name of Object.keys(PROXIES)) {
     assert.equal(service.stats().gaps, 0);
     // Whoever was cut went on where it was.
     assert.equal(service.stats().resumes, service.stats().connects - 1);
-    if (name !== 'caddy') assert.ok(told.closes.length >= 1, 'the old process let go of the socket in the end');
   });
 
   test(`${name}: the address it names is the one that is counted`, async (t) => {

@@ -94,6 +94,8 @@ test('frozen or black-holed for a minute, a page is current within 3 s and one c
     await holed.bringToFront();
     const thaw = await freeze(frozen);
     for (let n = 0; n < 5; n += 1) await relay.postOrder({}, { restaurant });
+    // An operator sees both within a heartbeat of 15 s and its grace, though the frozen page's browser answers pings.
+    await expect.poll(async () => (await relay.sessions({ restaurant })).map(({ stalled }) => stalled), { timeout: 20_000 }).toEqual([true, true]);
     await new Promise((resolve) => setTimeout(resolve, MINUTE_MS - (Date.now() - began)));
     await relay.postOrder({}, { restaurant });
 

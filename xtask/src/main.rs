@@ -5,6 +5,7 @@
 
 mod faults;
 mod fuzz;
+mod hostile;
 mod report;
 mod sources;
 
@@ -27,7 +28,10 @@ cargo xtask <command>
   fuzz [--seconds N] [--write] [target…]
                     hostile input, a minute for each target unless told otherwise; --write puts the
                     figures into docs/reliability.md; --input FILE target plays one input again;
-                    --keep adds inputs that reach something new to fuzz/corpus";
+                    --keep adds inputs that reach something new to fuzz/corpus
+  hostile [--peers N] [--write]
+                    hostile peers and the reconnect storm with ten thousand peers unless told
+                    otherwise; --write puts the storm's figures into docs/reliability.md";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
@@ -43,6 +47,7 @@ fn main() -> ExitCode {
         "sim" => simulate(rest),
         "fuzz" => fuzz::fuzz(rest),
         "faults" => faults::faults(rest),
+        "hostile" => hostile::hostile(rest),
         "help" | "--help" | "-h" => {
             println!("{HELP}");
             true

@@ -95,7 +95,10 @@ const ALL: &[(&str, Kind, Present, &str)] = &[
     (
         "tautline_connects_total",
         Counter,
-        ("result", &["ok", "draining", "not_a_websocket"]),
+        (
+            "result",
+            &["ok", "draining", "limit", "not_a_websocket", "overloaded"],
+        ),
         "Attempts to open an orders socket.",
     ),
     (

@@ -293,6 +293,7 @@ pub(crate) fn most_connections(wanted: usize, files_each: usize) -> usize {
     let files = limit.map_or(usize::MAX, |limit| {
         usize::try_from(limit).unwrap_or(usize::MAX)
     });
+    // Where so few are left that nothing would remain, a quarter: the reserve is for more than is usual then.
     let room = files
         .saturating_sub(limits::FILES_RESERVED)
         .max(files / 4)

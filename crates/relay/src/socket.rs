@@ -50,6 +50,15 @@ impl Socket {
         })
     }
 
+    /// What has not left by the time it is dropped is thrown away, and the peer is told by a reset. (Whoever carries a
+    /// pair learns by its [`Alive`] that this end is gone.)
+    pub(crate) fn reset_when_dropped(&self) -> io::Result<()> {
+        match self {
+            Self::Tcp(socket) => socket.set_zero_linger(),
+            Self::Carried(..) => Ok(()),
+        }
+    }
+
     pub(crate) async fn readable(&self) -> io::Result<()> {
         match self {
             Self::Tcp(socket) => socket.readable().await,

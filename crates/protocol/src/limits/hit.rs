@@ -81,6 +81,8 @@ rows! {
     RESTAURANT_IDLE = "restaurant_idle",
     /// [`super::RESTAURANTS`].
     RESTAURANTS = "restaurants",
+    /// [`super::REVOCATIONS`].
+    REVOCATIONS = "revocations",
     /// [`super::LOOP_DELAY_MS`], [`super::COMMIT_DELAY_MS`]: new sockets refused, cursors ended, commands refused.
     OVERLOAD = "overload",
 }

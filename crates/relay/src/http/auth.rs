@@ -48,17 +48,24 @@ impl App {
         if let Some(peer) = peer {
             peer.may_try(headers)?;
         }
-        let identity = self.keys.verify(token).inspect_err(|_| {
-            if let Some(peer) = peer {
-                peer.auth_failed(headers);
-            }
-        })?;
+        let identity = self
+            .keys
+            .verify(token)
+            .and_then(|identity| {
+                if self.revoked.revokes_all(&identity) {
+                    Err(AuthCode::TokenInvalid)
+                } else {
+                    Ok(identity)
+                }
+            })
+            .inspect_err(|_| {
+                if let Some(peer) = peer {
+                    peer.auth_failed(headers);
+                }
+            })?;
         // A token for every restaurant has no business in a page.
         if identity.is_wildcard() && headers.contains_key(header::ORIGIN) {
             return Err(AuthCode::RestaurantForbidden.into());
-        }
-        if self.revoked.revokes_all(&identity) {
-            return Err(AuthCode::TokenInvalid.into());
         }
         Ok(Caller(identity))
     }

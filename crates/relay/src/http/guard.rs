@@ -138,6 +138,19 @@ impl Guard {
     }
 }
 
+/// Whether a proxy passed this on: then whoever asked is somewhere else.
+fn is_forwarded(headers: &HeaderMap) -> bool {
+    let by_others = [
+        "x-forwarded-for",
+        "x-forwarded-host",
+        "x-forwarded-proto",
+        "x-real-ip",
+    ];
+    headers.contains_key(header::FORWARDED)
+        || headers.contains_key(header::VIA)
+        || by_others.iter().any(|name| headers.contains_key(*name))
+}
+
 /// Runs before every route.
 pub(super) async fn check(State(app): State<App>, request: Request, next: Next) -> Response {
     if let Some(refusal) = request.extensions().get::<Peer>().and_then(Peer::refused)
@@ -151,7 +164,7 @@ pub(super) async fn check(State(app): State<App>, request: Request, next: Next) 
     }
     let headers = request.headers();
     let dev = request.uri().path().starts_with("/dev/");
-    if !app.guard.host_is_ours(headers, dev) || (dev && headers.contains_key(header::FORWARDED)) {
+    if !app.guard.host_is_ours(headers, dev) || (dev && is_forwarded(headers)) {
         let detail = "this relay answers to localhost and loopback addresses only";
         return Problem::new(StatusCode::MISDIRECTED_REQUEST, "host_not_allowed", detail)
             .into_response();
@@ -293,6 +306,19 @@ mod tests {
                 .origin(&headers("10.0.0.5:8787", Some("null")))
                 .is_err()
         );
+    }
+
+    #[test]
+    fn what_a_proxy_passed_on_is_known() {
+        let mut plain = headers("localhost:8787", None);
+        assert!(!is_forwarded(&plain));
+        for name in ["forwarded", "via", "x-forwarded-for", "x-real-ip"] {
+            let mut passed_on = plain.clone();
+            passed_on.insert(name, HeaderValue::from_static("1.2.3.4"));
+            assert!(is_forwarded(&passed_on), "{name}");
+        }
+        plain.insert("x-request-id", HeaderValue::from_static("7"));
+        assert!(!is_forwarded(&plain));
     }
 
     #[test]

@@ -5,6 +5,7 @@ use super::auth::Caller;
 use super::body::Text;
 use super::orders::json;
 use super::problem::Problem;
+use crate::limit;
 use crate::revoked::Revocation;
 use crate::token::wall_ms;
 use axum::extract::{Path, State};
@@ -69,7 +70,7 @@ pub(super) async fn revoke(
         .revoked
         .has_room(&revocation.restaurant, &revocation.sub)
     {
-        metrics::counter!("tautline_limit_hits_total", "limit" => "revocations").increment(1);
+        limit::hit(limits::hit::REVOCATIONS);
         return Err(Problem::new(
             StatusCode::SERVICE_UNAVAILABLE,
             NackCode::Overloaded.as_str(),

@@ -65,6 +65,8 @@ impl Shard {
                 oldest,
                 Input::End(CloseCode::TRY_LATER, "too many wait to authenticate"),
             );
+            // Its place is wanted: a crowd that never answers a close would soon hold them all.
+            self.with_conn(oldest, |_, conn| conn.gone |= conn.out.is_empty());
         }
     }
 

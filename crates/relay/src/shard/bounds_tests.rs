@@ -21,8 +21,12 @@ static METRICS: LazyLock<PrometheusHandle> =
 
 /// Tests of a process share its metrics: each asks for a row that no other meets.
 fn met(row: &str) -> bool {
-    let line = format!("tautline_limit_hits_total{{limit=\"{row}\"}}");
-    METRICS.render().contains(&line)
+    let name = format!("tautline_limit_hits_total{{limit=\"{row}\"}} ");
+    let text = METRICS.render();
+    let times = text.lines().filter_map(|line| line.strip_prefix(&name));
+    times
+        .filter_map(|times| times.parse::<f64>().ok())
+        .any(|times| times > 0.0)
 }
 
 async fn until<F: Future<Output = bool>>(what: &str, mut holds: impl FnMut() -> F) {
@@ -298,4 +302,38 @@ async fn snapshots_being_sent() {
         close_code(rig.asking("small", Role::Service, sync).await).await,
         Some(1013)
     );
+}
+
+#[tokio::test]
+async fn restaurants_that_are_all_in_use() {
+    let rig = Rig::with(Bounds {
+        restaurants: 2,
+        ..Bounds::default()
+    });
+    let there = async |client: &mut Client| {
+        while !frames(client)
+            .await
+            .iter()
+            .any(|frame| frame["type"] == "auth:success")
+        {}
+    };
+    let mut one = rig.asking("a", Role::Service, json!({})).await;
+    there(&mut one).await;
+    // One that nobody hangs on leaves for another.
+    assert_eq!(refused(&all(&rig, "b", vec![publish(1)]).await[0]), None);
+    let mut other = rig.asking("c", Role::Service, json!({})).await;
+    there(&mut other).await;
+    // Now both are in use.
+    let answer = all(&rig, "b", vec![publish(1)]).await;
+    assert_eq!(
+        refused(&answer[0]).map(|(code, _)| code),
+        Some(NackCode::Overloaded)
+    );
+    let third = rig.asking("b", Role::Service, json!({})).await;
+    assert_eq!(close_code(third).await, Some(1013));
+    drop(one);
+    until("there is room again", || async {
+        refused(&all(&rig, "b", vec![publish(1)]).await[0]).is_none()
+    })
+    .await;
 }

@@ -292,7 +292,13 @@ impl Shard {
                     self.settled(conn.id);
                     conn.out.close(code, &reason);
                 }
-                Output::Drop => conn.gone = true,
+                Output::Drop => {
+                    if !conn.out.is_empty() {
+                        // Or the system would go on offering what it does not take.
+                        let _ = conn.socket.reset_when_dropped();
+                    }
+                    conn.gone = true;
+                }
                 Output::Wait(at) => {
                     self.count_hits(conn);
                     for ((kind, code), times) in conn.session.take_refusals() {

@@ -9,7 +9,7 @@ use serde::Serialize;
 use std::time::Duration;
 use tautline_machine::Time;
 use tautline_machine::relay::session::Input;
-use tautline_protocol::{CloseCode, limits};
+use tautline_protocol::{CloseCode, Dialect, limits};
 use tokio::sync::oneshot;
 
 const REVOKED: &str = "the token was revoked";
@@ -85,12 +85,15 @@ impl Conn {
     }
 
     /// Whether nobody sees there what is sent. A frozen page answers WebSocket pings (its browser does) and takes
-    /// bytes for a long time, but its heartbeat stops; one that never had one is not judged by it.
+    /// bytes for a long time, but its heartbeat stops. In v1 a client has one; a plain one is judged by it if it does.
     fn is_lost(&self, now: Time, heartbeat_ms: u64) -> bool {
         let over = |since: Option<Time>| since.is_some_and(|at| now - at >= limits::STALLED_MS);
-        let skipped = self.beat.is_some_and(|(_, every)| {
-            now - self.last_frame >= every.max(heartbeat_ms) + limits::STALLED_MS
-        });
+        let every = match self.beat {
+            Some((_, every)) => Some(every.max(heartbeat_ms)),
+            None => (self.session.dialect() == Dialect::V1).then_some(heartbeat_ms),
+        };
+        let skipped =
+            every.is_some_and(|every| now - self.last_frame >= every + limits::STALLED_MS);
         over(self.pinged) || over(self.waiting_since) || skipped
     }
 }
@@ -100,12 +103,12 @@ impl Shard {
     /// for a heartbeat; how many have not answered yet and may still do so in time.
     pub(crate) fn probe(&mut self, may_see: impl Fn(&str) -> bool) -> usize {
         let now = self.clock.now();
-        let visible = |conn: &&Box<Conn>| {
+        let visible = |conn: &Conn| {
             let identity = conn.session.identity();
             identity.is_some_and(|identity| may_see(identity.restaurant_id))
         };
         let (mut quiet, mut asked) = (Vec::new(), 0);
-        for conn in self.conns.values().filter(visible) {
+        for conn in self.conns.values().filter(|conn| visible(conn)) {
             match conn.pinged {
                 Some(at) => asked += usize::from(now - at < limits::STALLED_MS),
                 None if now - conn.last_frame.max(conn.last_pong) >= 1000 => quiet.push(conn.id),

@@ -18,6 +18,9 @@ thread_local! {
     static SCRATCH: RefCell<Vec<u8>> = RefCell::new(vec![0; 64 * 1024]);
 }
 
+/// A read of so many bytes lets others go first.
+const YIELD_AFTER: usize = 4 * 1024;
+
 /// What to do after a message.
 pub(super) enum After {
     /// Read on; messages may be this long.
@@ -48,9 +51,12 @@ pub(super) fn spawn(
                 Ok(()) => take(&shard, id, &mut decoder, &socket),
                 Err(error) => Err(error),
             };
+            // `readable` comes back at once while there is more: whoever sends faster than is read would have the
+            // thread for itself.
             match read {
-                Ok(true) => {}
-                Ok(false) => return,
+                Ok(Some(YIELD_AFTER..)) => tokio::task::yield_now().await,
+                Ok(Some(_)) => tokio::task::coop::consume_budget().await,
+                Ok(None) => return,
                 Err(_) => break,
             }
         }
@@ -71,28 +77,26 @@ fn stalled(shard: &Weak<RefCell<Shard>>, id: ConnId) -> Option<Rc<Notify>> {
         .map(|conn| Rc::clone(&conn.unstalled))
 }
 
-/// Reads what is there; `Ok(false)` when the connection has gone meanwhile.
+/// Reads what is there; how many bytes, `None` when the connection has gone meanwhile.
 fn take(
     shard: &Weak<RefCell<Shard>>,
     id: ConnId,
     decoder: &mut Decoder,
     socket: &Socket,
-) -> io::Result<bool> {
+) -> io::Result<Option<usize>> {
     SCRATCH.with_borrow_mut(|scratch| match socket.try_read(scratch) {
         Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
-        Ok(n) => Ok(feed(
-            shard,
-            id,
-            decoder,
-            scratch.get(..n).unwrap_or_default(),
-        )),
+        Ok(n) => {
+            let bytes = scratch.get(..n).unwrap_or_default();
+            Ok(feed(shard, id, decoder, bytes).then_some(n))
+        }
         Err(error)
             if matches!(
                 error.kind(),
                 io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
             ) =>
         {
-            Ok(true)
+            Ok(Some(0))
         }
         Err(error) => Err(error),
     })

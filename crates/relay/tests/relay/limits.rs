@@ -71,6 +71,7 @@ const SCENES: &[(&str, &[&str])] = &[
     ),
     ("commands_remembered", &[hit::DUPLICATE_MEMORY]),
     ("restaurants_in_memory", &[hit::RESTAURANTS]),
+    ("revoked_subs", &[hit::REVOCATIONS]),
     ("a_relay_that_does_not_keep_up", &[hit::OVERLOAD]),
 ];
 
@@ -168,6 +169,18 @@ async fn sockets_in_all() {
     drop(idle);
     let mut first = open.swap_remove(0);
     first.expect("connected").await;
+}
+
+#[tokio::test]
+async fn files_may_leave_room_for_fewer() {
+    let relay = Relay::start_with_files(limits::FILES_RESERVED + 200);
+    let mut open = Vec::new();
+    for _ in 0..200 {
+        open.push(Client::open(&relay).await);
+    }
+    let refused = Client::try_open(relay.address, &[]).await.err();
+    assert_eq!(refused.map(|(status, _)| status), Some(503));
+    assert_eq!(met(&relay, hit::CONNECTIONS).await, 1.0);
 }
 
 #[tokio::test]
@@ -860,6 +873,41 @@ impl Starved<'_> {
             assert!(started.elapsed() < 2 * DEADLINE, "in vain: {what}");
         }
     }
+}
+
+#[tokio::test]
+async fn revoked_subs() {
+    let data = tempfile::tempdir().unwrap();
+    let mut relay = Relay::start(data.path(), &[]);
+    relay.signal(Signal::TERM);
+    assert_eq!(relay.ended().await.code(), Some(0));
+    // All but the last, as if they had been revoked one by one.
+    let db = rusqlite::Connection::open(data.path().join("tautline.db")).unwrap();
+    let far = i64::MAX;
+    db.execute(
+        "WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < ?1)
+         INSERT INTO revocation SELECT 'demo', 'sub-' || n, 1, ?2 FROM n",
+        [limits::REVOCATIONS as i64 - 1, far],
+    )
+    .unwrap();
+    drop(db);
+    let relay = Relay::start(data.path(), &[]);
+    let service = relay.token("service").await;
+    let revoke = async |body: &str| {
+        let mut http = relay.http().await;
+        let path = "/api/v1/restaurants/demo/revoke";
+        http.post(path, &service, body).await
+    };
+    let one = |sub: &str| json!({"sub": sub, "iat_before": 1}).to_string();
+    assert_eq!(revoke(&one("the last")).await.status, 200);
+    let refused = revoke(&one("one more")).await;
+    assert_eq!(
+        (refused.status, &refused.json()["code"]),
+        (503, &json!("overloaded"))
+    );
+    assert_eq!(revoke(&one("sub-7")).await.status, 200, "known already");
+    assert_eq!(revoke(r#"{"iat_before":1}"#).await.status, 200, "everyone");
+    all_met(&relay, "revoked_subs").await;
 }
 
 #[tokio::test]

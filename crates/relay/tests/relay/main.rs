@@ -19,6 +19,7 @@ mod live_order;
 mod logs;
 mod metrics;
 mod operators;
+mod permissions;
 mod revoke;
 mod sessions;
 mod signer;

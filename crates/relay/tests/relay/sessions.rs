@@ -153,12 +153,12 @@ async fn a_page_that_has_stopped_is_named_though_its_browser_answers() {
     let (awake, _) = Client::v1(&relay, &token, named("awake")).await;
     let awake = goes_on(awake);
     let (mut frozen, _) = Client::v1(&relay, &token, named("frozen")).await;
-    frozen
-        .send(json!({"type":"ping","payload":{"timestamp":1}}))
+    // A plain page that never had a heartbeat is judged by its browser's answers alone.
+    let mut plain = Client::open(&relay).await;
+    plain
+        .send(json!({"type":"auth","token":token,"client":{"name":"plain"}}))
         .await;
-    frozen.until("pong").await;
-    // A page that never had a heartbeat is judged by its browser's answers alone.
-    let (mut plain, _) = Client::v1(&relay, &token, named("plain")).await;
+    plain.until("auth:success").await;
     // WebSocket pings are answered while it is read from.
     let frozen = tokio::spawn(async move { frozen.closed().await });
     let plain = tokio::spawn(async move { plain.closed().await });

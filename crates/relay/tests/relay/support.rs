@@ -47,6 +47,14 @@ impl Relay {
         Self::spawn(command(), data, args)
     }
 
+    /// With so many files open at once.
+    pub(crate) fn start_with_files(files: usize) -> Self {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &format!("ulimit -n {files}; exec \"$0\" \"$@\"")]);
+        shell.arg(env!("CARGO_BIN_EXE_tautline-relay"));
+        Self::spawn(shell, Path::new(":memory:"), &[])
+    }
+
     /// Its log, as JSON, in a file.
     pub(crate) fn start_logging(data: &Path, log: &Path, level: &str) -> Self {
         let mut command = command();
@@ -96,7 +104,7 @@ impl Relay {
         Self::ready(command)
     }
 
-    /// As [`Relay::start_bare`], with its log in a file.
+    /// The same, with its log in a file.
     pub(crate) fn start_bare_logged(data: &Path, log: &Path, args: &[&str]) -> Self {
         let mut command = command();
         command.args(["serve", "--listen", "127.0.0.1:0", "--data-dir"]);
