@@ -65,7 +65,7 @@ pub(crate) fn faults(arguments: &[String]) -> bool {
     }
     if write {
         let text = format!(
-            "## The store under faults\n\n`cargo xtask faults --kills {kills} --cuts {cuts} --seed {seed} --write`; what each test demands is in \
+            "`cargo xtask faults --kills {kills} --cuts {cuts} --seed {seed} --write`; what each test demands is in \
              `crates/relay/tests/faults`.\n\n{table}"
         );
         report::section("store", &text);
