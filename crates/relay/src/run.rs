@@ -386,6 +386,8 @@ fn start_log(config: &Config) {
     let filter = format!("{others},tautline_relay={}", config.log_level);
     let log = tracing_subscriber::fmt()
         .with_env_filter(tracing_subscriber::EnvFilter::new(filter))
+        // A log that cannot be written (its disk is full, perhaps) is to stop nothing; telling of it by the same way panics.
+        .log_internal_errors(false)
         .with_writer(std::io::stderr);
     // Set once a process; a second relay in the same process logs to the first's.
     let _ = match format {

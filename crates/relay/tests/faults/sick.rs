@@ -133,3 +133,20 @@ async fn a_write_cut_off_by_the_size_limit_of_files_ends_it_too() {
     let found = audit(&relay, &token, &base, &witness, u64::MAX).await;
     assert!(found.holds() && found.acked > 0, "{found:?}");
 }
+
+#[tokio::test]
+async fn a_log_that_cannot_be_written_stops_nothing() {
+    let data = tempfile::tempdir().unwrap();
+    let full = std::fs::File::options()
+        .write(true)
+        .open("/dev/full")
+        .unwrap();
+    let mut command = command();
+    command.stderr(full);
+    let relay = Relay::spawn(command, data.path(), &["--log-level", "trace"]);
+    let token = relay.token("service").await;
+    let made = relay.http().await.post(ORDERS, &token, &burger("1")).await;
+    assert_eq!(made.status, 201);
+    let (_, success) = Client::v1(&relay, &token, json!({})).await;
+    assert_eq!(success["seq"], 1);
+}

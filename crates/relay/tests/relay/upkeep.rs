@@ -146,5 +146,5 @@ async fn an_export_is_moved_to_another_relay_and_a_command_repeated_there_is_app
     assert_eq!(list["orders"].as_array().unwrap().len(), 1);
     // It counts on from where it was.
     let next = relay.http().await.post(ORDERS, &token, &burger("8")).await;
-    assert_eq!(next.json()["order_number"], "2", "{next:?}");
+    assert_eq!(next.json()["order_number"], "002", "{next:?}");
 }
