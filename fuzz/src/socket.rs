@@ -233,7 +233,7 @@ impl Peer {
                 }
                 Output::Account => {
                     let cursor = self.cursor.as_mut().expect("numbers need a place");
-                    if let Some(frame) = cursor.account() {
+                    if let Some(frame) = cursor.account(&self.kit.log) {
                         self.sent(&frame);
                     }
                 }
