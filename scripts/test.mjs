@@ -109,13 +109,22 @@ async function packages() {
   return rows;
 }
 
+/** The recording that a browser has just made, played again natively: the same states and outputs. */
+const replay = () =>
+  suite('replay', 'cargo', ['test', '-p', 'tautline-machine', '--test', 'replay', 'given', '--', '--show-output'], {
+    rows: nativeSuites,
+    needsAll: true,
+    env: { TAUTLINE_RECORDING: join(root, 'test-results/recordings/browser.json') },
+  });
+
 async function e2e(program) {
   const cli = join(root, 'node_modules/@playwright/test/cli.js');
-  return suite('end to end', process.execPath, [cli, 'test', '--config', 'tests/e2e/playwright.config.mjs'], {
+  const rows = await suite('end to end', process.execPath, [cli, 'test', '--config', 'tests/e2e/playwright.config.mjs'], {
     rows: playwrightSuite,
     needsAll: true,
     env: { TAUTLINE_RELAY_PROGRAM: program },
   });
+  return [...rows, ...(await replay())];
 }
 
 /** This client and relay with those of earlier versions, as they were recorded. */

@@ -116,6 +116,7 @@ pub(crate) fn of_answer(
     answer: &Answer,
     said: Option<String>,
     timeout_ms: Option<u64>,
+    is_filter: bool,
 ) -> Option<JsValue> {
     match answer {
         Answer::Acked { .. } | Answer::Confirmed { .. } | Answer::Written => None,
@@ -132,7 +133,7 @@ pub(crate) fn of_answer(
                 .then_some(timeout_ms)
                 .flatten();
             Some(
-                Error::new(*code, explained(*code))
+                Error::new(*code, explained(*code, is_filter))
                     .outcome(*outcome)
                     .timeout_ms(timeout)
                     .make(),
@@ -141,8 +142,14 @@ pub(crate) fn of_answer(
     }
 }
 
-fn explained(code: ErrorCode) -> &'static str {
+fn explained(code: ErrorCode, is_filter: bool) -> &'static str {
     match code {
+        ErrorCode::Aborted if is_filter => {
+            "another setFilter(), or disconnect(), came before the server had taken this filter"
+        }
+        ErrorCode::Protocol if is_filter => {
+            "this server speaks the plain dialect, which has no filters; it is remembered for one that has"
+        }
         ErrorCode::OutboxExpired => {
             "the message waited too long for a connection and was taken back"
         }

@@ -165,6 +165,25 @@ impl EpochCache {
     }
 }
 
+/// Whether frames of this type are no events.
+pub(crate) fn is_wires_own(kind: &str) -> bool {
+    matches!(
+        kind,
+        "connected"
+            | "auth:success"
+            | "auth:failed"
+            | "pong"
+            | "cursor"
+            | "ack"
+            | "nack"
+            | "sync_complete"
+            | "sync_aborted"
+            | "reset"
+            | "error"
+            | "degraded"
+    )
+}
+
 /// The head of a frame of this type; `None` for one that breaks the protocol.
 pub(crate) fn head(
     frame: &Frame,

@@ -34,6 +34,33 @@ extern "C" {
     #[wasm_bindgen(method, catch)]
     fn warn(this: &Host, text: &str) -> Result<(), JsValue>;
 
+    /// What receives the messages of a service; `exports` are this module's functions.
+    #[wasm_bindgen(method, catch)]
+    fn receiver(this: &Host, exports: &JsValue, number: u32) -> Result<Receiver, JsValue>;
+
+    /// `pkg/src/receiver.js`. Its methods and properties cannot throw: they are ours, and call nobody.
+    #[derive(Clone, Debug)]
+    pub(crate) type Receiver;
+
+    /// The `message` listener of an attempt's socket.
+    #[wasm_bindgen(method, catch)]
+    pub(crate) fn listener(this: &Receiver, attempt: u32) -> Result<Function, JsValue>;
+
+    /// Who takes what may have changed; cannot throw.
+    #[wasm_bindgen(method)]
+    pub(crate) fn forget(this: &Receiver);
+
+    /// A callback was taken off.
+    #[wasm_bindgen(method)]
+    pub(crate) fn off(this: &Receiver, id: u32);
+
+    #[wasm_bindgen(method, getter)]
+    pub(crate) fn value(this: &Receiver) -> JsValue;
+    #[wasm_bindgen(method, setter)]
+    pub(crate) fn set_value(this: &Receiver, value: &JsValue);
+    #[wasm_bindgen(method, setter)]
+    pub(crate) fn set_epoch(this: &Receiver, epoch: &JsValue);
+
     #[wasm_bindgen(method, getter, catch)]
     fn twin(this: &Host) -> Result<Twin, JsValue>;
 
@@ -146,6 +173,11 @@ pub(crate) fn shield(function: &JsValue) -> Function {
     get()
         .and_then(|(host, _)| host.shield(function).ok())
         .unwrap_or_else(|| function.clone())
+}
+
+/// Makes the receiver of a service; `None` where there is no host.
+pub(crate) fn receiver(number: u32) -> Option<Receiver> {
+    get().and_then(|(host, _)| host.receiver(&wasm_bindgen::exports(), number).ok())
 }
 
 /// Enters a resource on the ledger; `None` where there is no host.

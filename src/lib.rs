@@ -25,6 +25,7 @@ mod orders;
 mod websocket_service;
 
 pub use connection_manager::ConnectionManager;
+pub use core::{receive_begin, receive_end, receive_event, receive_other, receive_rest};
 pub use host::{Host, install_host, memory_bytes, provoke_trap};
 pub use order_updates::OrderUpdates;
 pub use websocket_service::WebSocketService;

@@ -172,6 +172,13 @@ impl WebSocketService {
         self.core.on_outbox(callback)
     }
 
+    /// Tells the server what to send from now on, `filter` being JSON text; absent is everything. Resolves when it has
+    /// taken it.
+    #[wasm_bindgen(js_name = setFilter)]
+    pub fn set_filter(&self, filter: Option<String>) -> Promise {
+        self.core.set_filter(filter)
+    }
+
     /// Calls back with `(payload, message)` for a type, a prefix (`order:*`) or all (`*`).
     pub fn subscribe(&self, pattern: &str, callback: Function) -> u32 {
         self.core.subscribe(pattern, callback)
@@ -246,6 +253,11 @@ impl WebSocketService {
     /// Up to when everything is here for certain.
     pub fn freshness(&self) -> JsValue {
         self.core.freshness()
+    }
+
+    /// What the machine was told and answered, as JSON.
+    pub fn recording(&self) -> Option<String> {
+        self.core.recording()
     }
 
     /// Cuts a running wait short.

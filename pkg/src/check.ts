@@ -2,6 +2,10 @@
 // module takes.
 
 import { TautlineError, invalid } from './errors.js';
+import type { OrderStatus } from './order.js';
+
+/** Every state of an order. */
+export const STATUSES: readonly OrderStatus[] = ['new', 'pending', 'confirmed', 'preparing', 'ready', 'picked-up', 'completed', 'cancelled'];
 
 /** What a message and an id may be named. */
 const ID = /^[A-Za-z0-9._~-]{1,64}$/;

@@ -1,6 +1,7 @@
 // What the module is handed once it is loaded: the error class, the ledger, the console. Plain JavaScript that
 // decides nothing, and does not import the module.
 
+import { type Exports, Receiver } from './receiver.js';
 import { type ErrorCode, type ErrorFields, TautlineError } from './errors.js';
 import { entering, trap, trapped } from './trap.js';
 import { enter, leave } from './twin.js';
@@ -14,6 +15,8 @@ export interface Host {
   warn(text: string): void;
   /** What the browser calls in place of `callback`: a trap that comes out of it is told to everybody. */
   shield(callback: (event?: unknown) => void): (event?: unknown) => void;
+  /** Receives the messages of a service; `exports` are the module's own functions. */
+  receiver(exports: Exports, number: number): Receiver;
   /** The module is about to trap. */
   panic(message: string): void;
   readonly twin: {
@@ -36,6 +39,7 @@ export function createHost(): Host {
         if (error !== trap()) throw error;
       }
     },
+    receiver: (exports, number) => new Receiver(exports, number, () => trap() !== undefined, (error) => console.error(error)),
     panic: (message) => void trapped(message),
     twin: { enter, leave },
   };

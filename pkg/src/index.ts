@@ -11,6 +11,8 @@ export { ConnectionManager } from './manager.js';
 export type { Lease } from './lease.js';
 export { OrderUpdates } from './orders.js';
 export type { StatusOptions } from './orders.js';
+export type { EventFilter, OrderConditions } from './filter.js';
+export { Recording } from './recording.js';
 export { resources } from './resources.js';
 export { TautlineError } from './errors.js';
 export type { ErrorCode, ErrorFields, NackCode, Outcome, Stage } from './errors.js';

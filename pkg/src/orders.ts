@@ -1,12 +1,11 @@
 import { OrderUpdates as GlueOrders } from '../wasm/tautline.js';
-import { functionOf, json, oneOf, optionalBoolean, optionalCount, optionalSignal, optionalText, optionsOf, text } from './check.js';
+import { STATUSES, functionOf, json, oneOf, optionalBoolean, optionalCount, optionalSignal, optionalText, optionsOf, text } from './check.js';
 import { invalid } from './errors.js';
 import { Handle } from './handle.js';
 import type { ItemStatus, NewOrder, Order, OrdersPage, OrdersQuery, OrderStatus, OrderUpdate } from './order.js';
 import { serviceHandle, type WebSocketService } from './service.js';
 import { dispose } from './symbols.js';
 
-const STATUSES: readonly OrderStatus[] = ['new', 'pending', 'confirmed', 'preparing', 'ready', 'picked-up', 'completed', 'cancelled'];
 const ITEM_STATUSES: readonly ItemStatus[] = ['pending', 'preparing', 'ready', 'served', 'cancelled'];
 const NONE: readonly Order[] = [];
 

@@ -1,8 +1,10 @@
 import { WebSocketService as GlueService } from '../wasm/tautline.js';
 import { functionOf, json, optionalId, optionalMs, optionalSignal, optionsOf, text } from './check.js';
 import { invalid, type TautlineError } from './errors.js';
+import { type EventFilter, filterText } from './filter.js';
 import { Handle } from './handle.js';
 import { serviceOptions } from './options.js';
+import { Recording } from './recording.js';
 import { dispose } from './symbols.js';
 import { ledger } from './twin.js';
 import type {
@@ -44,6 +46,7 @@ const NO_STATS: Stats = {
   offline: false,
   outbox: { length: 0, oldestMs: null },
 };
+const NO_RECORDING = '{"format":1,"complete":false,"config":{},"state":null,"entries":[]}';
 const NO_FRESHNESS: Freshness = { seq: null, confirmedAtMs: null, ageMs: null, live: false };
 
 let handleOf: (service: WebSocketService) => Handle<GlueService>;
@@ -71,6 +74,7 @@ export class WebSocketService {
   readonly #vital = new Map<number, { event: Vital; listener: AnyListener }>();
   #lastStats = NO_STATS;
   #lastFreshness = NO_FRESHNESS;
+  #lastRecording = NO_RECORDING;
 
   static {
     handleOf = (service) => service.#handle;
@@ -161,6 +165,19 @@ export class WebSocketService {
     return this.#undo(this.#handle.ask((glue) => glue.subscribe(pattern, callback), 0));
   }
 
+  /**
+   * What the server is to send of what the role may see, from now on and on every connection; `null` = everything. An
+   * order set follows it: `orders()` and its callbacks show what the filter shows.
+   *
+   * Resolves when the server has taken it; in state `disconnected`, where there is no server to ask, at once. Rejects
+   * `nack` if the server refuses it (the one in force stays), `protocol` if the server has no filters (the plain
+   * dialect; it is remembered for one that has), `aborted` if a later call, or `disconnect()`, came before it was taken.
+   */
+  async setFilter(filter: EventFilter | null): Promise<void> {
+    const asked = filter === null ? undefined : filterText(filter);
+    await this.#handle.later((glue) => glue.setFilter(asked));
+  }
+
   /** Whether it is connected and authenticated. */
   isConnected(): boolean {
     return this.#handle.ask((glue) => glue.isConnected(), false);
@@ -208,6 +225,11 @@ export class WebSocketService {
     return (this.#lastFreshness = this.#handle.ask((glue) => glue.freshness() as Freshness, { ...this.#lastFreshness, live: false }));
   }
 
+  /** What the service has been through, for a report of odd behaviour; after `dispose()`, up to then. */
+  recording(): Recording {
+    return new Recording((this.#lastRecording = this.#handle.ask((glue) => glue.recording() ?? NO_RECORDING, this.#lastRecording)));
+  }
+
   /** Cuts a running wait short; does nothing unless reconnecting. */
   reconnectNow(): void {
     this.#handle.act((glue) => glue.reconnectNow());
@@ -224,6 +246,7 @@ export class WebSocketService {
     if (this.#handle.live) {
       this.stats();
       this.freshness();
+      this.recording();
     }
     this.#vital.clear();
     this.#handle.dispose();

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
+import { FILTER_LIMITS } from '../dist/filter.js';
 import { ERROR_CODES, NACK_CODES, OUTCOMES, STAGES, TautlineError } from '../dist/errors.js';
 
 const rust = readFileSync(new URL('../../crates/protocol/src/code.rs', import.meta.url), 'utf8');
@@ -18,6 +19,12 @@ for (const [name, ours] of [['ErrorCode', ERROR_CODES], ['NackCode', NACK_CODES]
     assert.deepEqual([...ours], rustEnum(name).map(({ text }) => text));
   });
 }
+
+test('a filter\'s bounds are the protocol crate\'s', () => {
+  const limits = readFileSync(new URL('../../crates/protocol/src/limits.rs', import.meta.url), 'utf8');
+  const bound = (name) => Number(limits.match(new RegExp(`pub const ${name}: usize = (\\d+);`))[1]);
+  assert.deepEqual(FILTER_LIMITS, { patterns: bound('FILTER_PATTERNS'), characters: bound('FILTER_PATTERN_CHARS'), values: bound('FILTER_VALUES') });
+});
 
 test('retryable is what the protocol crate says', () => {
   const of = rust.slice(rust.indexOf('impl ErrorCode'));

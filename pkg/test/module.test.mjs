@@ -68,6 +68,15 @@ test('arguments are checked, and the message says what to pass instead', async (
     [() => orders.updateOrderStatus('1', 'served'), /one of new, pending/],
     [() => orders.createOrder({ type: 'dine-in', items: [] }), /at least one item/],
     [() => orders.fetchOrders({ since: 'yesterday' }), /RFC 3339/],
+    [() => service.setFilter(), /setFilter\(filter\) takes an object/],
+    [() => service.setFilter({ event: ['order:*'] }), /takes events, filters; got "event"/],
+    [() => service.setFilter({ events: 'order:*' }), /array of at most 32/],
+    [() => service.setFilter({ events: ['order*'] }), /prefixes such as order:\*/],
+    [() => service.setFilter({ events: Array(33).fill('a') }), /at most 32/],
+    [() => service.setFilter({ filters: { table: 4 } }), /takes table_number, station, statuses, order_ids; got "table"/],
+    [() => service.setFilter({ filters: { statuses: ['done'] } }), /picked-up/],
+    [() => service.setFilter({ filters: { station: 'x'.repeat(65) } }), /at most 64 characters/],
+    [() => service.setFilter({ filters: { order_ids: Array(101).fill('a') } }), /at most 100 values/],
   ];
   for (const [call, message] of rejected) await assert.rejects(call(), (error) => error.code === 'invalid_argument' && message.test(error.message), String(call));
   for (const object of [orders, service]) object.dispose();
@@ -104,6 +113,23 @@ test('the states are told, and the listeners stay what they were', async () => {
   service.dispose();
 });
 
+test('a recording tells what happened, not what was said', async () => {
+  const service = new WebSocketService({ ...options, getToken: () => 'secret-token' });
+  await service.connect();
+  service.send('table:clear', { note: 'secret-payload' }, { id: 'secret-id' });
+  service.subscribe('*', () => {});
+  for (let n = 0; n < 50; n += 1) sockets.at(-1).frame({ type: 'notification', payload: { text: 'secret-event' } });
+  const recording = service.recording();
+  assert.equal(recording.complete, true);
+  const { entries } = JSON.parse(recording.export());
+  assert.deepEqual(recording.toJSON().entries, entries);
+  assert.deepEqual(entries.filter(([name]) => name === 'state').map(([, state]) => state), ['connecting', 'connected']);
+  assert.equal(entries.filter(([, name]) => name === 'events').reduce((sum, entry) => sum + entry[4], 0), 50);
+  assert.ok(!/secret|relay\.example/.test(recording.export()));
+  service.dispose();
+  assert.deepEqual(service.recording().toJSON().entries.slice(0, entries.length), entries);
+});
+
 test('messages reach their subscribers until they leave', async () => {
   const service = new WebSocketService(options);
   const heard = [];
@@ -119,6 +145,32 @@ test('messages reach their subscribers until they leave', async () => {
   socket.frame({ type: 'table:updated', payload: { table: '8' } });
   assert.deepEqual(heard, [['event', '8']]);
   service.dispose();
+});
+
+test('a filter is remembered where there is no server to ask, and refused where the server has none', async () => {
+  const service = new WebSocketService(options);
+  const filter = { events: ['order:*', 'table:updated'], filters: { table_number: 4, station: ['bar'], statuses: 'new', order_ids: [] } };
+  await service.setFilter(filter);
+  const early = service.connect();
+  await early;
+  const auth = sockets.at(-1).sent.find(({ type }) => type === 'auth');
+  assert.deepEqual(auth.subscribe, { events: filter.events, filters: { table_number: ['4'], station: ['bar'], statuses: ['new'], order_ids: [] } });
+  const none = { code: 'protocol', message: /plain dialect, which has no filters/ };
+  await assert.rejects(service.setFilter({ events: ['order:*'] }), none);
+  await service.setFilter(null);
+  service.disconnect();
+  const connecting = service.connect();
+  const waits = assert.rejects(service.setFilter(filter), none);
+  await connecting;
+  await waits;
+  service.disconnect();
+  const again = service.connect();
+  const [first, second] = [service.setFilter({ events: ['a'] }), service.setFilter({ events: ['b'] })];
+  await assert.rejects(first, { code: 'aborted', name: 'AbortError' });
+  service.dispose();
+  await assert.rejects(second, { code: 'disposed' });
+  await assert.rejects(again, { code: 'disposed' });
+  await assert.rejects(service.setFilter(null), { code: 'disposed' });
 });
 
 test('what is sent offline waits in the outbox; a plain server gets it once', async () => {

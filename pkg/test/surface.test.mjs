@@ -7,12 +7,12 @@ import { ERROR_CODES } from '../dist/errors.js';
 import * as tautline from '../dist/index.js';
 
 const CLASSES = {
-  WebSocketService: ['connect', 'disconnect', 'dispose', 'freshness', 'getConnectionState', 'isConnected', 'listenerCount', 'off', 'on', 'onOutbox', 'once', 'outbox', 'reconnectNow', 'removeAllListeners', 'request', 'send', 'setToken', 'stats', 'subscribe'],
+  WebSocketService: ['connect', 'disconnect', 'dispose', 'freshness', 'getConnectionState', 'isConnected', 'listenerCount', 'off', 'on', 'onOutbox', 'once', 'outbox', 'reconnectNow', 'recording', 'removeAllListeners', 'request', 'send', 'setFilter', 'setToken', 'stats', 'subscribe'],
   ConnectionManager: ['acquire', 'connect', 'disconnect', 'dispose', 'forceDisconnect', 'getStatus'],
   OrderUpdates: ['cancelOrder', 'cleanup', 'createOrder', 'dispose', 'fetchOrder', 'fetchOrders', 'initialize', 'onOrderUpdate', 'onOrders', 'orders', 'requestSync', 'updateItemStatus', 'updateOrderStatus'],
 };
 const OBJECTS = { resources: ['counts', 'list', 'memory', 'onChange', 'register', 'shutdownAll'] };
-const TYPES = ['Tautline', 'TautlineEvents', 'Lease', 'SendHandle', 'Ack', 'Entry', 'Freshness', 'Stats', 'ConnectionState', 'ResourceKind', 'Order', 'NewOrder', 'Item', 'OrderUpdate', 'ErrorCode'];
+const TYPES = ['Tautline', 'TautlineEvents', 'Lease', 'SendHandle', 'Ack', 'Entry', 'Freshness', 'Stats', 'ConnectionState', 'ResourceKind', 'Order', 'NewOrder', 'Item', 'OrderUpdate', 'ErrorCode', 'EventFilter', 'OrderConditions'];
 const OPTIONS = ['url', 'restaurantId', 'getToken', 'reconnectInterval', 'maxReconnectDelay', 'maxReconnectAttempts', 'connectTimeout', 'heartbeatInterval', 'pongTimeoutMs', 'outboxLimit', 'outboxTtlMs', 'authProbeInterval', 'staleAfter', 'client', 'subprotocol', 'debug'];
 const EVENTS = ['stateChange', 'stale', 'fresh', 'connected', 'disconnected', 'reconnecting', 'degraded', 'error', 'message', 'resumed', 'gap', 'maxReconnectAttemptsReached', 'latency'];
 const ERROR = ['code', 'retryable', 'cause', 'outcome', 'nackCode', 'closeCode', 'closeReason', 'status', 'timeoutMs', 'stage', 'message', 'name', 'stack', 'retryAfterMs'];
@@ -31,7 +31,7 @@ test('the declarations compile on their own', () => {
 });
 
 test('what is exported at run time is what is declared', () => {
-  assert.deepEqual(sorted(Object.keys(tautline)), sorted(['default', 'initSync', 'createTautline', 'TautlineError', ...Object.keys(CLASSES), ...Object.keys(OBJECTS)]));
+  assert.deepEqual(sorted(Object.keys(tautline)), sorted(['default', 'initSync', 'createTautline', 'TautlineError', 'Recording', ...Object.keys(CLASSES), ...Object.keys(OBJECTS)]));
   for (const name of [...Object.keys(tautline), ...TYPES]) assert.ok(exported.has(name), `${name} is declared`);
 });
 

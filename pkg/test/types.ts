@@ -72,6 +72,11 @@ function service(): void {
   handle.id = 'x';
   same<typeof handle.status, 'queued' | 'sent' | 'done' | 'failed'>(true);
   void made.request<{ filter: string }>('subscribe', { events: ['order:*'] }).then(({ result }) => result?.filter);
+  void made.setFilter({ events: ['order:*'], filters: { table_number: [4, 'bar'], statuses: ['new', 'picked-up'] } }).then(() => made.setFilter(null));
+  // @ts-expect-error no such state
+  void made.setFilter({ filters: { statuses: ['done'] } });
+  // @ts-expect-error no such member
+  void made.setFilter({ filters: { table: 4 } });
   // @ts-expect-error a token is a string
   made.setToken(null);
 }

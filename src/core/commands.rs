@@ -9,7 +9,7 @@ use crate::orders::Order;
 use js_sys::Promise;
 use serde::Serialize;
 use std::cell::RefCell;
-use tautline_machine::client::{Answer, Command, EntryState};
+use tautline_machine::client::{Answer, Client, Command, EntryState};
 use tautline_protocol::ErrorCode;
 use wasm_bindgen::prelude::*;
 
@@ -22,6 +22,8 @@ pub(crate) enum Outcome {
     Nothing,
     /// The order that the answer holds.
     Order,
+    /// Nothing: it was a filter.
+    Filter,
 }
 
 /// A message to be sent.
@@ -153,6 +155,29 @@ impl Core {
         }
     }
 
+    /// `setFilter()`: the promise of what becomes of it.
+    pub(crate) fn set_filter(&self, filter: Option<String>) -> Promise {
+        let id = self.machine.borrow_mut().set_filter(filter, now());
+        let (promise, settle) = Settle::promise();
+        self.commands.pending.borrow_mut().push(Pending {
+            id,
+            owner: 0,
+            settle,
+            outcome: Outcome::Filter,
+            timeout_ms: None,
+            kept: JsValue::UNDEFINED,
+            signal: None,
+            _abort: None,
+        });
+        self.turn();
+        promise
+    }
+
+    /// Whether an event may be what one of our messages caused.
+    pub(super) fn has_calls(&self) -> bool {
+        !self.commands.pending.borrow().is_empty() || self.ask(Client::has_entries)
+    }
+
     /// Withdraws a message; `false` when it was answered already.
     pub(crate) fn cancel(&self, id: &str) -> bool {
         let there = self.machine.borrow_mut().cancel(id, now());
@@ -251,7 +276,9 @@ impl Core {
         {
             return settle.settle(Err(reason));
         }
-        if let Some(error) = of_answer(answer, frame.and_then(Frame::said), timeout_ms) {
+        let is_filter = matches!(outcome, Outcome::Filter);
+        let said = frame.and_then(Frame::said);
+        if let Some(error) = of_answer(answer, said, timeout_ms, is_filter) {
             return settle.settle(Err(error));
         }
         let payload = match answer {
@@ -280,7 +307,7 @@ fn answered(id: &str, answer: &Answer, outcome: Outcome, payload: JsValue) -> Js
         (None, payload)
     };
     match outcome {
-        Outcome::Nothing => JsValue::UNDEFINED,
+        Outcome::Nothing | Outcome::Filter => JsValue::UNDEFINED,
         Outcome::Order => Order::inside(&result).map_or(JsValue::UNDEFINED, Order::into_js),
         Outcome::Ack => {
             let seq = match answer {

@@ -3,7 +3,7 @@
 use super::{Core, Said};
 use crate::convert::text;
 use crate::guard::{Awaited, Fetch, Socket, SocketEvent, Timer};
-use crate::{host, js};
+use crate::host;
 use serde::Serialize;
 use tautline_machine::client::{AttemptId, Closed, Input, Token, TokenAnswer, TokenReason};
 use tautline_protocol::{CloseCode, V1};
@@ -143,13 +143,19 @@ impl Core {
         let url = self.connection.borrow().url.clone().unwrap_or_default();
         let weak = self.me.clone();
         let protocol = self.options.subprotocol.then_some(V1);
-        let socket = Socket::open(&url, protocol, move |event| {
-            if host::is_dead() {
-                return;
-            }
-            if let Some(core) = weak.upgrade() {
-                core.said(attempt, event);
-            }
+        let listener = match self.receiver() {
+            Some(receiver) => receiver.listener(attempt.0),
+            None => Err(JsValue::UNDEFINED),
+        };
+        let socket = listener.and_then(|on_message| {
+            Socket::open(&url, protocol, &on_message, move |event| {
+                if host::is_dead() {
+                    return;
+                }
+                if let Some(core) = weak.upgrade() {
+                    core.said(attempt, event);
+                }
+            })
         });
         match socket {
             Ok(socket) => {
@@ -175,7 +181,6 @@ impl Core {
     fn said(&self, attempt: AttemptId, event: SocketEvent) {
         match event {
             SocketEvent::Opened => self.arrived(attempt, Said::Opened),
-            SocketEvent::Message(data) => self.message(attempt, &data),
             SocketEvent::Closed {
                 code,
                 reason,
@@ -192,25 +197,6 @@ impl Core {
             }
         }
         self.turn();
-    }
-
-    /// One message: an object, or an array of them. The text never comes into wasm: the engine parses it, and its
-    /// own objects are handed on.
-    fn message(&self, attempt: AttemptId, data: &JsValue) {
-        let parsed = if data.is_string() {
-            js::json_parse(data)
-        } else {
-            Err(JsValue::UNDEFINED)
-        };
-        match parsed {
-            Err(_) => self.arrived(attempt, Said::Garbage),
-            Ok(value) => match value.dyn_into::<js_sys::Array>() {
-                Ok(batch) => batch
-                    .iter()
-                    .for_each(|frame| self.arrived(attempt, Said::Frame(frame))),
-                Err(frame) => self.arrived(attempt, Said::Frame(frame)),
-            },
-        }
     }
 
     pub(super) fn write(&self, attempt: AttemptId, text: &str) {

@@ -4,7 +4,7 @@ use super::{Core, Current, now};
 use crate::convert::{to_js, to_js_null};
 use crate::error::Error;
 use crate::{host, js};
-use js_sys::{Function, Promise};
+use js_sys::{Array, Function, Promise};
 use serde::Serialize;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -51,6 +51,19 @@ enum Topic {
     Messages(Pattern),
 }
 
+impl Topic {
+    /// Whether messages of that type are told under it.
+    fn takes(&self, kind: &str) -> bool {
+        match self {
+            Self::Messages(pattern) => pattern.takes(kind),
+            Self::Event(name) => name.strip_prefix("message").is_some_and(|rest| {
+                rest.is_empty() || rest.strip_prefix(':').is_some_and(|exact| exact == kind)
+            }),
+            Self::Outbox => false,
+        }
+    }
+}
+
 struct Registered {
     id: u32,
     topic: Topic,
@@ -82,7 +95,7 @@ impl Emitter {
     }
 
     /// Takes off whoever matches.
-    fn remove(&self, matches: impl Fn(&Registered) -> bool) {
+    fn remove(&self, matches: impl Fn(&Registered) -> bool) -> Vec<Rc<Registered>> {
         let mut gone = Vec::new();
         self.list.borrow_mut().retain(|listener| {
             let goes = matches(listener);
@@ -92,6 +105,7 @@ impl Emitter {
             }
             !goes
         });
+        gone
     }
 
     /// Who is told now: a listener added meanwhile is first called next time.
@@ -160,25 +174,59 @@ impl Core {
             text.push_str("; is one added again and again and never taken off?");
             host::warn(&text);
         }
-        self.emitter.add(Topic::Event(event), callback, once)
+        self.add(Topic::Event(event), callback, once)
     }
 
     pub(crate) fn subscribe(&self, pattern: &str, callback: Function) -> u32 {
-        self.emitter
-            .add(Topic::Messages(Pattern::new(pattern)), callback, false)
+        self.add(Topic::Messages(Pattern::new(pattern)), callback, false)
     }
 
     pub(crate) fn on_outbox(&self, callback: Function) -> u32 {
-        self.emitter.add(Topic::Outbox, callback, false)
+        self.add(Topic::Outbox, callback, false)
+    }
+
+    fn add(&self, topic: Topic, callback: Function, once: bool) -> u32 {
+        self.takers_changed();
+        self.emitter.add(topic, callback, once)
+    }
+
+    fn take_off(&self, matches: impl Fn(&Registered) -> bool) {
+        let gone = self.emitter.remove(matches);
+        if let Some(receiver) = self.receiver() {
+            gone.iter().for_each(|listener| receiver.off(listener.id));
+        }
+    }
+
+    /// The receiver is to ask anew who takes what.
+    pub(super) fn takers_changed(&self) {
+        if let Some(receiver) = self.receiver() {
+            receiver.forget();
+        }
+    }
+
+    /// Who takes plain events of a type, four values each: id, callback, whether it gets the whole frame first, once.
+    /// `None`: the type is the wire's own, or the order set's.
+    pub(super) fn takers(&self, kind: &str) -> Option<JsValue> {
+        if crate::frame::is_wires_own(kind) || self.is_for_orders(kind) {
+            return None;
+        }
+        let takers = Array::new();
+        for taker in self.emitter.snapshot(|topic| topic.takes(kind)) {
+            takers.push(&taker.id.into());
+            takers.push(&taker.callback);
+            takers.push(&(!matches!(taker.topic, Topic::Messages(_))).into());
+            takers.push(&taker.once.into());
+        }
+        Some(takers.into())
     }
 
     pub(crate) fn unsubscribe(&self, id: u32) {
-        self.emitter.remove(|listener| listener.id == id);
+        self.take_off(|listener| listener.id == id);
     }
 
     /// Takes a callback off an event, however often it was put on.
     pub(crate) fn off(&self, event: &str, callback: &Function) {
-        self.emitter.remove(|listener| {
+        self.take_off(|listener| {
             matches!(&listener.topic, Topic::Event(name) if name == event)
                 && listener.callback == *callback
         });
@@ -190,7 +238,7 @@ impl Core {
 
     /// Takes off all listeners of one event, or of every one; subscriptions stay.
     pub(crate) fn remove_all_listeners(&self, event: Option<&str>) {
-        self.emitter.remove(|listener| match &listener.topic {
+        self.take_off(|listener| match &listener.topic {
             Topic::Event(name) => event.is_none_or(|event| event == name),
             Topic::Outbox | Topic::Messages(_) => false,
         });
@@ -198,7 +246,7 @@ impl Core {
 
     /// Nobody listens any more.
     pub(super) fn silence(&self) {
-        self.emitter.remove(|_| true);
+        self.take_off(|_| true);
     }
 
     pub(super) fn emit(&self, event: &str, value: &JsValue) {
@@ -292,13 +340,7 @@ impl Core {
     /// Gives the frame to subscribers: the engine's own object, never copied.
     pub(super) fn publish(&self, current: Current<'_>) {
         let Current { frame, kind } = current;
-        let takers = self.emitter.snapshot(|topic| match topic {
-            Topic::Messages(pattern) => pattern.takes(kind),
-            Topic::Event(name) => name.strip_prefix("message").is_some_and(|rest| {
-                rest.is_empty() || rest.strip_prefix(':').is_some_and(|exact| exact == kind)
-            }),
-            Topic::Outbox => false,
-        });
+        let takers = self.emitter.snapshot(|topic| topic.takes(kind));
         if takers.is_empty() {
             return;
         }
@@ -340,26 +382,28 @@ impl Core {
         match answered {
             Err(thrown) => self.callback_failed(thrown, told_error),
             Ok(answer) if answer.is_object() && answer.is_instance_of::<Promise>() => {
-                let weak = self.me.clone();
-                spawn_local(async move {
-                    let Err(rejected) = JsFuture::from(answer.unchecked_into::<Promise>()).await
-                    else {
-                        return;
-                    };
-                    match weak.upgrade() {
-                        Some(core) if !host::is_dead() => {
-                            core.callback_failed(rejected, told_error)
-                        }
-                        _ => host::report(&rejected),
-                    }
-                });
+                self.watch(answer.unchecked_into(), told_error);
             }
             Ok(_) => {}
         }
     }
 
+    /// A callback's promise: should it be rejected, that is reported.
+    pub(super) fn watch(&self, promise: Promise, told_error: bool) {
+        let weak = self.me.clone();
+        spawn_local(async move {
+            let Err(rejected) = JsFuture::from(promise).await else {
+                return;
+            };
+            match weak.upgrade() {
+                Some(core) if !host::is_dead() => core.callback_failed(rejected, told_error),
+                _ => host::report(&rejected),
+            }
+        });
+    }
+
     /// `told_error`: it was an `error` listener that failed; telling it again would not end.
-    fn callback_failed(&self, cause: JsValue, told_error: bool) {
+    pub(super) fn callback_failed(&self, cause: JsValue, told_error: bool) {
         let error = Error::new(
             ErrorCode::Callback,
             "a callback failed; its error is the cause",

@@ -10,10 +10,12 @@ mod emit;
 mod http;
 mod orders;
 mod perform;
+mod receive;
 mod waiters;
 
 pub(crate) use commands::{Outcome, Sending};
 pub(crate) use orders::Observer;
+pub use receive::{receive_begin, receive_end, receive_event, receive_other, receive_rest};
 pub(crate) use waiters::Signal;
 
 use crate::frame::{EpochCache, Frame};
@@ -22,11 +24,12 @@ use crate::host;
 use crate::js::now_ms;
 use crate::lifecycle;
 use crate::options::ServiceOptions;
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::VecDeque;
 use std::rc::{Rc, Weak};
 use tautline_machine::Time;
 use tautline_machine::client::{AttemptId, Client, Closed, Input, Output};
+use tautline_protocol::Epoch;
 use wasm_bindgen::prelude::*;
 
 /// How long one turn delivers before the rest is left to a new task, ms.
@@ -35,6 +38,8 @@ const TURN_MS: u64 = 8;
 /// One service, behind every handle the page has to it.
 pub(crate) struct Core {
     me: Weak<Self>,
+    number: receive::Number,
+    receiver: OnceCell<Option<host::Receiver>>,
     options: ServiceOptions,
     machine: RefCell<Client>,
     /// What the page and the clock say; taken first.
@@ -42,10 +47,14 @@ pub(crate) struct Core {
     /// What sockets said, in their order.
     arrivals: RefCell<VecDeque<Arrival>>,
     turning: Cell<bool>,
+    /// When the receiver's turn began.
+    began: Cell<Time>,
     disposed: Cell<bool>,
     wake: RefCell<Option<(Time, Timer)>>,
     rest: RefCell<Option<Timer>>,
     epochs: RefCell<EpochCache>,
+    /// The epoch that the receiver knows.
+    epoch_told: RefCell<Option<String>>,
     connection: RefCell<dial::Connection>,
     waiters: waiters::Waiters,
     commands: commands::Commands,
@@ -81,18 +90,23 @@ impl Core {
     pub(crate) fn new(options: ServiceOptions) -> Rc<Self> {
         let seed =
             js_sys::Math::random().to_bits() ^ js_sys::Math::random().to_bits().rotate_left(32);
-        let machine = Client::new(options.machine.clone(), seed, now());
+        let mut machine = Client::new(options.machine.clone(), seed, now());
+        machine.record(false);
         let core = Rc::new_cyclic(|me| Self {
             me: me.clone(),
+            number: receive::Number::new(me.clone()),
+            receiver: OnceCell::new(),
             options,
             machine: RefCell::new(machine),
             inbox: RefCell::default(),
             arrivals: RefCell::default(),
             turning: Cell::new(false),
+            began: Cell::new(Time::default()),
             disposed: Cell::new(false),
             wake: RefCell::new(None),
             rest: RefCell::new(None),
             epochs: RefCell::default(),
+            epoch_told: RefCell::default(),
             connection: RefCell::default(),
             waiters: waiters::Waiters::default(),
             commands: commands::Commands::default(),
@@ -121,12 +135,17 @@ impl Core {
     /// Takes everything that waits at the doors. Called from inside a turn it does nothing: the turn below on the
     /// stack takes it.
     fn turn(&self) {
+        if !self.turning.get() {
+            self.turn_since(now());
+        }
+    }
+
+    fn turn_since(&self, began: Time) {
         if host::is_dead() || self.turning.replace(true) {
             return;
         }
         // The page may let go of its last handle in a callback; the turn is finished all the same.
         let _alive = self.me.upgrade();
-        let began = now();
         self.drain(None);
         loop {
             let input = self.inbox.borrow_mut().pop_front();
@@ -197,7 +216,20 @@ impl Core {
                     frame: &frame,
                     kind: &kind,
                 }));
+                self.tell_epoch();
             }
+        }
+    }
+
+    /// The receiver compares each event's epoch with the one in force.
+    fn tell_epoch(&self) {
+        let machine = self.machine.borrow();
+        let name = machine.epoch().map(Epoch::as_str);
+        if self.epoch_told.borrow().as_deref() != name
+            && let Some(receiver) = self.receiver()
+        {
+            receiver.set_epoch(&name.map_or(JsValue::UNDEFINED, JsValue::from));
+            self.epoch_told.replace(name.map(String::from));
         }
     }
 
@@ -267,6 +299,11 @@ impl Core {
 
     pub(crate) fn is_disposed(&self) -> bool {
         self.disposed.get()
+    }
+
+    /// `recording()`, as JSON.
+    pub(crate) fn recording(&self) -> Option<String> {
+        self.machine.borrow_mut().recording()
     }
 
     /// Looks at the machine; it is not borrowed afterwards.

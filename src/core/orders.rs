@@ -149,6 +149,7 @@ impl Core {
             return;
         }
         self.orders.wanted.set(self.orders.wanted.get() + 1);
+        self.takers_changed();
         if self.orders.installed.get() {
             observer.late.set(true);
         }
@@ -163,6 +164,7 @@ impl Core {
         }
         self.orders.wanted.set(self.orders.wanted.get() - 1);
         if self.orders.wanted.get() == 0 {
+            self.takers_changed();
             self.orders.installed.set(false);
             self.orders.set.borrow_mut().clear();
             self.input(Input::WantOrders(false));
@@ -207,6 +209,11 @@ impl Core {
         drop(set);
         self.orders.shown.replace(Some((version, array.clone())));
         array
+    }
+
+    /// Whether events of a type change a set that anybody wants.
+    pub(super) fn is_for_orders(&self, kind: &str) -> bool {
+        self.orders.wanted.get() > 0 && OrderEvent::parse(kind).is_some()
     }
 
     /// An event of the log, if it is about orders and anybody wants them.

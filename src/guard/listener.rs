@@ -11,7 +11,7 @@ pub(crate) struct Listener {
     target: EventTarget,
     event: &'static str,
     function: Function,
-    _closure: Closure<dyn Fn(JsValue)>, // `Fn`: the browser may re-enter it synchronously
+    _closure: Option<Closure<dyn Fn(JsValue)>>, // `Fn`: the browser may re-enter it synchronously
     _entry: Entry,
 }
 
@@ -22,8 +22,26 @@ impl Listener {
         event: &'static str,
         on_event: impl Fn(JsValue) + 'static,
     ) -> Result<Self, JsValue> {
-        let _closure: Closure<dyn Fn(JsValue)> = Closure::new(on_event);
-        let function = host::shield(_closure.as_ref());
+        let closure: Closure<dyn Fn(JsValue)> = Closure::new(on_event);
+        let function = host::shield(closure.as_ref());
+        Self::listen(target, event, function, Some(closure))
+    }
+
+    /// The same with a function that needs no freeing.
+    pub(crate) fn of(
+        target: &EventTarget,
+        event: &'static str,
+        function: &Function,
+    ) -> Result<Self, JsValue> {
+        Self::listen(target, event, host::shield(function), None)
+    }
+
+    fn listen(
+        target: &EventTarget,
+        event: &'static str,
+        function: Function,
+        _closure: Option<Closure<dyn Fn(JsValue)>>,
+    ) -> Result<Self, JsValue> {
         let remove = target.unchecked_ref::<Methods>().remove_event_listener()?;
         let release = bound(&remove, target, Some(&event.into()), Some(&function));
         let _entry = Entry::new(Kind::Listener, event, &release);

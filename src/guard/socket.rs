@@ -1,17 +1,16 @@
 use super::Listener;
 use crate::js::Methods;
 use crate::ledger::{Entry, Kind, bound};
+use js_sys::Function;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use wasm_bindgen::prelude::*;
-use web_sys::{CloseEvent, MessageEvent, WebSocket};
+use web_sys::{CloseEvent, WebSocket};
 
 /// What a socket says.
 pub(crate) enum SocketEvent {
     /// It opened.
     Opened,
-    /// A message: a string, or something binary.
-    Message(JsValue),
     /// It closed; the last event.
     Closed {
         /// The close code.
@@ -34,10 +33,11 @@ pub(crate) struct Socket {
 }
 
 impl Socket {
-    /// Opens a socket; `protocol` is offered as a subprotocol.
+    /// Opens a socket; `protocol` is offered as a subprotocol, `on_message` gets the browser's own events.
     pub(crate) fn open(
         url: &str,
         protocol: Option<&str>,
+        on_message: &Function,
         on_event: impl Fn(SocketEvent) + 'static,
     ) -> Result<Self, JsValue> {
         let socket = match protocol {
@@ -47,14 +47,10 @@ impl Socket {
         // An `error` event says nothing that the `close` after it does not.
         let _entry = enter(Kind::Socket, &socket)?;
         let on_event = Rc::new(on_event);
-        let (opened, message, closed) = (Rc::clone(&on_event), Rc::clone(&on_event), on_event);
+        let (opened, closed) = (Rc::clone(&on_event), on_event);
         let _listeners = [
             Listener::new(&socket, "open", move |_| opened(SocketEvent::Opened))?,
-            Listener::new(&socket, "message", move |event| {
-                message(SocketEvent::Message(
-                    event.unchecked_ref::<MessageEvent>().data(),
-                ));
-            })?,
+            Listener::of(&socket, "message", on_message)?,
             Listener::new(&socket, "close", move |event| {
                 let event = event.unchecked_ref::<CloseEvent>();
                 closed(SocketEvent::Closed {

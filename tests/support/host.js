@@ -1,6 +1,8 @@
 // What the TypeScript layer is to the module, in small: the error class, the ledger, the console. And the browser's
 // own functions, patched to count what is live, so that the ledger can be held against the truth.
 
+import { Receiver } from './receiver.js';
+
 const book = new Map();
 let next = 1;
 /** What was reported, warned of, and panicked. */
@@ -30,6 +32,7 @@ export function makeHost() {
           throw error;
         }
       },
+    receiver: (exports, number) => new Receiver(exports, number, () => heard.panics.length > 0, (error) => void heard.errors.push(error)),
     panic: release,
     twin: {
       enter(kind, owner, release) {

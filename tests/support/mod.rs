@@ -18,7 +18,8 @@ extern "C" {
 type Trap = Closure<dyn Fn()>;
 
 /// The scenarios' modules, those that others import first.
-const SOURCES: [(&str, &str); 6] = [
+const SOURCES: [(&str, &str); 7] = [
+    ("receiver.js", include_str!("../../pkg/src/receiver.js")),
     ("host.js", include_str!("host.js")),
     ("server.js", include_str!("server.js")),
     ("plain.js", include_str!("../browser/plain.js")),

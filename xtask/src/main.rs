@@ -22,6 +22,7 @@ cargo xtask <command>
   sim [--seeds N] [--from SEED] | --seed SEED
                     the simulation beyond what the tests run, or one schedule with its story;
                     prints the first seed that fails
+  replay FILE       plays a client's recording (recording().export()) again and prints its story
   faults [--kills N] [--cuts N] [--seed N] [--write]
                     the store under faults: 100 kills and 200 power cuts unless told otherwise;
                     --write puts the figures into docs/reliability.md
@@ -45,6 +46,7 @@ fn main() -> ExitCode {
         "check" => check(),
         "test" => run("test", node("scripts/test.mjs").args(rest)),
         "sim" => simulate(rest),
+        "replay" => replay(rest),
         "fuzz" => fuzz::fuzz(rest),
         "faults" => faults::faults(rest),
         "hostile" => hostile::hostile(rest),
@@ -158,6 +160,22 @@ fn check() -> bool {
 }
 
 /// `npm test` runs a fixed number of schedules; here as many as asked for, with optimisations.
+/// Plays a client's recording again.
+fn replay(arguments: &[String]) -> bool {
+    let [file] = arguments else {
+        eprintln!("replay: one file, please\n{HELP}");
+        return false;
+    };
+    // Cargo runs the test in the crate's folder.
+    let Ok(path) = std::path::absolute(file) else {
+        eprintln!("replay: {file} is no path");
+        return false;
+    };
+    let mut command = cargo("test -q -p tautline-machine --test replay given -- --nocapture");
+    command.env("TAUTLINE_RECORDING", path);
+    run("replay", &mut command)
+}
+
 fn simulate(arguments: &[String]) -> bool {
     let mut command = cargo("test --release -p tautline-machine --test sim -- --nocapture");
     let mut words = arguments.iter();

@@ -107,6 +107,62 @@ impl JsonWriter {
     }
 }
 
+/// Writes one JSON array value by value into a `String`.
+#[derive(Debug)]
+pub struct JsonList {
+    out: String,
+}
+
+impl Default for JsonList {
+    fn default() -> Self {
+        Self {
+            out: String::from("["),
+        }
+    }
+}
+
+impl JsonList {
+    fn next(&mut self) {
+        if self.out.len() > 1 {
+            self.out.push(',');
+        }
+    }
+
+    /// A string, escaped; `null` when there is none.
+    pub fn str(&mut self, value: Option<&str>) {
+        match value {
+            Some(value) => {
+                self.next();
+                quote(&mut self.out, value);
+            }
+            None => self.raw("null"),
+        }
+    }
+
+    /// An integer; `null` when there is none.
+    pub fn u64(&mut self, value: Option<u64>) {
+        match value {
+            Some(value) => {
+                self.next();
+                push_u64(&mut self.out, value);
+            }
+            None => self.raw("null"),
+        }
+    }
+
+    /// A value that is JSON text already.
+    pub fn raw(&mut self, json: &str) {
+        self.next();
+        self.out.push_str(json);
+    }
+
+    /// Ends the array and gives its text.
+    pub fn end(mut self) -> String {
+        self.out.push(']');
+        self.out
+    }
+}
+
 /// Appends `text` as a JSON string (RFC 8259 §7).
 pub(crate) fn quote(out: &mut String, text: &str) {
     const HEX: &[u8; 16] = b"0123456789abcdef";

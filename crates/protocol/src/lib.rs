@@ -34,7 +34,7 @@ pub use cents::Cents;
 pub use close::{CloseAction, CloseCode};
 pub use code::{AuthCode, ErrorCode, NackCode, Outcome, Stage};
 pub use id::{Epoch, Seq, is_command_id, is_event_type, is_reserved_type, is_restaurant_id};
-pub use json::JsonWriter;
+pub use json::{JsonList, JsonWriter};
 pub use role::Role;
 pub use state::{ItemStatus, OrderStatus};
 #[cfg(feature = "json")]

@@ -1,5 +1,6 @@
 //! How long to wait before the next attempt (`docs/protocol.md` §1, Backoff).
 
+use super::record::Fields;
 use crate::Rng;
 
 /// Full jitter: each wait is drawn between 100 ms and a step that doubles up to a cap.
@@ -20,6 +21,10 @@ impl Backoff {
             cap_ms: cap_ms.max(FLOOR_MS),
             failures: 0,
         }
+    }
+
+    pub(super) fn fields(&mut self, f: &mut impl Fields) {
+        f.small(&mut self.failures);
     }
 
     /// Failures since the connection last held for long enough.

@@ -4,15 +4,17 @@
 
 use super::backoff::Backoff;
 use super::feed::Feed;
+use super::filter::{Filters, Reach};
 use super::io::{
-    AttemptId, Command, Config, ConnectionState, Failure, Input, Notice, Output, PageEvent, Timer,
-    Token, WaiterId,
+    Answer, AttemptId, Command, Config, ConnectionState, Failure, Input, Notice, Output, PageEvent,
+    Timer, Token, WaiterId,
 };
 use super::outbox::{EntryView, Outbox};
+use super::record::{self, Recorder};
 use crate::{Rng, Time, Timers};
 use std::collections::VecDeque;
 use tautline_protocol::limits::MAX_MESSAGE;
-use tautline_protocol::{AuthCode, CloseCode, Dialect, Epoch, ErrorCode, Seq, Stage};
+use tautline_protocol::{AuthCode, CloseCode, Dialect, Epoch, ErrorCode, Outcome, Seq, Stage};
 
 /// No wait is longer; longer ones are re-armed.
 const LONGEST_WAIT_MS: u64 = 3_600_000;
@@ -34,9 +36,7 @@ pub struct Client {
     pub(super) server: Server,
     pub(super) outbox: Outbox,
     pub(super) feed: Feed,
-    pub(super) filter: Option<String>,
-    /// Whether the filter changed since the last `auth` or `subscribe` left.
-    pub(super) filter_due: bool,
+    pub(super) filters: Filters,
     /// Whether a connection has held since it was last wanted.
     pub(super) was_connected: bool,
     pub(super) offline: bool,
@@ -48,8 +48,9 @@ pub struct Client {
     pub(super) renewal: Renewal,
     pub(super) counters: Counters,
     pub(super) ids: Ids,
+    pub(super) recorder: Option<Box<Recorder>>,
     /// When the machine was last handed the time.
-    now: Time,
+    pub(super) now: Time,
 }
 
 #[derive(Debug)]
@@ -135,11 +136,11 @@ impl Tokens {
         if self.refused.len() == 32 {
             self.refused.pop_front();
         }
-        self.refused.push_back(hash(token));
+        self.refused.push_back(record::hash(token.text()));
     }
 
     pub(super) fn is_refused(&self, token: &Token) -> bool {
-        self.refused.contains(&hash(token))
+        self.refused.contains(&record::hash(token.text()))
     }
 
     /// The token given ahead, unless the server has refused it meanwhile. `keep` where no `getToken` can give another.
@@ -152,19 +153,19 @@ impl Tokens {
         given.filter(|token| !self.is_refused(token))
     }
 
+    pub(super) fn refused_fields(&mut self, f: &mut impl record::Fields) {
+        let mut count = self.refused.len() as u64;
+        f.n(&mut count);
+        self.refused.resize(count.min(32) as usize, 0);
+        self.refused.iter_mut().for_each(|hash| f.token_hash(hash));
+    }
+
     /// Whether one was given ahead that is neither the one in use nor refused.
     pub(super) fn has_another(&self) -> bool {
         self.preset
             .as_ref()
             .is_some_and(|token| !self.is_refused(token) && self.in_use.as_ref() != Some(token))
     }
-}
-
-/// FNV-1a: a refused token is compared, never shown or sent.
-fn hash(token: &Token) -> u64 {
-    token.text().bytes().fold(0xcbf2_9ce4_8422_2325, |h, b| {
-        (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3)
-    })
 }
 
 /// What the server said of itself.
@@ -194,8 +195,8 @@ pub(super) struct Renewal {
 /// Names for commands: an instance's name and a count.
 #[derive(Debug)]
 pub(super) struct Ids {
-    instance: String,
-    count: u64,
+    pub(super) instance: String,
+    pub(super) count: u64,
 }
 
 impl Ids {
@@ -322,8 +323,7 @@ impl Client {
                 spread_ms: None,
             },
             feed: Feed::new(),
-            filter: None,
-            filter_due: false,
+            filters: Filters::default(),
             was_connected: false,
             offline: false,
             stale: false,
@@ -332,12 +332,21 @@ impl Client {
             slow_repeats: 0,
             renewal: Renewal::default(),
             counters: Counters::default(),
+            recorder: None,
             now,
         }
     }
 
     /// Takes one input and decides; the caller then drains [`Client::poll_output`].
     pub fn handle(&mut self, input: Input, now: Time) {
+        if self.recorder.is_some() {
+            self.handle_recorded(input, now);
+        } else {
+            self.decide(input, now);
+        }
+    }
+
+    pub(super) fn decide(&mut self, input: Input, now: Time) {
         self.now = now;
         if matches!(self.phase, Phase::Disposed) {
             if let Input::Connect(waiter) = input {
@@ -374,7 +383,7 @@ impl Client {
                     self.sync_if_due(now);
                 }
             }
-            Input::SetFilter(filter) => self.set_filter(filter, now),
+            Input::SetFilter(filter) => self.want_filter(filter, None, now),
             Input::Writable(attempt, writable) => {
                 if self.is_current(attempt) {
                     self.outbox.set_writable(writable);
@@ -398,11 +407,36 @@ impl Client {
         })
     }
 
+    /// Whether there is an effect to be performed.
+    pub fn has_outputs(&self) -> bool {
+        !self.out.is_empty()
+    }
+
+    /// Takes the next effect if that is [`Output::Deliver`]: for a driver that performs it without looking at the frame.
+    pub fn take_delivery(&mut self) -> bool {
+        let delivers = matches!(self.out.front(), Some(Output::Deliver { .. }));
+        if delivers {
+            self.out.pop_front();
+        }
+        delivers
+    }
+
     /// Takes a message into the outbox and gives its id; drain the outputs afterwards.
     ///
     /// # Errors
     /// `outbox_full`, `message_too_large`, `invalid_argument` (the id is in use, or is no id), `disposed`.
     pub fn send(&mut self, command: Command, now: Time) -> Result<String, Failure> {
+        let before = self.out.len();
+        let line = self
+            .recorder
+            .as_deref()
+            .map(|recorder| recorder.send(&command, now));
+        let sent = self.take_command(command, now);
+        self.record_call(before, line);
+        sent
+    }
+
+    fn take_command(&mut self, command: Command, now: Time) -> Result<String, Failure> {
         self.now = now;
         if matches!(self.phase, Phase::Disposed) {
             return Err(failure(
@@ -426,13 +460,63 @@ impl Client {
     /// Withdraws a message; `false` if it was answered already. Drain the outputs afterwards.
     pub fn cancel(&mut self, id: &str, now: Time) -> bool {
         self.now = now;
+        let before = self.out.len();
+        let line = self
+            .recorder
+            .as_deref()
+            .map(|recorder| recorder.cancel(id, now));
         let there = self.outbox.cancel(id, &mut self.out);
         if there {
             self.flush(now);
             self.arm_outbox();
             self.tell(Notice::Outbox);
         }
+        self.record_call(before, line);
         there
+    }
+
+    /// `setFilter()`: the server's filter for this page, as JSON (`{"events":…,"filters":…}`), remembered for every
+    /// connection; `None` = all that the role sees. Gives the name under which [`Output::Settled`] tells what became of
+    /// it: at once where there is no server to ask (state `disconnected`), else when the server has taken it, by `ack` or
+    /// by `auth:success`. A later call takes the place of one that has not left yet. Drain the outputs afterwards.
+    pub fn set_filter(&mut self, filter: Option<String>, now: Time) -> String {
+        self.now = now;
+        let before = self.out.len();
+        let line = self
+            .recorder
+            .as_deref()
+            .map(|recorder| recorder.set_filter(filter.as_deref(), now));
+        let id = self.ids.next();
+        if matches!(self.phase, Phase::Disposed) {
+            let answer = Answer::Failed {
+                code: ErrorCode::Disposed,
+                outcome: Outcome::NotSent,
+            };
+            self.out.push_back(Output::Settled(id.clone(), answer));
+        } else {
+            self.want_filter(filter, Some(id.clone()), now);
+        }
+        self.record_call(before, line);
+        id
+    }
+
+    fn want_filter(&mut self, filter: Option<String>, waiter: Option<String>, now: Time) {
+        let reach = match &self.phase {
+            Phase::Idle => Reach::Idle,
+            Phase::Live(live) => Reach::Live(live.dialect),
+            _ => Reach::Coming,
+        };
+        if self.filters.want(filter, waiter, reach, &mut self.out) {
+            self.filter_changed();
+            self.flush_on(now);
+            // Both are taken up in order: the snapshot that follows is of the new filter.
+            self.sync_if_due(now);
+        }
+    }
+
+    /// Whether the outbox holds anything.
+    pub fn has_entries(&self) -> bool {
+        self.outbox.len() > 0
     }
 
     /// What the outbox holds, oldest first.
@@ -565,6 +649,7 @@ impl Client {
         self.tokens.expired = false;
         self.unopened = 0;
         self.outbox.rest(&mut self.out);
+        self.filters.end(ErrorCode::Aborted, &mut self.out);
         if self.outbox.len() != before {
             self.tell(Notice::Outbox);
         }
@@ -580,6 +665,7 @@ impl Client {
         self.timers.clear_all();
         self.phase = Phase::Disposed;
         self.outbox.dispose(&mut self.out);
+        self.filters.end(ErrorCode::Disposed, &mut self.out);
         self.set_state(ConnectionState::Disconnected);
         self.settle_waiters(&Err(failure(
             ErrorCode::Disposed,
@@ -647,6 +733,7 @@ impl Client {
         }
         self.feed.disconnected();
         self.outbox.disconnected();
+        self.filters.disconnected(&mut self.out);
     }
 
     fn page(&mut self, event: PageEvent, now: Time) {

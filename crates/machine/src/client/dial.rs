@@ -201,13 +201,12 @@ impl Client {
         };
         dial.stage = DialStage::Auth;
         let (resume, sync) = self.feed.for_auth();
-        self.filter_due = false;
         let frame = client_frame::auth(Auth {
             token: token.text(),
             restaurant_id: self.config.restaurant_id.as_deref(),
             resume,
             sync,
-            subscribe: self.filter.as_deref(),
+            subscribe: self.filters.for_auth(),
             client: self.config.client.as_deref(),
         });
         self.out.push_back(Output::Send(attempt, frame));
@@ -662,7 +661,10 @@ impl Client {
                 self.arm_outbox();
                 self.tell(Notice::Outbox);
             }
-            Timer::Pace => self.flush_on(now),
+            Timer::Pace => {
+                self.flush_on(now);
+                self.sync_if_due(now);
+            }
             Timer::AuthProbe => self.probe_token(now),
         }
     }

@@ -2,6 +2,7 @@
 //! (`docs/protocol.md` §1, Events and Sync). It decides what a frame is; the client performs it.
 
 use super::io::EpochRef;
+use super::record::Fields;
 use crate::Time;
 use tautline_protocol::{Epoch, NackCode, Seq};
 
@@ -90,6 +91,34 @@ impl Feed {
             target: None,
             confirmed_at: None,
         }
+    }
+
+    /// Of one without a sync under way.
+    pub(super) fn fields(&mut self, f: &mut impl Fields) {
+        f.epoch(&mut self.epoch);
+        f.small(&mut self.history);
+        f.number(&mut self.position);
+        for flag in [
+            &mut self.want_set,
+            &mut self.have_set,
+            &mut self.auth_asked_sync,
+            &mut self.outdated,
+        ] {
+            f.flag(flag);
+        }
+        let mut sync = match self.sync {
+            Sync::Wanted { full } => 1 + u64::from(full),
+            _ => 0,
+        };
+        f.n(&mut sync);
+        self.sync = match sync {
+            0 => Sync::None,
+            wanted => Sync::Wanted { full: wanted == 2 },
+        };
+        f.time(&mut self.sync_not_before);
+        f.small(&mut self.syncs);
+        f.number(&mut self.target);
+        f.at(&mut self.confirmed_at);
     }
 
     pub(super) fn epoch(&self) -> Option<&Epoch> {

@@ -126,7 +126,7 @@ pub enum Input {
     WantOrders(bool),
     /// `requestSync()` was called.
     RequestSync,
-    /// The relay's filter for this connection, as JSON (`{"events":…,"filters":…}`); `None` = all the role sees.
+    /// [`super::Client::set_filter`] where nobody waits for its answer.
     SetFilter(Option<String>),
     /// Whether the socket takes more now (`bufferedAmount` under its bound).
     Writable(AttemptId, bool),

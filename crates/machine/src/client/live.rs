@@ -101,6 +101,7 @@ impl Client {
         self.live(attempt, Dialect::Plain);
         self.feed.plain(now);
         self.outbox.stop_waiting(&mut self.out);
+        self.filters.plain(&mut self.out);
         self.now_connected(now);
         if self.feed.want_set {
             self.feed.need_sync(true);
@@ -121,6 +122,7 @@ impl Client {
         let had_set = self.feed.has_set();
         let outcome = self.feed.authenticated(epoch, head, resumed, now);
         self.now_connected(now);
+        self.filters.authenticated(&mut self.out);
         match outcome {
             Authenticated::Resumed { from } => {
                 self.counters.resumes += 1;
@@ -141,14 +143,13 @@ impl Client {
                 }
             }
         }
-        if self.filter_due {
+        if self.filters.is_due() {
             self.feed.filter_changed();
         }
-        self.filter_if_due(attempt);
-        self.sync_if_due(now);
-        self.arm_sync_deadline(now);
         self.reached();
         self.start_flush(Dialect::V1, now);
+        self.sync_if_due(now);
+        self.arm_sync_deadline(now);
     }
 
     fn live(&mut self, attempt: AttemptId, dialect: Dialect) {
@@ -229,6 +230,10 @@ impl Client {
                 self.feed.pong(if v1 { seq } else { None }, now);
             }
             Head::Ack { id, seq, epoch } => {
+                if self.filters.acked(&id, &mut self.out) {
+                    self.flush_on(now);
+                    return;
+                }
                 // An ack of another history than the position's says nothing about when it is shown.
                 let shows = self.feed.want_set && !matches!(epoch, EpochRef::Other(_));
                 let place = shows.then(|| self.feed.place());
@@ -243,6 +248,11 @@ impl Client {
             } => {
                 if self.feed.sync_refused(Some(&id), code, retry_after_ms, now) {
                     self.sync_refused(code);
+                } else if self
+                    .filters
+                    .nacked(&id, code, outcome, retry_after_ms, &mut self.out)
+                {
+                    self.filter_refused(code, retry_after_ms, now);
                 } else {
                     self.outbox
                         .nacked(&id, code, outcome, retry_after_ms, now, &mut self.out);
@@ -299,6 +309,13 @@ impl Client {
                     && self.feed.sync_refused(None, code, retry_after_ms, now);
                 if sync {
                     self.sync_refused(code);
+                } else if ref_type.as_deref() == Some("subscribe") && self.filters.refused_in_auth()
+                {
+                    self.filter_changed();
+                    self.tell(Notice::Error(failure(
+                        ErrorCode::Protocol,
+                        "the server could not use the filter; everything is shown",
+                    )));
                 } else if code != NackCode::RateLimited {
                     self.tell(Notice::Error(failure(
                         ErrorCode::Protocol,
@@ -609,7 +626,9 @@ impl Client {
         let Phase::Live(live) = &self.phase else {
             return;
         };
-        if !self.feed.wants_sync() {
+        // A snapshot asked for before the server knows of the filter would be of the old one.
+        let too_early = live.dialect == Dialect::V1 && self.filters.is_due();
+        if !self.feed.wants_sync() || too_early {
             return self.timers.clear(Timer::Sync);
         }
         let (attempt, dialect) = (live.attempt, live.dialect);
@@ -643,36 +662,33 @@ impl Client {
         }
     }
 
-    pub(super) fn set_filter(&mut self, filter: Option<String>, now: Time) {
-        if self.filter == filter {
+    /// The set on screen is of another filter than the one that is wanted now.
+    pub(super) fn filter_changed(&mut self) {
+        if matches!(&self.phase, Phase::Live(live) if live.dialect == Dialect::Plain) {
             return;
         }
-        self.filter = filter;
-        self.filter_due = true;
         if self.feed.has_set() {
             self.out.push_back(Output::OrdersStale);
         }
         self.feed.filter_changed();
-        if let Phase::Live(live) = &self.phase
-            && live.dialect == Dialect::V1
-        {
-            // Both are taken up in order: the snapshot that follows is of the new filter.
-            self.filter_if_due(live.attempt);
-            self.sync_if_due(now);
-        }
     }
 
-    /// Tells the relay of a filter that the connection's `auth` did not carry.
-    fn filter_if_due(&mut self, attempt: AttemptId) {
-        if !std::mem::take(&mut self.filter_due) {
-            return;
+    /// The set that was asked for behind the filter is of the one in force: nothing more is to be done for it.
+    fn filter_refused(&mut self, code: NackCode, retry_after_ms: Option<u64>, now: Time) {
+        if code == NackCode::RateLimited {
+            self.outbox.pace().wait(retry_after_ms, now);
         }
-        let id = self.ids.next();
-        let frame = match &self.filter {
-            Some(filter) => client_frame::command("subscribe", Some(&id), filter),
-            None => client_frame::command("unsubscribe", Some(&id), "{}"),
-        };
-        self.out.push_back(Output::Send(attempt, frame));
+        self.flush_on(now);
+    }
+
+    /// Tells the server of a filter that the connection's `auth` did not carry; `Err`: when that may be.
+    fn filter_if_due(&mut self, attempt: AttemptId, now: Time) -> Result<(), Time> {
+        if self.filters.may_leave() {
+            self.outbox.pace().take(now)?;
+            let frame = self.filters.frame(self.ids.next());
+            self.out.push_back(Output::Send(attempt, frame));
+        }
+        Ok(())
     }
 
     fn outbox_moved(&mut self, now: Time) {
@@ -694,6 +710,12 @@ impl Client {
             return false;
         };
         let (attempt, dialect) = (live.attempt, live.dialect);
+        if dialect == Dialect::V1
+            && let Err(at) = self.filter_if_due(attempt, now)
+        {
+            self.timers.set(Timer::Pace, at);
+            return false;
+        }
         let before = self.out.len();
         match self.outbox.flush(attempt, dialect, now, &mut self.out) {
             Some(at) => self.timers.set(Timer::Pace, at),

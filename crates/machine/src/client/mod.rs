@@ -5,12 +5,14 @@ mod backoff;
 mod core;
 mod dial;
 mod feed;
+mod filter;
 mod io;
 mod lease;
 mod live;
 mod orders;
 mod outbox;
 mod pace;
+mod record;
 
 pub use self::core::{Client, Freshness, Stats};
 pub use io::{
@@ -20,3 +22,4 @@ pub use io::{
 pub use lease::{LeaseId, LeaseInput, LeaseOutput, Leases};
 pub use orders::{Change, OrderView, Orders, Patch, Source, Update, UpdateAction};
 pub use outbox::{EntryState, EntryView};
+pub use record::StateCell;

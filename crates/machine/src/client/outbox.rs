@@ -4,6 +4,7 @@
 
 use super::io::{Answer, AttemptId, Command, Failure, Output};
 use super::pace::Pace;
+use super::record::Fields;
 use crate::Time;
 use crate::sorted::{SortedMap, SortedSet};
 use std::collections::VecDeque;
@@ -128,6 +129,14 @@ impl Outbox {
             writable: true,
             pace: Pace::new(now),
         }
+    }
+
+    /// Of an empty one.
+    pub(super) fn fields(&mut self, f: &mut impl Fields) {
+        f.n(&mut self.next);
+        f.n(&mut self.dedupe_ms);
+        f.flag(&mut self.writable);
+        self.pace.fields(f);
     }
 
     pub(super) fn pace(&mut self) -> &mut Pace {
@@ -424,8 +433,7 @@ impl Outbox {
                 out,
             );
         }
-        self.pace
-            .block(now + retry_after_ms.unwrap_or(1_000).clamp(100, 60_000));
+        self.pace.wait(retry_after_ms, now);
         if let Some(entry) = self.entries.get_mut(&key)
             && entry.state == EntryState::Sent
         {

@@ -1,5 +1,6 @@
 //! Keeping below the relay's rate, so that a thousand queued commands leave without one refusal.
 
+use super::record::Fields;
 use crate::Time;
 use tautline_protocol::limits::Limits;
 
@@ -26,6 +27,14 @@ impl Pace {
         pace.limits(Limits::default());
         pace.milli = pace.burst_milli;
         pace
+    }
+
+    pub(super) fn fields(&mut self, f: &mut impl Fields) {
+        f.n(&mut self.rate_per_s);
+        f.n(&mut self.burst_milli);
+        f.n(&mut self.milli);
+        f.time(&mut self.at);
+        f.at(&mut self.blocked_until);
     }
 
     /// Takes over what `auth:success` advertises. What is left in the bucket stays: the relay may count by token.
@@ -57,10 +66,10 @@ impl Pace {
         Err(now + (missing * 100).div_ceil(self.rate_per_s * 95).max(1))
     }
 
-    /// The relay refused one for its rate: nothing leaves until then.
-    pub(super) fn block(&mut self, until: Time) {
+    /// The relay refused one for its rate: nothing leaves until it says.
+    pub(super) fn wait(&mut self, retry_after_ms: Option<u64>, now: Time) {
         self.milli = 0;
-        self.blocked_until = Some(until);
+        self.blocked_until = Some(now + retry_after_ms.unwrap_or(1_000).clamp(100, 60_000));
     }
 }
 

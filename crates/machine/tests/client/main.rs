@@ -10,6 +10,7 @@ mod auth;
 mod close_codes;
 mod connects;
 mod feed;
+mod filter;
 mod heartbeat;
 mod lease;
 mod orders;
@@ -17,4 +18,6 @@ mod outbox;
 mod pacing;
 mod properties;
 mod renewal;
+#[path = "../replay_kit/mod.rs"]
+mod replay_kit;
 mod support;

@@ -37,7 +37,9 @@ enum Kind {
     Page(PageEvent),
     WantOrders(bool),
     RequestSync,
-    SetFilter(bool),
+    SetFilter(Option<u8>),
+    /// The server's answer to the last change of filter: `None` takes it.
+    FilterAnswer(Option<NackCode>),
     Writable(bool),
 }
 
@@ -141,7 +143,9 @@ fn step() -> impl Strategy<Value = Step> {
         3 => page().prop_map(Kind::Page),
         2 => any::<bool>().prop_map(Kind::WantOrders),
         1 => Just(Kind::RequestSync),
-        1 => any::<bool>().prop_map(Kind::SetFilter),
+        2 => prop::option::of(0u8..3).prop_map(Kind::SetFilter),
+        2 => prop_oneof![Just(None), Just(Some(NackCode::Invalid)), Just(Some(NackCode::RateLimited))]
+            .prop_map(Kind::FilterAnswer),
         1 => any::<bool>().prop_map(Kind::Writable),
     ];
     prop_oneof![
@@ -184,6 +188,10 @@ struct Run {
     attempt: u32,
     waiters: BTreeMap<u32, usize>,
     commands: BTreeMap<String, usize>,
+    /// Calls of `set_filter` without an answer.
+    filters: BTreeMap<String, usize>,
+    /// The last change of filter that was written.
+    subscribed: String,
     /// Attempts with a socket: opened, not closed or dropped.
     sockets: Vec<AttemptId>,
     log: Vec<String>,
@@ -198,6 +206,8 @@ impl Run {
             attempt: 0,
             waiters: BTreeMap::new(),
             commands: BTreeMap::new(),
+            filters: BTreeMap::new(),
+            subscribed: String::new(),
             sockets: Vec::new(),
             log: Vec::new(),
         }
@@ -239,14 +249,21 @@ impl Run {
                 Output::Drop(attempt) => self.sockets.retain(|&open| open != attempt),
                 Output::Send(attempt, text) => {
                     prop_assert!(self.sockets.contains(&attempt), "writes to no socket");
-                    prop_assert!(serde_json::from_str::<serde_json::Value>(&text).is_ok());
+                    let frame = serde_json::from_str::<serde_json::Value>(&text);
+                    let frame = frame.map_err(|e| TestCaseError::fail(e.to_string()))?;
+                    if frame["type"] == "subscribe" || frame["type"] == "unsubscribe" {
+                        self.subscribed = frame["id"].as_str().unwrap_or_default().to_owned();
+                    }
                 }
                 Output::Settle(WaiterId(waiter), _) => {
                     let left = self.waiters.remove(&waiter);
                     prop_assert!(left.is_some(), "waiter {waiter} settled twice");
                 }
                 Output::Settled(id, _) => {
-                    let left = self.commands.remove(&id);
+                    let left = self
+                        .commands
+                        .remove(&id)
+                        .or_else(|| self.filters.remove(&id));
                     prop_assert!(left.is_some(), "{id} settled twice");
                 }
                 _ => {}
@@ -318,7 +335,14 @@ impl Run {
                     Kind::WantOrders(want) => Input::WantOrders(want),
                     Kind::RequestSync => Input::RequestSync,
                     Kind::SetFilter(some) => {
-                        Input::SetFilter(some.then(|| r#"{"events":["a"]}"#.to_owned()))
+                        let filter = some.map(|n| format!(r#"{{"events":["a{n}"]}}"#));
+                        let id = self.client.set_filter(filter, self.now);
+                        self.filters.insert(id, n);
+                        return self.drain_after_send();
+                    }
+                    Kind::FilterAnswer(answer) => {
+                        let id = self.subscribed.clone();
+                        Input::Frame(attempt, filter_answer(id, answer))
                     }
                     Kind::Writable(writable) => Input::Writable(attempt, writable),
                 };
@@ -346,7 +370,24 @@ impl Run {
         prop_assert!(self.sockets.is_empty(), "a socket is left");
         prop_assert!(self.waiters.is_empty(), "a waiter is left");
         prop_assert!(self.commands.is_empty(), "a command is left");
+        prop_assert!(self.filters.is_empty(), "a change of filter is left");
         Ok(())
+    }
+}
+
+fn filter_answer(id: String, answer: Option<NackCode>) -> Head {
+    match answer {
+        None => Head::Ack {
+            id,
+            seq: Some(3),
+            epoch: EpochRef::Current,
+        },
+        Some(code) => Head::Nack {
+            id,
+            code,
+            outcome: Outcome::NotApplied,
+            retry_after_ms: None,
+        },
     }
 }
 
@@ -380,6 +421,30 @@ proptest! {
         let mut all = warm();
         all.extend(steps);
         run(with_token(), seed, &all)?;
+    }
+
+    #[test]
+    fn a_recording_plays_again_the_same_way(seed: u64, steps in prop::collection::vec(step(), 0..500), early: bool) {
+        let mut run = Run::new(with_token(), seed);
+        let mut all = warm();
+        if early {
+            run.client.record(false);
+        }
+        all.extend(steps);
+        for (n, step) in all.iter().enumerate() {
+            run.step(n + 100, step)?;
+            if n == 5 && !early {
+                // Connected and at rest: it begins with that state.
+                run.client.record(false);
+            }
+        }
+        let text = run.client.recording().unwrap_or_default();
+        prop_assert!(!text.contains("\"t7\""), "no token is in it");
+        let recording: serde_json::Value = serde_json::from_str(&text).map_err(|e| TestCaseError::fail(e.to_string()))?;
+        prop_assert!(recording["entries"].as_array().is_some_and(|entries| entries.len() <= 1_001));
+        if recording["complete"] == true {
+            crate::replay_kit::play(&text, |_| {}).map_err(|e| TestCaseError::fail(format!("{e}\n{text}")))?;
+        }
     }
 
     #[test]

@@ -296,6 +296,12 @@ impl Driver {
         sent
     }
 
+    pub(crate) fn set_filter(&mut self, filter: Option<String>) -> String {
+        let id = self.client.set_filter(filter, self.now);
+        self.drain();
+        id
+    }
+
     pub(crate) fn cancel(&mut self, id: &str) -> bool {
         let there = self.client.cancel(id, self.now);
         self.drain();
