@@ -7,6 +7,7 @@ mod faults;
 mod fuzz;
 mod hostile;
 mod report;
+mod simulate;
 mod sources;
 
 use std::env;
@@ -19,9 +20,12 @@ cargo xtask <command>
   doctor            says what is missing on this machine
   check             formatting, clippy (native and wasm), source checks, documentation; warnings are errors
   test [suite…]     npm test: native, wasm, package, e2e, or all of them
-  sim [--seeds N] [--from SEED] | --seed SEED
+  sim [--seeds N] [--seconds N] [--from SEED] [--write] | --seed SEED
                     the simulation beyond what the tests run, or one schedule with its story;
-                    prints the first seed that fails
+                    prints the first seed that fails; --write puts the figures into docs/reliability.md
+  bugs [--write] [name…]
+                    plants each bug of crates/machine/tests/sim/bugs.md in a copy of the machines and
+                    shows that the simulation finds it within 10 s
   replay FILE       plays a client's recording (recording().export()) again and prints its story
   faults [--kills N] [--cuts N] [--seed N] [--write]
                     the store under faults: 100 kills and 200 power cuts unless told otherwise;
@@ -45,7 +49,8 @@ fn main() -> ExitCode {
         "doctor" => run("doctor", node("scripts/setup.mjs").arg("--check")),
         "check" => check(),
         "test" => run("test", node("scripts/test.mjs").args(rest)),
-        "sim" => simulate(rest),
+        "sim" => simulate::sim(rest),
+        "bugs" => simulate::plant(rest),
         "replay" => replay(rest),
         "fuzz" => fuzz::fuzz(rest),
         "faults" => faults::faults(rest),
@@ -159,7 +164,6 @@ fn check() -> bool {
     }
 }
 
-/// `npm test` runs a fixed number of schedules; here as many as asked for, with optimisations.
 /// Plays a client's recording again.
 fn replay(arguments: &[String]) -> bool {
     let [file] = arguments else {
@@ -174,26 +178,4 @@ fn replay(arguments: &[String]) -> bool {
     let mut command = cargo("test -q -p tautline-machine --test replay given -- --nocapture");
     command.env("TAUTLINE_RECORDING", path);
     run("replay", &mut command)
-}
-
-fn simulate(arguments: &[String]) -> bool {
-    let mut command = cargo("test --release -p tautline-machine --test sim -- --nocapture");
-    let mut words = arguments.iter();
-    while let Some(flag) = words.next() {
-        let variable = match flag.as_str() {
-            "--seeds" => "TAUTLINE_SCHEDULES",
-            "--from" => "TAUTLINE_FIRST",
-            "--seed" => "TAUTLINE_SEED",
-            other => {
-                eprintln!("sim: unknown flag {other}\n{HELP}");
-                return false;
-            }
-        };
-        let Some(value) = words.next().filter(|value| value.parse::<u64>().is_ok()) else {
-            eprintln!("sim: {flag} needs a number");
-            return false;
-        };
-        command.env(variable, value);
-    }
-    run("simulation", &mut command)
 }

@@ -72,6 +72,30 @@ fn commands_are_judged_on_what_is_pending_before_them() {
     );
 }
 
+/// Found by the simulation: `updated_at` and status are how a page tells two versions of an order apart.
+#[test]
+fn two_changes_of_an_order_never_share_a_millisecond() {
+    let mut kit = Kit::new();
+    let order = kit.order();
+    let item = format!("{order}.1");
+    let mut stamps = BTreeSet::new();
+    for to in [ItemStatus::Preparing, ItemStatus::Ready, ItemStatus::Served] {
+        kit.ms = 500;
+        let _ = kit.judge(&item_status(&order, &item, to));
+        kit.commit();
+        let updated = kit.log.order(&order).unwrap().updated_at.clone().unwrap();
+        assert!(
+            kit.log
+                .event(kit.log.head())
+                .unwrap()
+                .stored()
+                .contains(&updated)
+        );
+        stamps.insert(updated);
+    }
+    assert_eq!(stamps.len(), 3, "{stamps:?}");
+}
+
 #[test]
 fn a_failed_commit_nacks_all_that_was_judged_after_it_and_judging_starts_over() {
     let mut kit = Kit::new();

@@ -157,7 +157,13 @@ impl Client {
             self.tokens.preset = Some(token.clone());
         }
         match &self.phase {
-            Phase::Live(live) if live.dialect == Dialect::V1 => self.send_renewal(token, now),
+            Phase::Live(live) if live.dialect == Dialect::V1 => {
+                if self.config.has_token {
+                    // One given before it is not to be taken up after it.
+                    self.tokens.preset = None;
+                }
+                self.send_renewal(token, now);
+            }
             Phase::Refused { probing, .. } => {
                 if let Some(attempt) = probing {
                     self.out.push_back(Output::Drop(*attempt));

@@ -18,6 +18,8 @@ const SETTLED_MS: u64 = 10_000;
 const PROBE_MS: u64 = 3_000;
 /// A timer that fires later than this says the page did not run: the wait is begun anew.
 const SLEPT_MS: u64 = 5_000;
+/// Between two renewals: the relay's bound and a little for clocks that differ and a network that bunches up.
+const RENEWAL_PAUSE_MS: u64 = RENEWAL_EVERY_MS + 250;
 /// How long a snapshot's next part may take.
 const SNAPSHOT_PART_MS: u64 = tautline_protocol::limits::CLIENT_SNAPSHOT_PART_MS;
 
@@ -84,6 +86,12 @@ impl Client {
                 self.connected_v1(attempt, epoch, seq.unwrap_or(0), resumed, now);
                 if let Some(life) = expires_in_ms {
                     self.arm_renewal(life, now);
+                }
+                // `setToken` came when another one had left already.
+                if self.tokens.has_another()
+                    && let Some(token) = self.tokens.given(!self.config.has_token)
+                {
+                    self.send_renewal(token, now);
                 }
             }
             Head::AuthFailed { code, .. } => {
@@ -316,6 +324,8 @@ impl Client {
                         ErrorCode::Protocol,
                         "the server could not use the filter; everything is shown",
                     )));
+                } else if ref_type.as_deref() == Some("auth") && code == NackCode::RateLimited {
+                    self.renewal_too_soon(retry_after_ms, now);
                 } else if code != NackCode::RateLimited {
                     self.tell(Notice::Error(failure(
                         ErrorCode::Protocol,
@@ -519,7 +529,11 @@ impl Client {
         } else {
             (life_ms / 10).max(30_000)
         };
-        let at = now + (life_ms - lead);
+        // One that was given meanwhile does not wait for the life of the one before it.
+        let at = match self.renewal.next {
+            Some(_) => now,
+            None => now + (life_ms - lead),
+        };
         self.timers
             .set(Timer::Renew, at.max(self.renewal_not_before()));
     }
@@ -527,7 +541,18 @@ impl Client {
     fn renewal_not_before(&self) -> Time {
         self.renewal
             .last
-            .map_or(Time::default(), |last| last + RENEWAL_EVERY_MS)
+            .map_or(Time::default(), |last| last + RENEWAL_PAUSE_MS)
+    }
+
+    /// The relay counts from when it heard the last one: the same token leaves again.
+    fn renewal_too_soon(&mut self, retry_after_ms: Option<u64>, now: Time) {
+        if let Some(token) = self.renewal.pending.take() {
+            self.renewal.next.get_or_insert(token);
+            let wait = retry_after_ms.map_or(RENEWAL_PAUSE_MS, |ms| ms.clamp(100, 60_000));
+            self.renewal.last = Some(now);
+            self.timers
+                .set(Timer::Renew, now + wait.max(RENEWAL_PAUSE_MS));
+        }
     }
 
     /// Another try, more often as the end comes nearer; after it, close 4001 ends the connection.

@@ -118,11 +118,17 @@ struct Entry<H> {
     base: H,
     /// Base and overlay together, where an overlay concerns the order.
     shown: Option<H>,
+    /// Changed while the set was behind: a change before it may be missing, whatever its version says.
+    doubtful: bool,
 }
 
 impl<H> Entry<H> {
     fn new(base: H) -> Self {
-        Self { base, shown: None }
+        Self {
+            base,
+            shown: None,
+            doubtful: false,
+        }
     }
 
     fn view(&self) -> &H {
@@ -251,6 +257,7 @@ impl<H: OrderView> Orders<H> {
                 {
                     let next = entry.base.patched(&patch, at.as_deref());
                     previous = Some(std::mem::replace(&mut entry.base, next));
+                    entry.doubtful |= self.stale;
                     self.version += 1;
                     self.show(&id);
                 }
@@ -274,16 +281,21 @@ impl<H: OrderView> Orders<H> {
             .get(&id)
             .and_then(|rank| self.entries.get_mut(rank))
         {
-            Some(entry) => Some(std::mem::replace(&mut entry.base, order)),
+            Some(entry) => {
+                entry.doubtful = false;
+                Some(std::mem::replace(&mut entry.base, order))
+            }
             None => {
                 self.add(id.clone(), Entry::new(order));
                 None
             }
         };
         self.show(&id);
-        // What is in the set already is not created a second time.
+        // What is in the set already is not created a second time, and what was not is new to it: a change may bring an
+        // order within the filter.
         let action = match (&previous, action) {
             (Some(_), UpdateAction::Created) => UpdateAction::Updated,
+            (None, UpdateAction::Updated) => UpdateAction::Created,
             (_, action) => action,
         };
         Some(Update {
@@ -341,7 +353,7 @@ impl<H: OrderView> Orders<H> {
                 .get(&id)
                 .and_then(|&rank| Some((rank, old.get(&rank)?)));
             match known {
-                Some((rank, kept)) if kept.base.same_version(&order) => {
+                Some((rank, kept)) if !kept.doubtful && kept.base.same_version(&order) => {
                     moved |= rank < last_rank;
                     last_rank = rank;
                     self.add(id, kept.clone());

@@ -19,7 +19,7 @@ use tautline_protocol::filter::Traits;
 use tautline_protocol::limits::hit;
 use tautline_protocol::order::Order;
 use tautline_protocol::request::{Command, Fact};
-use tautline_protocol::{Epoch, NackCode, Role, Seq, limits, rfc3339, server_frame};
+use tautline_protocol::{Epoch, NackCode, Role, Seq, limits, rfc3339, rfc3339_ms, server_frame};
 
 /// Orders that one `orders:archived` takes out at most: its frame stays well under the frame limit.
 const ARCHIVE_AT_ONCE: usize = 1_000;
@@ -74,6 +74,8 @@ struct Pending {
     waiters: Vec<Waiter>,
     /// When its row of the duplicate memory may be forgotten.
     remember_until: Time,
+    /// Whether its answer is that of a command applied before, which holds whatever the store does now.
+    remembered: bool,
 }
 
 /// The committed part read by many, the pending part written by one; see the module.
@@ -191,10 +193,14 @@ impl Log {
                 } else {
                     id_reused()
                 };
-                return self.answer(answer, by.waiter);
+                let judged = self.answer(answer, by.waiter);
+                if let (Judged::Queued, Some(last)) = (&judged, self.pending.back_mut()) {
+                    last.remembered = true;
+                }
+                return judged;
             }
         }
-        let timestamp = rfc3339(at.wall_ms);
+        let timestamp = rfc3339(self.stamp(command, at));
         let mut effect = self.effect(command, by.scope, fresh_id, &timestamp);
         if let Ok(Some(limit)) = effect
             .as_ref()
@@ -272,6 +278,7 @@ impl Log {
             })),
             waiters: Vec::new(),
             remember_until: Time::default(),
+            remembered: false,
         });
     }
 
@@ -323,8 +330,19 @@ impl Log {
             NackCode::Unavailable,
             "the store cannot take it now; try again",
         ));
-        let waiters = self.pending.drain(..).flat_map(|pending| pending.waiters);
-        let answers = waiters.map(|waiter| (waiter, nack.clone())).collect();
+        let answers = self.pending.drain(..).flat_map(|pending| {
+            // A command that was applied long ago only waited for its turn to be told so.
+            let answer = if pending.remembered {
+                pending.answer
+            } else {
+                nack.clone()
+            };
+            pending
+                .waiters
+                .into_iter()
+                .map(move |waiter| (waiter, answer.clone()))
+        });
+        let answers = answers.collect();
         self.in_flight = 0;
         self.overlay.clear();
         self.pending_keys.clear();
@@ -490,8 +508,35 @@ impl Log {
             answer,
             waiters,
             remember_until: Time::default(),
+            remembered: false,
         });
         Judged::Queued
+    }
+
+    /// The time that a change is given. `updated_at` is how a page tells two versions of an order apart, so two changes
+    /// of one order never share a millisecond.
+    fn stamp(&self, command: &Command, at: Moment) -> u64 {
+        let id = match command {
+            Command::Status { order_id, .. }
+            | Command::ItemStatus { order_id, .. }
+            | Command::Cancel { order_id, .. } => order_id,
+            Command::Fact(fact) => match fact.as_ref() {
+                Fact::Status { order_id, .. } | Fact::ItemStatus { order_id, .. } => order_id,
+                Fact::Created(_) | Fact::Updated(_) | Fact::Deleted { .. } => return at.wall_ms,
+            },
+            Command::Create(_) | Command::Delete { .. } | Command::Publish { .. } => {
+                return at.wall_ms;
+            }
+        };
+        let last = self.speculative(id).and_then(|order| {
+            let updated = rfc3339_ms(order.updated_at.as_deref()?)?;
+            u64::try_from(updated).ok()
+        });
+        // Further ahead it is another clock's, and no rush's.
+        match last {
+            Some(last) if (at.wall_ms..at.wall_ms + 1_000).contains(&last) => last + 1,
+            _ => at.wall_ms,
+        }
     }
 
     /// What a command comes to on the speculative state.
@@ -645,6 +690,7 @@ impl Log {
             answer: Answer::Ack(ack),
             waiters,
             remember_until: at.now + limits::DEDUPE_MS,
+            remembered: false,
         });
     }
 
@@ -660,14 +706,15 @@ impl Log {
                 before: before(id),
                 after: after.as_ref().map(|order| Box::new(Traits::of(order))),
             },
-            ([], Some(id)) => match before(id) {
-                None => About::Nothing,
-                as_it_is => About::Order {
+            // One that has left the live set is still somebody's by its id.
+            ([], Some(id)) => {
+                let as_it_is = before(id);
+                About::Order {
                     id: id.clone(),
                     before: as_it_is.clone(),
                     after: as_it_is,
-                },
-            },
+                }
+            }
             ([], None) => About::Nothing,
             (orders, _) => About::Archived(
                 orders

@@ -179,6 +179,7 @@ impl Viewer {
                     (_, true) => Sight::Shown,
                     (true, false) if after.is_none() => Sight::Shown,
                     (true, false) => Sight::Left,
+                    (false, false) if before.is_none() && self.scope.owns(id, None) => Sight::Shown,
                     (false, false) => Sight::Hidden,
                 }
             }

@@ -1,6 +1,9 @@
 //! The network: one connection is two ordered, delayed streams that may be cut, stalled, or go silent for good.
 
+use crate::monitor::is_event;
+use serde_json::Value;
 use std::collections::VecDeque;
+use std::rc::Rc;
 
 /// What a page's browser sends.
 #[derive(Clone, Debug)]
@@ -15,7 +18,8 @@ pub enum Up {
 #[derive(Clone, Debug)]
 pub enum Down {
     Opened,
-    Text(String),
+    /// The frames of one message, and its bytes.
+    Frames(Rc<Vec<Rc<Value>>>, usize),
     Ping,
     Close(u16, String),
     /// The stream broke, or the port refused.
@@ -26,6 +30,8 @@ pub enum Down {
 pub struct Link {
     pub page: usize,
     pub attempt: u32,
+    /// The relay at its other end.
+    pub site: usize,
     pub up: VecDeque<(u64, Up)>,
     pub down: VecDeque<(u64, Down)>,
     /// Nothing gets through any more, and nobody is told.
@@ -35,19 +41,23 @@ pub struct Link {
     /// The relay has closed its end.
     pub relay_closed: bool,
     pub latency_ms: u64,
+    /// The next message with events will be lost, or come twice.
+    pub mangles: Option<bool>,
 }
 
 impl Link {
-    pub fn new(page: usize, attempt: u32, latency_ms: u64) -> Self {
+    pub fn new(page: usize, attempt: u32, site: usize, latency_ms: u64) -> Self {
         Self {
             page,
             attempt,
+            site,
             up: VecDeque::new(),
             down: VecDeque::new(),
             half_open: false,
             page_closed: false,
             relay_closed: false,
             latency_ms,
+            mangles: None,
         }
     }
 
@@ -69,26 +79,6 @@ impl Link {
         self.down.push_back((at, what));
     }
 
-    fn events(&self) -> Option<usize> {
-        let is_event = |what: &Down| matches!(what, Down::Text(text) if text.starts_with('[') || text.starts_with("{\"type\":\"order"));
-        self.down.iter().position(|(_, what)| is_event(what))
-    }
-
-    /// Drops the next events under way; whether there were any.
-    pub fn lose_events(&mut self) -> bool {
-        self.events().and_then(|at| self.down.remove(at)).is_some()
-    }
-
-    /// Sends the next events under way twice; whether there were any.
-    pub fn repeat_events(&mut self) -> bool {
-        let Some(at) = self.events() else {
-            return false;
-        };
-        let again = self.down[at].clone();
-        self.down.insert(at, again);
-        true
-    }
-
     /// Holds everything under way back until `until`.
     pub fn stall(&mut self, until: u64) {
         for (at, _) in &mut self.up {
@@ -105,8 +95,8 @@ impl Link {
         self.down
             .iter()
             .map(|(_, what)| {
-                if let Down::Text(text) = what {
-                    text.len()
+                if let Down::Frames(_, bytes) = what {
+                    *bytes
                 } else {
                     0
                 }
@@ -128,4 +118,10 @@ impl Link {
     pub fn is_over(&self) -> bool {
         self.page_closed && self.relay_closed
     }
+}
+
+/// Whether a message has events, or says which were not for this connection.
+pub fn has_events(what: &Down) -> bool {
+    let counts = |frame: &Rc<Value>| is_event(frame) || frame["type"] == "cursor";
+    matches!(what, Down::Frames(frames, _) if frames.iter().any(counts))
 }

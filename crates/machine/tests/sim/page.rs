@@ -1,15 +1,18 @@
 //! A page: the browser driver's part around the real client machine and the real order set.
 
-use crate::check::Watch;
+use crate::check::{Watch, holds};
+use crate::holder::Holders;
 use crate::net::{Down, Link, Up};
-use crate::relay::Disk;
+use crate::oracle::Wanted;
+use crate::relay::{Disk, Relay};
+use crate::tally::Tally;
 use crate::wire::{SimOrder, head};
-use crate::world::Tally;
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 use tautline_machine::client::{
-    Answer, AttemptId, Change, Client, Closed, Command, Config, ConnectionState, Input, Notice,
-    Output, PageEvent, Patch, Token, TokenAnswer, WaiterId,
+    Answer, AttemptId, Change, Client, Closed, Config, ConnectionState, Input, LeaseInput,
+    LeaseOutput, Notice, Output, PageEvent, Patch, TokenAnswer, TokenReason, WaiterId,
 };
 use tautline_machine::{Rng, Time};
 use tautline_protocol::CloseCode;
@@ -22,12 +25,36 @@ pub enum Arrival {
     Life(PageEvent),
 }
 
+/// Who a page signs in as, and where it may find a relay.
+#[derive(Clone, Debug)]
+pub struct Home {
+    pub restaurant: &'static str,
+    /// The relays of its restaurant, in the order of its list of URLs.
+    pub sites: Vec<usize>,
+    pub role: &'static str,
+    pub ids: BTreeSet<String>,
+}
+
 pub struct Page {
     pub index: usize,
+    pub home: Home,
+    /// Which URL of its list is next.
+    url: usize,
+    /// The relay that each attempt went to.
+    sites: BTreeMap<u32, usize>,
+    pub wanted: Wanted,
+    /// Those who hold the connection, on a page where it is shared by leases.
+    pub holders: Option<Holders>,
+    lease_waiter: Option<u32>,
+    lease_inputs: Vec<LeaseInput>,
+    outbox_limit: usize,
+    /// Who it is signed in as, and as whom the set on screen was installed.
+    signed: String,
+    installed_as: Option<String>,
     pub client: Client,
     pub orders: Orders,
     pub want_set: bool,
-    frame: Value,
+    frame: Rc<Value>,
     kept: BTreeSet<String>,
     wake: Option<u64>,
     /// The machine's clock runs ahead of the world's by this.
@@ -36,7 +63,7 @@ pub struct Page {
     pub cached_until: Option<u64>,
     backlog: Vec<Arrival>,
     pub links: BTreeMap<u32, u32>,
-    tokens_due: Vec<(u64, u32)>,
+    tokens_due: Vec<(u64, u32, TokenReason)>,
     dial: Vec<u32>,
     waiters: u32,
     settled_waiters: BTreeSet<u32>,
@@ -49,19 +76,36 @@ pub struct Page {
 type Orders = tautline_machine::client::Orders<SimOrder>;
 
 impl Page {
-    pub fn new(index: usize, seed: u64, want_set: bool, now: u64, rng: &mut Rng) -> Self {
+    pub fn new(index: usize, seed: u64, want_set: bool, home: Home, rng: &mut Rng) -> Self {
+        let now = 0;
+        let outbox_limit = if rng.between(0, 2) == 0 {
+            rng.between(2, 20) as usize
+        } else {
+            1_000
+        };
         let config = Config {
-            restaurant_id: Some(crate::relay::RESTAURANT.to_owned()),
+            restaurant_id: Some(home.restaurant.to_owned()),
             has_token: true,
+            outbox_limit,
             outbox_ttl_ms: rng.between(5_000, 120_000),
             ..Config::default()
         };
         let mut page = Self {
             index,
+            home,
+            url: 0,
+            sites: BTreeMap::new(),
+            wanted: Wanted::default(),
+            holders: (!want_set).then(Holders::default),
+            lease_waiter: None,
+            lease_inputs: Vec::new(),
+            outbox_limit,
+            signed: String::new(),
+            installed_as: None,
             client: Client::new(config, seed, Time::from_ms(now)),
             orders: Orders::new(),
             want_set,
-            frame: Value::Null,
+            frame: Rc::default(),
             kept: BTreeSet::new(),
             wake: None,
             clock_ahead: 0,
@@ -90,24 +134,86 @@ impl Page {
         self.frozen_until.is_none() && self.cached_until.is_none()
     }
 
-    fn time(&self, now: u64) -> Time {
+    pub fn time(&self, now: u64) -> Time {
         Time::from_ms(now + self.clock_ahead)
     }
 
     pub fn next_at(&self) -> Option<u64> {
-        let tokens = self.tokens_due.iter().map(|&(at, _)| at).min();
+        let tokens = self.tokens_due.iter().map(|&(at, ..)| at).min();
+        let leases = self.holders.as_ref().and_then(Holders::wake);
+        let leases = leases.filter(|_| self.runs());
         let wake = self.wake.filter(|_| self.runs());
         tokens
             .into_iter()
             .chain(wake)
+            .chain(leases)
             .chain(self.frozen_until)
             .chain(self.cached_until)
             .min()
     }
 
     pub fn connect(&mut self, now: u64, env: &mut Env<'_>) {
+        if let Some(holders) = &mut self.holders {
+            let acquire = holders.acquire();
+            return self.lease(acquire, now, env);
+        }
         self.waiters += 1;
         self.input(Input::Connect(WaiterId(self.waiters)), now, env);
+    }
+
+    /// Lets the connection go, and asserts that nothing keeps a timer.
+    pub fn disconnect(&mut self, now: u64, env: &mut Env<'_>) {
+        if self.holders.is_some() {
+            self.lease(LeaseInput::Force, now, env);
+        } else {
+            self.input(Input::Disconnect, now, env);
+        }
+        self.assert_at_rest();
+    }
+
+    /// Somebody takes the connection or lets go of it.
+    pub fn lease(&mut self, input: LeaseInput, now: u64, env: &mut Env<'_>) {
+        let Some(holders) = &mut self.holders else {
+            return;
+        };
+        let mut outputs = holders.handle(input, now);
+        outputs.reverse();
+        while let Some(output) = outputs.pop() {
+            match output {
+                LeaseOutput::Connect => {
+                    self.waiters += 1;
+                    self.lease_waiter = Some(self.waiters);
+                    self.input(Input::Connect(WaiterId(self.waiters)), now, env);
+                }
+                LeaseOutput::Disconnect => {
+                    self.lease_waiter = None;
+                    self.input(Input::Disconnect, now, env);
+                }
+                _ => {}
+            }
+        }
+        for input in std::mem::take(&mut self.lease_inputs) {
+            self.lease(input, now, env);
+        }
+    }
+
+    /// Between steps.
+    pub fn looks(&self, now: u64) {
+        let stats = self.client.stats(self.time(now));
+        holds!(
+            "bounded",
+            stats.outbox_len <= self.outbox_limit,
+            "an outbox of {} where {} are the most",
+            stats.outbox_len,
+            self.outbox_limit
+        );
+        if let Some(holders) = self
+            .holders
+            .as_ref()
+            .filter(|_| self.runs() && !self.disposed)
+        {
+            holders.looks(now, self.client.state());
+        }
     }
 
     /// Whatever is due.
@@ -137,14 +243,18 @@ impl Page {
             .tokens_due
             .iter()
             .copied()
-            .partition(|&(at, _)| at <= now);
+            .partition(|&(at, ..)| at <= now);
         self.tokens_due = later;
-        for (_, attempt) in due {
-            let answer = env.token(self.index, now);
+        for (_, attempt, reason) in due {
+            let answer = self.token(reason, env);
             self.arrive(Arrival::Token(attempt, answer), now, env);
         }
         if self.runs() && self.wake.is_some_and(|at| at <= now) {
             self.input(Input::Tick, now, env);
+        }
+        let lease = |holders: &Holders| holders.wake().is_some_and(|at| at <= now);
+        if self.runs() && self.holders.as_ref().is_some_and(lease) {
+            self.lease(LeaseInput::Tick, now, env);
         }
     }
 
@@ -160,7 +270,11 @@ impl Page {
             Arrival::Net(attempt, Down::Opened) => {
                 self.input(Input::Opened(AttemptId(attempt)), now, env)
             }
-            Arrival::Net(attempt, Down::Text(text)) => self.received(attempt, &text, now, env),
+            Arrival::Net(attempt, Down::Frames(frames, _)) => {
+                for frame in frames.iter() {
+                    self.received(attempt, frame, now, env);
+                }
+            }
             Arrival::Net(attempt, Down::Close(code, reason)) => {
                 let closed = Closed {
                     code: CloseCode(code),
@@ -181,18 +295,29 @@ impl Page {
         }
     }
 
-    fn received(&mut self, attempt: u32, text: &str, now: u64, env: &mut Env<'_>) {
-        let frame: Value =
-            serde_json::from_str(text).unwrap_or_else(|e| panic!("not JSON: {e}: {text}"));
-        let frames = match frame {
-            Value::Array(frames) => frames,
-            frame => vec![frame],
-        };
-        for frame in frames {
-            let head = head(&frame, self.client.epoch());
-            self.frame = frame;
-            self.input(Input::Frame(AttemptId(attempt), head), now, env);
+    fn received(&mut self, attempt: u32, frame: &Rc<Value>, now: u64, env: &mut Env<'_>) {
+        let head = head(frame, self.client.epoch());
+        if frame["type"] == "cursor" && self.links.contains_key(&attempt) {
+            self.tally.cursor_frames += 1;
+            self.watch.accounted(frame);
         }
+        let success = frame["type"] == "auth:success" && self.links.contains_key(&attempt);
+        if success {
+            self.signed = frame["expires_at"].as_str().unwrap().to_owned();
+        }
+        self.frame.clone_from(frame);
+        self.input(Input::Frame(AttemptId(attempt), head), now, env);
+        // A position says nothing of who was at it: a page that comes back with other rights asks for its set anew. (A
+        // renewal needs no asking.)
+        if success && frame["renewal"] != true && self.signed_anew() {
+            self.input(Input::RequestSync, now, env);
+        }
+    }
+
+    fn signed_anew(&self) -> bool {
+        self.installed_as
+            .as_ref()
+            .is_some_and(|then| *then != self.signed)
     }
 
     pub fn input(&mut self, input: Input, now: u64, env: &mut Env<'_>) {
@@ -201,9 +326,12 @@ impl Page {
         }
         self.client.handle(input, self.time(now));
         self.drain(now, env);
+        for input in std::mem::take(&mut self.lease_inputs) {
+            self.lease(input, now, env);
+        }
     }
 
-    fn drain(&mut self, now: u64, env: &mut Env<'_>) {
+    pub fn drain(&mut self, now: u64, env: &mut Env<'_>) {
         for _ in 0..10_000 {
             let output = self.client.poll_output();
             if let Output::Wait(wake) = output {
@@ -219,23 +347,28 @@ impl Page {
             }
             self.perform(output, now, env);
         }
-        panic!("a client that never waits");
+        panic!("[bounded] a client that never waits");
     }
 
     fn perform(&mut self, output: Output, now: u64, env: &mut Env<'_>) {
         match output {
             Output::ResolveUrl(AttemptId(attempt)) => self.dial.push(attempt),
-            Output::FetchToken { attempt, .. } => {
+            Output::FetchToken {
+                attempt, reason, ..
+            } => {
                 let slow = if env.rough && env.rng.between(0, 40) == 0 {
                     15_000
                 } else {
                     80
                 };
                 self.tokens_due
-                    .push((now + env.rng.between(0, slow), attempt.0));
+                    .push((now + env.rng.between(0, slow), attempt.0, reason));
             }
             Output::Open(AttemptId(attempt)) => {
-                let id = env.open(self.index, attempt, now);
+                // The page's list of URLs: the next one where the last attempt got nowhere.
+                let site = self.home.sites[self.url % self.home.sites.len()];
+                let id = env.open(self.index, attempt, site, now);
+                self.sites.insert(attempt, site);
                 self.links.insert(attempt, id);
             }
             Output::Send(AttemptId(attempt), text) => {
@@ -258,21 +391,35 @@ impl Page {
                 }
             }
             Output::ProbeHealth(_) => self.tally.health_probes += 1,
-            Output::Settle(waiter, _) => assert!(
-                self.settled_waiters.insert(waiter.0),
-                "a connect() was settled twice"
-            ),
+            Output::Settle(waiter, result) => {
+                holds!(
+                    "answered",
+                    self.settled_waiters.insert(waiter.0),
+                    "a connect() was settled twice"
+                );
+                if self.lease_waiter == Some(waiter.0) {
+                    self.lease_waiter = None;
+                    self.lease_inputs.push(match result {
+                        Ok(()) => LeaseInput::Connected,
+                        Err(_) => LeaseInput::Failed,
+                    });
+                }
+            }
             Output::Deliver { seq } => self.deliver(seq, env),
             Output::CollectSnapshot { first } => {
                 let orders = self.frame["payload"]["orders"]
                     .as_array()
                     .cloned()
                     .expect("a part has orders");
-                self.orders.collect(first, orders.into_iter().map(SimOrder));
+                self.orders.collect(
+                    first,
+                    orders.into_iter().map(|order| SimOrder(Rc::new(order))),
+                );
             }
             Output::InstallSnapshot { seq } => {
                 let epoch = self.frame["payload"]["epoch"].as_str().unwrap();
                 self.watch.installed(epoch, seq.unwrap());
+                self.installed_as = Some(self.signed.clone());
                 let updates = self.orders.install();
                 self.watch.updates(&updates);
                 self.tally.snapshots += 1;
@@ -290,7 +437,7 @@ impl Page {
                 {
                     self.tally.acks_shown += u64::from(position >= seq);
                 }
-                self.watch.answered(&id, &answer, env.disk);
+                self.watch.answered(&id, &answer, &env.disks(&self.home));
             }
             Output::Tell(notice) => self.told(&notice),
             Output::Wait(_) => unreachable!("handled by the caller"),
@@ -308,24 +455,40 @@ impl Page {
             Notice::Resumed { .. } => self.tally.resumes += 1,
             Notice::Stale => self.tally.stale += 1,
             Notice::Fresh => self.tally.fresh += 1,
+            Notice::Reconnecting { .. } => self.url += 1,
+            Notice::Connected => self.url = self.url_in_use(),
             _ => {}
         }
     }
 
+    /// The place in the list of the relay that it is connected to.
+    fn url_in_use(&self) -> usize {
+        let site = self.site();
+        let place = self.home.sites.iter().position(|&one| Some(one) == site);
+        place.unwrap_or(0)
+    }
+
+    /// The relay of the newest attempt.
+    pub fn site(&self) -> Option<usize> {
+        self.sites.values().next_back().copied()
+    }
+
     fn deliver(&mut self, seq: Option<u64>, env: &Env<'_>) {
         assert_eq!(seq, self.frame["seq"].as_u64());
-        self.watch.delivered(&self.frame, env.disk);
+        let site = self.site().unwrap();
+        self.watch.delivered(&self.frame, &env.relays[site].disk);
         self.tally.events += 1;
         if !self.want_set {
             return;
         }
-        let payload = &self.frame["payload"];
+        let frame = Rc::clone(&self.frame);
+        let payload = &frame["payload"];
         let id = payload["order_id"].as_str().unwrap_or_default().to_owned();
         let at = self.frame["timestamp"].as_str().map(str::to_owned);
         let status = payload["status"].as_str().unwrap_or_default().to_owned();
         let change = match self.frame["type"].as_str().unwrap() {
-            "order:created" => Change::Created(SimOrder(payload["order"].clone())),
-            "order:updated" => Change::Updated(SimOrder(payload["order"].clone())),
+            "order:created" => Change::Created(SimOrder(Rc::new(payload["order"].clone()))),
+            "order:updated" => Change::Updated(SimOrder(Rc::new(payload["order"].clone()))),
             "order:deleted" => Change::Deleted { id },
             "order:status_changed" => Change::Patched {
                 id,
@@ -355,130 +518,63 @@ impl Page {
         self.watch.updates(&updates);
     }
 
-    /// Someone touches the screen.
-    pub fn act(&mut self, now: u64, env: &mut Env<'_>) {
-        let some = self.orders.len();
-        let pick = if some > 0 {
-            self.orders
-                .iter()
-                .nth(env.rng.between(0, some as u64 - 1) as usize)
-                .cloned()
-        } else {
-            None
-        };
-        let (kind, payload, overlay) = match (env.rng.between(0, 9), pick) {
-            (0..=4, Some(SimOrder(order))) => {
-                let path = [
-                    "new",
-                    "pending",
-                    "confirmed",
-                    "preparing",
-                    "ready",
-                    "picked-up",
-                    "completed",
-                ];
-                let at = path.iter().position(|&s| order["status"] == s).unwrap_or(0);
-                let step = [0, 1, 1, 1, 2, 6][env.rng.between(0, 5) as usize];
-                let status = path[(at + step).min(6)];
-                let id = order["id"].as_str().unwrap().to_owned();
-                let mut payload = json!({"order_id": id, "status": status});
-                if env.rng.between(0, 1) == 0 {
-                    payload["expected_status"] = order["status"].clone();
-                }
-                (
-                    "order:update_status",
-                    payload,
-                    Some((id, Patch::Status(status.to_owned()))),
-                )
-            }
-            (5 | 6, Some(SimOrder(order))) => {
-                let item = order["items"][0]["id"].as_str().unwrap().to_owned();
-                let status = ["preparing", "ready", "served"][env.rng.between(0, 2) as usize];
-                let id = order["id"].as_str().unwrap().to_owned();
-                let payload = json!({"order_id": id, "item_id": item, "status": status});
-                (
-                    "order:update_item_status",
-                    payload,
-                    Some((
-                        id,
-                        Patch::ItemStatus {
-                            item_id: item,
-                            status: status.to_owned(),
-                        },
-                    )),
-                )
-            }
-            (7, Some(SimOrder(order))) => (
-                "order:cancel",
-                json!({"order_id": order["id"], "reason": "gone home"}),
-                None,
-            ),
-            _ => ("order:create", json!({"order": new_order(env.rng)}), None),
-        };
-        let command = Command {
-            kind: kind.to_owned(),
-            payload: payload.to_string(),
-            id: None,
-            ttl_ms: None,
-            timeout_ms: (env.rng.between(0, 2) > 0).then(|| env.rng.between(2_000, 20_000)),
-            until_shown: self.want_set,
-        };
-        if let Ok(id) = self.client.send(command, self.time(now)) {
-            if let Some((order, patch)) = overlay {
-                self.orders.overlay(id.clone(), order, patch);
-            }
-            assert!(self.sent.insert(id), "an id was made twice");
-            self.tally.commands += 1;
-        }
-        self.drain(now, env);
-    }
-
     pub fn state(&self) -> ConnectionState {
         self.client.state()
     }
 
     /// Nothing is left of a page that was let go.
     pub fn assert_at_rest(&mut self) {
-        assert!(
-            matches!(self.client.poll_output(), Output::Wait(None)),
-            "page {} keeps a timer",
+        let waits = self.client.poll_output();
+        holds!(
+            "rest",
+            matches!(waits, Output::Wait(None)),
+            "page {} keeps a timer: {waits:?}",
             self.index
         );
-        assert!(self.links.is_empty(), "page {} keeps a socket", self.index);
+        holds!(
+            "rest",
+            self.links.is_empty(),
+            "page {} keeps a socket",
+            self.index
+        );
     }
-}
-
-pub fn new_order(rng: &mut Rng) -> Value {
-    let items: Vec<Value> = (0..rng.between(1, 3))
-        .map(|n| json!({"menu_item_id": format!("m{n}"), "name": "Soup", "quantity": rng.between(1, 4), "price": 5.5}))
-        .collect();
-    // Large now and then, so that sets come in several parts and sockets fill up.
-    let notes = "x".repeat(if rng.between(0, 3) == 0 {
-        rng.between(0, 1_800) as usize
-    } else {
-        0
-    });
-    json!({"type": "dine-in", "items": items, "notes": notes})
 }
 
 /// What a page can reach.
 pub struct Env<'a> {
+    pub now: u64,
     pub rng: &'a mut Rng,
     pub links: &'a mut BTreeMap<u32, Link>,
     pub next_link: &'a mut u32,
-    pub disk: &'a Disk,
-    pub relay_wall: u64,
+    pub relays: &'a [Relay],
     /// Trouble with tokens is allowed.
     pub rough: bool,
     pub story: bool,
 }
 
 impl Env<'_> {
-    fn open(&mut self, page: usize, attempt: u32, now: u64) -> u32 {
+    /// The disks of a page's restaurant.
+    pub fn disks(&self, home: &Home) -> Vec<&Disk> {
+        home.sites
+            .iter()
+            .map(|&site| &self.relays[site].disk)
+            .collect()
+    }
+
+    /// The clock of whoever makes its tokens: with the relay whose clock is ahead.
+    pub fn wall(&self, home: &Home) -> u64 {
+        let walls = home
+            .sites
+            .iter()
+            .map(|&site| self.relays[site].wall(self.now));
+        walls.max().unwrap_or_default()
+    }
+
+    pub fn open(&mut self, page: usize, attempt: u32, site: usize, now: u64) -> u32 {
         *self.next_link += 1;
         let slow = if self.rng.between(0, 5) == 0 { 900 } else { 40 };
         let latency = self.rng.between(1, slow);
-        let mut link = Link::new(page, attempt, latency);
+        let mut link = Link::new(page, attempt, site, latency);
         link.send_up(now, 0, Up::Handshake);
         // Some attempts get nowhere, and nobody says so.
         link.half_open = self.rough && self.rng.between(0, 24) == 0;
@@ -486,41 +582,17 @@ impl Env<'_> {
         *self.next_link
     }
 
-    fn up(&mut self, id: u32, now: u64, what: Up) {
+    pub fn up(&mut self, id: u32, now: u64, what: Up) {
         let jitter = self.rng.between(0, 5);
         if let Some(link) = self.links.get_mut(&id) {
             link.send_up(now, jitter, what);
         }
     }
 
-    fn close(&mut self, id: u32, now: u64) {
+    pub fn close(&mut self, id: u32, now: u64) {
         if let Some(link) = self.links.get_mut(&id) {
             link.send_up(now, 0, Up::Close);
             link.page_closed = true;
         }
-    }
-
-    fn token(&mut self, page: usize, _now: u64) -> TokenAnswer {
-        let life = if !self.rough {
-            3_600_000
-        } else {
-            match self.rng.between(0, 19) {
-                0 => return TokenAnswer::None,
-                1 => return TokenAnswer::Failed,
-                // A page that cached an old token.
-                2 => {
-                    return TokenAnswer::Token(Token::new(format!(
-                        "page-{page}:{}",
-                        self.relay_wall.saturating_sub(60_000)
-                    )));
-                }
-                3..=7 => self.rng.between(8_000, 45_000),
-                _ => 3_600_000,
-            }
-        };
-        TokenAnswer::Token(Token::new(format!(
-            "page-{page}:{}",
-            self.relay_wall + life + self.rng.between(0, 999)
-        )))
     }
 }

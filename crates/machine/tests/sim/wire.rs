@@ -1,6 +1,7 @@
 //! Frames as the browser driver sees them: text to a value, a value to a [`Head`]; and an order as a handle.
 
 use serde_json::{Value, json};
+use std::rc::Rc;
 use tautline_machine::client::{EpochRef, Head, OrderView, Patch};
 use tautline_protocol::limits::Limits;
 use tautline_protocol::{AuthCode, Epoch, NackCode, Outcome};
@@ -107,7 +108,7 @@ pub fn head(frame: &Value, current: Option<&Epoch>) -> Head {
 
 /// An order as the page holds it.
 #[derive(Clone, Debug, PartialEq)]
-pub struct SimOrder(pub Value);
+pub struct SimOrder(pub Rc<Value>);
 
 impl OrderView for SimOrder {
     fn id(&self) -> Option<String> {
@@ -119,7 +120,7 @@ impl OrderView for SimOrder {
     }
 
     fn patched(&self, patch: &Patch, at: Option<&str>) -> Self {
-        let mut order = self.0.clone();
+        let mut order = Value::clone(&self.0);
         match patch {
             Patch::Status(status) => {
                 order["status"] = json!(status);
@@ -138,6 +139,6 @@ impl OrderView for SimOrder {
         if let Some(at) = at {
             order["updated_at"] = json!(at);
         }
-        Self(order)
+        Self(Rc::new(order))
     }
 }

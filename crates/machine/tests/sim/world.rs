@@ -1,171 +1,46 @@
-//! One schedule: pages, a relay, users, and trouble, then quiet, then the reckoning.
+//! One schedule: pages, relays, a back end, users, and trouble, then quiet, then the reckoning.
 
-use crate::check;
-use crate::net::{Down, Link, Up};
-use crate::page::{Arrival, Env, Page, new_order};
+use crate::check::{self, holds};
+use crate::disk::Disk;
+use crate::net::{Down, Link, Up, has_events};
+use crate::old::Old;
+use crate::page::{Arrival, Home, Page};
 use crate::relay::Relay;
-use serde_json::Value;
-use std::collections::BTreeMap;
-use tautline_machine::Rng;
-use tautline_machine::client::{Answer, ConnectionState, Input, PageEvent};
-use tautline_machine::relay::Answer as RelayAnswer;
-use tautline_protocol::CloseCode;
-use tautline_protocol::request::{Request, parse};
-
-/// How often things happened: a schedule in which nothing did would prove nothing.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Tally {
-    pub events: u64,
-    pub commands: u64,
-    pub posts: u64,
-    pub posts_again: u64,
-    pub acks: u64,
-    pub acks_shown: u64,
-    pub nacks: u64,
-    pub expired: u64,
-    pub timed_out: u64,
-    pub cuts: u64,
-    pub half_opened: u64,
-    pub stalls: u64,
-    pub freezes: u64,
-    pub cached: u64,
-    pub clock_jumps: u64,
-    pub wall_jumps: u64,
-    pub tokens_ended: u64,
-    pub restarts_with_last_write: u64,
-    pub restarts_without_last_write: u64,
-    pub kills: u64,
-    pub store_failures: u64,
-    pub histories: u64,
-    pub drains: u64,
-    pub disposed_early: u64,
-    pub resumes: u64,
-    pub resumed: u64,
-    pub not_resumed: u64,
-    pub snapshots: u64,
-    pub gaps: u64,
-    pub stale: u64,
-    pub fresh: u64,
-    pub duplicates: u64,
-    pub stale_inputs: u64,
-    pub frames_lost: u64,
-    pub frames_repeated: u64,
-    pub store_reads: u64,
-    pub blocked: u64,
-    pub slow_closes: u64,
-    pub commits: u64,
-    pub commits_of_many: u64,
-    pub health_probes: u64,
-    pub steps: u64,
-}
-
-macro_rules! each {
-    ($self:ident, $other:ident: $($field:ident)*) => { $($self.$field += $other.$field;)* };
-}
-
-impl Tally {
-    pub fn add(&mut self, other: &Self) {
-        each!(self, other: events commands posts posts_again acks acks_shown nacks expired timed_out cuts half_opened stalls freezes
-            cached clock_jumps wall_jumps tokens_ended restarts_with_last_write restarts_without_last_write kills store_failures histories drains
-            disposed_early resumes resumed not_resumed snapshots gaps stale fresh duplicates stale_inputs frames_lost frames_repeated store_reads blocked
-            slow_closes commits commits_of_many health_probes steps);
-    }
-
-    pub fn answered(&mut self, answer: &Answer) {
-        use tautline_protocol::ErrorCode;
-        match answer {
-            Answer::Acked { .. } | Answer::Confirmed { .. } => self.acks += 1,
-            Answer::Nacked { .. } => self.nacks += 1,
-            Answer::Failed {
-                code: ErrorCode::OutboxExpired,
-                ..
-            } => self.expired += 1,
-            Answer::Failed {
-                code: ErrorCode::RequestTimeout,
-                ..
-            } => self.timed_out += 1,
-            Answer::Failed { .. } | Answer::Written => {}
-        }
-    }
-
-    /// Every kind of trouble and every way out of it was taken.
-    pub fn assert_everything_happened(&self) {
-        for (name, count) in [
-            ("events", self.events),
-            ("acks", self.acks),
-            ("acks shown", self.acks_shown),
-            ("nacks", self.nacks),
-            ("outbox entries expired", self.expired),
-            ("requests timed out", self.timed_out),
-            ("cuts", self.cuts),
-            ("half-open connections", self.half_opened),
-            ("stalls", self.stalls),
-            ("freezes", self.freezes),
-            ("back/forward cache", self.cached),
-            ("clock jumps", self.clock_jumps),
-            ("wall clock jumps", self.wall_jumps),
-            ("tokens ended", self.tokens_ended),
-            (
-                "restarts with the last write",
-                self.restarts_with_last_write,
-            ),
-            (
-                "restarts without the last write",
-                self.restarts_without_last_write,
-            ),
-            ("orders sent again by the till", self.posts_again),
-            ("failed commits", self.store_failures),
-            ("new histories under live connections", self.histories),
-            ("drains", self.drains),
-            ("pages disposed early", self.disposed_early),
-            ("resumes", self.resumes),
-            ("snapshots", self.snapshots),
-            ("gaps", self.gaps),
-            ("duplicates dropped", self.duplicates),
-            ("lost frames", self.frames_lost),
-            ("repeated frames", self.frames_repeated),
-            ("stale", self.stale),
-            ("fresh", self.fresh),
-            ("inputs of old connections", self.stale_inputs),
-            ("reads from the store", self.store_reads),
-            ("blocked sockets", self.blocked),
-            ("commits of several commands", self.commits_of_many),
-            ("health probes", self.health_probes),
-        ] {
-            assert!(
-                count > 0,
-                "no schedule had any {name}: the simulation has gone blind"
-            );
-        }
-    }
-}
+use crate::tally::Tally;
+use crate::till::Till;
+use std::collections::{BTreeMap, BTreeSet};
+use tautline_machine::client::{ConnectionState, Input, PageEvent};
+use tautline_machine::{Rng, Time};
 
 pub struct World {
-    now: u64,
-    rng: Rng,
-    relay: Relay,
-    pages: Vec<Page>,
-    links: BTreeMap<u32, Link>,
-    next_link: u32,
-    /// What the till sent, by its number from 1, and which of them each request was.
-    posts: Vec<String>,
-    asked: Vec<u64>,
-    rough: bool,
-    story: bool,
-    tally: Tally,
+    pub now: u64,
+    pub rng: Rng,
+    /// The first restaurant's relay, its standby where there is one, the second restaurant's relay where there is one.
+    pub relays: Vec<Relay>,
+    /// Where the first restaurant's standby is, until it has taken over.
+    pub standby: Option<usize>,
+    pub backup: Option<Disk>,
+    /// The relay that each restaurant's back end talks to.
+    pub houses: Vec<usize>,
+    pub pages: Vec<Page>,
+    pub old: Vec<Old>,
+    pub links: BTreeMap<u32, Link>,
+    pub next_link: u32,
+    pub till: Till,
+    pub rough: bool,
+    pub story: bool,
+    pub tally: Tally,
 }
 
 /// Runs something of a page with everything else of the world within reach.
-macro_rules! with_page {
-    ($world:ident, $index:expr, |$page:ident, $env:ident| $body:expr) => {{
-        let relay_wall = $world.relay.wall($world.now);
-        let $page = &mut $world.pages[$index];
-        let mut env = Env {
+macro_rules! with_env {
+    ($world:ident, |$env:ident| $body:expr) => {{
+        let mut env = $crate::page::Env {
+            now: $world.now,
             rng: &mut $world.rng,
             links: &mut $world.links,
             next_link: &mut $world.next_link,
-            disk: &$world.relay.disk,
-            relay_wall,
+            relays: &$world.relays,
             rough: $world.rough,
             story: $world.story,
         };
@@ -173,6 +48,28 @@ macro_rules! with_page {
         $body
     }};
 }
+macro_rules! with_page {
+    ($world:ident, $index:expr, |$page:ident, $env:ident| $body:expr) => {{
+        let $page = &mut $world.pages[$index];
+        with_env!($world, |$env| $body)
+    }};
+}
+/// Runs something of a relay.
+macro_rules! with_relay {
+    ($world:ident, $site:expr, |$relay:ident, $net:ident| $body:expr) => {{
+        let $relay = &mut $world.relays[$site];
+        let mut net = $crate::relay::Net {
+            now: $world.now,
+            links: &mut $world.links,
+            rng: &mut $world.rng,
+        };
+        let $net = &mut net;
+        $body
+    }};
+}
+pub(crate) use {with_env, with_page, with_relay};
+
+pub const ROLES: [&str; 5] = ["kitchen", "manager", "server", "customer", "kiosk"];
 
 impl World {
     pub fn new(seed: u64, story: bool) -> Self {
@@ -183,25 +80,62 @@ impl World {
         } else {
             10_000
         };
-        let mut relay = Relay::new(kept);
-        relay.start(0);
-        let count = rng.between(3, 4) as usize;
-        let pages = (0..count)
-            .map(|index| {
-                let seed = rng.next_u64();
-                // The last page keeps no order set: it only listens.
-                Page::new(index, seed, index + 1 < count, 0, &mut rng)
-            })
-            .collect();
+        let mut relays = vec![Relay::new(0, "grow", kept)];
+        relays[0].start(0);
+        let (mut sites, mut standby, mut houses) = (vec![0], None, vec![0]);
+        if rng.between(0, 2) == 0 {
+            // It is there, and nobody has started it.
+            relays.push(Relay::new(1, "grow", kept));
+            relays[1].down_until = u64::MAX;
+            standby = Some(1);
+            sites.push(1);
+        }
+        let mut homes: Vec<(&'static str, Vec<usize>)> = vec![("grow", sites); 3];
+        if rng.between(0, 3) == 0 {
+            let site = relays.len();
+            relays.push(Relay::new(site, "vine", kept));
+            relays[site].start(0);
+            houses.push(site);
+            homes.push(("vine", vec![site]));
+        }
+        let count = homes.len();
+        let home = |(restaurant, sites): (&'static str, Vec<usize>), rng: &mut Rng| {
+            let role = if rng.between(0, 1) == 0 {
+                ROLES[rng.between(0, 4) as usize]
+            } else {
+                "manager"
+            };
+            Home {
+                restaurant,
+                sites,
+                role,
+                ids: BTreeSet::new(),
+            }
+        };
+        let pages = homes.iter().cloned().enumerate().map(|(index, house)| {
+            let home = home(house, &mut rng);
+            let seed = rng.next_u64();
+            // One page keeps no order set: it only listens, and shares its connection by leases.
+            Page::new(index, seed, index != 2, home, &mut rng)
+        });
+        let pages = pages.collect();
+        let old = if rng.between(0, 1) == 0 {
+            vec![Old::new(count, home(homes[0].clone(), &mut rng))]
+        } else {
+            Vec::new()
+        };
         Self {
             now: 0,
             rng,
-            relay,
+            relays,
+            standby,
+            backup: None,
+            houses,
             pages,
+            old,
             links: BTreeMap::new(),
             next_link: 0,
-            posts: Vec::new(),
-            asked: Vec::new(),
+            till: Till::default(),
             rough: true,
             story,
             tally: Tally::default(),
@@ -209,28 +143,35 @@ impl World {
     }
 
     pub fn run(mut self) -> Tally {
+        self.till.rough = true;
         for index in 0..self.pages.len() {
             let now = self.now;
             with_page!(self, index, |page, env| page.connect(now, env));
         }
-        self.trouble();
+        self.evening();
         self.quiet();
         self.reckon();
         self.let_go();
         let mut tally = self.tally;
-        tally.add(&self.relay.tally);
+        for relay in &self.relays {
+            tally.add(&relay.tally);
+        }
         for page in &self.pages {
             tally.add(&page.tally);
             let stats = page
                 .client
-                .stats(tautline_machine::Time::from_ms(self.now + page.clock_ahead));
+                .stats(Time::from_ms(self.now + page.clock_ahead));
             tally.duplicates += stats.duplicates;
             tally.stale_inputs += stats.stale_inputs;
+            tally.leases += page.holders.as_ref().map_or(0, |holders| holders.granted);
+        }
+        for old in &self.old {
+            tally.add(&old.tally);
         }
         tally
     }
 
-    fn trouble(&mut self) {
+    fn evening(&mut self) {
         let end = self.rng.between(30_000, 120_000);
         let (act_every, trouble_every) = (
             self.rng.between(100, 1_500),
@@ -254,182 +195,33 @@ impl World {
     fn act(&mut self) {
         let now = self.now;
         let index = self.rng.between(0, self.pages.len() as u64) as usize;
-        match self.pages.get(index) {
-            Some(page) if page.runs() && !page.disposed => {
-                with_page!(self, index, |page, env| page.act(now, env))
-            }
-            Some(_) => {}
-            None => self.post(),
-        }
-    }
-
-    /// An order from the till, over HTTP; now and then one is sent again, though the first may still be on its way.
-    fn post(&mut self) {
-        let again = self.posts.len() as u64;
-        let till = if again > 0 && self.rng.between(0, 3) == 0 {
-            self.tally.posts_again += 1;
-            again - self.rng.between(0, (again - 1).min(5))
-        } else {
-            let order = new_order(&mut self.rng);
-            let id = again + 1;
-            self.posts.push(format!(
-                r#"{{"type":"order:create","id":"till-{id}","payload":{{"order":{order}}}}}"#
-            ));
-            id
+        let Some(page) = self.pages.get_mut(index) else {
+            return self.post();
         };
-        let requests = parse(&self.posts[till as usize - 1], false).unwrap();
-        for request in requests {
-            let Ok(Request::Command { key, command, .. }) = request else {
-                panic!("{request:?}")
-            };
-            let key = key.unwrap();
-            self.asked.push(till);
-            self.tally.posts += 1;
-            self.relay.post(
-                self.asked.len() as u64,
-                &command,
-                Some((key.id.as_str(), key.hash)),
-                self.now,
-                &mut self.rng,
-            );
-        }
-    }
-
-    fn make_trouble(&mut self) {
-        let now = self.now;
-        let index = self.rng.between(0, self.pages.len() as u64 - 1) as usize;
-        let link = self.pages[index].links.values().next_back().copied();
-        match self.rng.between(0, 20) {
-            0..=2 => {
-                if let Some(id) = link {
-                    self.cut(id);
-                }
-            }
-            3 => {
-                if let Some(link) = link.and_then(|id| self.links.get_mut(&id)) {
-                    link.half_open = true;
-                    self.tally.half_opened += 1;
-                }
-            }
-            4 | 5 => {
-                let until = now + self.rng.between(500, 20_000);
-                if let Some(link) = link.and_then(|id| self.links.get_mut(&id)) {
-                    link.stall(until);
-                    self.tally.stalls += 1;
-                }
-            }
-            6 | 7 => {
-                let back_at = now + self.rng.between(1, 6_000);
-                let synced = self.rng.between(0, 1) == 0;
-                self.tally.kills += 1;
-                if self.rng.between(0, 1) == 0 {
-                    // In the middle of a write.
-                    self.post();
-                }
-                self.relay.kill(now, back_at, synced, &mut self.links);
-            }
-            8 => {
-                self.tally.drains += 1;
-                self.relay.drain(now, &mut self.links, &mut self.rng);
-                let grace = now + self.rng.between(1, 500);
-                self.advance(grace);
-                let back_at = self.now + self.rng.between(100, 3_000);
-                self.relay.kill(self.now, back_at, true, &mut self.links);
-            }
-            9 | 10 => {
-                let until = now + self.rng.between(1_000, 70_000);
-                let page = &mut self.pages[index];
-                if page.runs() {
-                    page.frozen_until = Some(until);
-                    self.tally.freezes += 1;
-                }
-            }
-            11 => {
-                let until = now + self.rng.between(500, 40_000);
-                if self.pages[index].runs() {
-                    with_page!(self, index, |page, env| page.arrive(
-                        Arrival::Life(PageEvent::Suspended),
-                        now,
-                        env
-                    ));
-                    self.pages[index].cached_until = Some(until);
-                    self.tally.cached += 1;
-                }
-            }
-            12 => {
-                self.pages[index].clock_ahead += self.rng.between(1_000, 600_000);
-                self.tally.clock_jumps += 1;
-                if self.pages[index].runs() {
-                    with_page!(self, index, |page, env| page.input(Input::Tick, now, env));
-                }
-            }
-            13 => {
-                let jump = self.rng.between(0, 7_200_000).cast_signed() - 3_600_000;
-                self.relay.wall_skew += jump;
-                self.tally.wall_jumps += 1;
-            }
-            // Streams do not lose or repeat parts of themselves; proxies and libraries have been seen to.
-            15 | 16 => {
-                let twice = self.rng.between(0, 1) == 0;
-                if let Some(link) = link.and_then(|id| self.links.get_mut(&id)) {
-                    if twice {
-                        self.tally.frames_repeated += u64::from(link.repeat_events());
-                    } else {
-                        self.tally.frames_lost += u64::from(link.lose_events());
-                    }
-                }
-            }
-            17 => self.relay.new_history(now, &mut self.rng),
-            18 => self.relay.full = true,
-            14 => {
-                if let Some(id) = link {
-                    self.tally.tokens_ended += 1;
-                    self.relay.end(
-                        id,
-                        CloseCode::TOKEN_EXPIRED,
-                        now,
-                        &mut self.links,
-                        &mut self.rng,
-                    );
-                }
-            }
-            _ => {
-                let page = &self.pages[index];
-                if page.runs() && !page.disposed && self.rng.between(0, 2) == 0 && index > 0 {
-                    self.tally.disposed_early += 1;
-                    self.dispose(index);
-                } else if page.runs() && !page.disposed {
-                    // Off and on again; the subscriptions and the set stay.
-                    with_page!(self, index, |page, env| {
-                        page.input(Input::Disconnect, now, env);
-                        page.assert_at_rest();
-                        page.connect(now, env);
-                    });
-                }
-            }
-        }
-    }
-
-    fn cut(&mut self, id: u32) {
-        self.tally.cuts += 1;
-        // What was under way is gone on both sides; one side may hear of it much later.
-        let longest = if self.rng.between(0, 3) == 0 {
-            30_000
-        } else {
-            50
-        };
-        let late = self.rng.between(0, longest);
-        let Some(link) = self.links.get_mut(&id) else {
+        if !page.runs() || page.disposed {
             return;
-        };
-        link.up.clear();
-        link.down.clear();
-        link.send_down(self.now, 0, Down::Broken);
-        link.up.push_back((self.now + late, Up::Close));
-        link.relay_closed = true;
+        }
+        if self.rng.between(0, 25) == 0 {
+            return with_page!(self, index, |page, env| page.filter(now, env));
+        }
+        if self.rng.between(0, 5) == 0
+            && let Some(holders) = &mut page.holders
+        {
+            let input = holders.some_input(&mut self.rng);
+            return with_page!(self, index, |page, env| page.lease(input, now, env));
+        }
+        with_page!(self, index, |page, env| page.act(now, env));
     }
 
-    fn dispose(&mut self, index: usize) {
+    /// Something of a back end's, over HTTP.
+    pub fn post(&mut self) {
+        let house = self.rng.between(0, self.houses.len() as u64 - 1) as usize;
+        let site = self.houses[house];
+        self.till
+            .act(site, &mut self.relays, self.now, &mut self.rng);
+    }
+
+    pub fn dispose(&mut self, index: usize) {
         let now = self.now;
         with_page!(self, index, |page, env| {
             page.disposed = true;
@@ -439,16 +231,14 @@ impl World {
     }
 
     /// Runs everything that is due up to `until`.
-    fn advance(&mut self, until: u64) {
+    pub fn advance(&mut self, until: u64) {
         for _ in 0..2_000_000 {
             let links = self.links.values().filter_map(Link::next_at).min();
             let pages = self.pages.iter().filter_map(Page::next_at).min();
-            let next = links
-                .into_iter()
-                .chain(pages)
-                .chain(self.relay.next_at())
-                .min();
-            match next {
+            let old = self.old.iter().filter_map(Old::next_at).min();
+            let relays = self.relays.iter().filter_map(Relay::next_at).min();
+            let next = [links, pages, old, relays, self.till.next_at()];
+            match next.into_iter().flatten().min() {
                 Some(at) if at <= until => {
                     self.now = self.now.max(at);
                     self.step();
@@ -459,7 +249,7 @@ impl World {
                 }
             }
         }
-        panic!("time does not move");
+        panic!("[bounded] time does not move");
     }
 
     fn step(&mut self) {
@@ -471,16 +261,24 @@ impl World {
         self.links.retain(|_, link| {
             !(link.is_over() && link.up.is_empty() && (link.down.is_empty() || link.half_open))
         });
-        self.relay.tick(now, &mut self.links, &mut self.rng);
+        for site in 0..self.relays.len() {
+            with_relay!(self, site, |relay, net| relay.tick(net));
+        }
+        let mut net = crate::relay::Net {
+            now,
+            links: &mut self.links,
+            rng: &mut self.rng,
+        };
+        self.till.tick(&mut self.relays, now, &mut net);
         for index in 0..self.pages.len() {
             if self.pages[index].next_at().is_some_and(|at| at <= now) {
                 with_page!(self, index, |page, env| page.tick(now, env));
             }
-            let len = self.pages[index]
-                .client
-                .stats(tautline_machine::Time::from_ms(now))
-                .outbox_len;
-            assert!(len <= 1_000, "an outbox of {len}");
+            self.pages[index].looks(now);
+        }
+        for index in 0..self.old.len() {
+            let old = &mut self.old[index];
+            with_env!(self, |env| old.tick(now, env));
         }
     }
 
@@ -490,18 +288,28 @@ impl World {
             if link.half_open {
                 return;
             }
+            let site = link.site;
             if let Some((_, what)) = link.up.pop_front_if(|(at, _)| *at <= now) {
                 // A relay that was cut off from this end hears nothing but the end.
                 let deaf = link.relay_closed && !matches!(what, Up::Close);
                 if !deaf {
-                    self.relay
-                        .heard(id, what, now, &mut self.links, &mut self.rng);
+                    with_relay!(self, site, |relay, net| relay.heard(id, what, net));
                 }
                 continue;
             }
             let Some((_, what)) = link.down.pop_front_if(|(at, _)| *at <= now) else {
                 return;
             };
+            if has_events(&what)
+                && let Some(twice) = link.mangles.take()
+            {
+                if !twice {
+                    self.tally.frames_lost += 1;
+                    continue;
+                }
+                self.tally.frames_repeated += 1;
+                link.down.push_front((now, what.clone()));
+            }
             let (page, attempt) = (link.page, link.attempt);
             match what {
                 Down::Ping => {
@@ -514,26 +322,35 @@ impl World {
                     }
                     let ends = matches!(what, Down::Close(..) | Down::Broken);
                     // An older connection's bytes still reach the page; its machine must stop them at the door.
-                    with_page!(self, page, |page, env| page.arrive(
-                        Arrival::Net(attempt, what),
-                        now,
-                        env
-                    ));
+                    if page < self.pages.len() {
+                        let arrival = Arrival::Net(attempt, what);
+                        with_page!(self, page, |page, env| page.arrive(arrival, now, env));
+                    } else if let Some(old) = self.old.first_mut() {
+                        with_env!(self, |env| old.arrive(attempt, &what, now, env));
+                    }
                     if ends && let Some(link) = self.links.get_mut(&id) {
                         link.page_closed = true;
                     }
                 }
             }
-            self.relay.drained(id, now, &mut self.links, &mut self.rng);
+            with_relay!(self, site, |relay, net| relay.drained(id, net));
         }
     }
 
     /// The network heals, everyone wakes, and there is time for every timer that leads back.
     fn quiet(&mut self) {
         self.rough = false;
-        self.relay.full = false;
+        self.till.rough = false;
+        for link in self.links.values_mut() {
+            link.mangles = None;
+        }
         let now = self.now;
-        self.relay.down_until = self.relay.down_until.min(now + 1);
+        for relay in &mut self.relays {
+            relay.store = crate::relay::Store::Well;
+            if relay.down_until < u64::MAX {
+                relay.down_until = relay.down_until.min(now + 1);
+            }
+        }
         for page in &mut self.pages {
             page.frozen_until = page.frozen_until.map(|_| now + 1);
             page.cached_until = page.cached_until.map(|_| now + 1);
@@ -541,102 +358,120 @@ impl World {
         self.advance(now + 5_000);
         for index in 0..self.pages.len() {
             let now = self.now;
-            if !self.pages[index].disposed {
-                with_page!(self, index, |page, env| page.arrive(
-                    Arrival::Life(PageEvent::Visible),
-                    now,
-                    env
-                ));
+            let page = &mut self.pages[index];
+            if page.disposed {
+                continue;
             }
+            if page
+                .holders
+                .as_ref()
+                .is_some_and(crate::holder::Holders::is_idle)
+            {
+                with_page!(self, index, |page, env| page.connect(now, env));
+            }
+            let visible = Arrival::Life(PageEvent::Visible);
+            with_page!(self, index, |page, env| page.arrive(visible, now, env));
         }
         let until = self.now + 75_000;
         self.advance(until);
         // The last frame before the quiet may be one that was lost: only a later event shows that.
-        self.post();
+        for house in 0..self.houses.len() {
+            let site = self.houses[house];
+            self.till
+                .act(site, &mut self.relays, self.now, &mut self.rng);
+        }
         let until = self.now + 75_000;
         self.advance(until);
     }
 
     fn reckon(&mut self) {
-        let log = self.relay.log.as_ref().expect("the relay is up");
-        assert_eq!(log.pending(), 0, "commands wait for a store that is idle");
-        let fold: BTreeMap<String, Value> = log
-            .orders()
-            .map(|order| {
-                (
-                    order.id.clone(),
-                    serde_json::from_str(&order.wire()).unwrap(),
-                )
-            })
-            .collect();
-        check::applied_once(&self.relay.disk);
+        for relay in &self.relays {
+            relay.settled();
+            check::applied_once(&relay.disk.history);
+        }
         for page in self.pages.iter().filter(|page| !page.disposed) {
             let who = format!("page {}", page.index);
-            assert_eq!(
-                page.state(),
-                ConnectionState::Connected,
-                "{who} did not come back"
+            holds!(
+                "current",
+                page.state() == ConnectionState::Connected,
+                "{who} did not come back: {:?}",
+                page.state()
             );
-            assert_eq!(
+            let relay = &self.relays[page.site().unwrap()];
+            let history = &relay.disk.history;
+            holds!(
+                "current",
+                page.client.position() == Some(history.head()),
+                "{who} is at {:?}, not at the head {}",
                 page.client.position(),
-                Some(log.head()),
-                "{who} is not at the head"
+                history.head()
+            );
+            let link = page.links.values().next_back().unwrap();
+            let eyes = relay.eyes(*link).expect("a connection has its eyes");
+            holds!(
+                "set",
+                eyes.wanted.is(&page.wanted)
+                    && eyes.role == page.home.role
+                    && eyes.ids == page.home.ids,
+                "{who} is {:?} and wants {:?}, the relay has {eyes:?}",
+                page.home,
+                page.wanted
             );
             if page.want_set {
-                check::same_set(&who, page.orders.iter(), &fold);
-                assert!(!page.orders.is_stale(), "{who} still shows a stale set");
+                let shown = page.orders.iter().map(|order| &*order.0);
+                let installed = page.watch.installed.expect("a set was installed");
+                check::same_set(&who, shown, installed, eyes, history);
+                holds!(
+                    "set",
+                    !page.orders.is_stale(),
+                    "{who} still shows a stale set"
+                );
             }
-            let time = tautline_machine::Time::from_ms(self.now + page.clock_ahead);
-            assert_eq!(
-                page.client.entries(time).count(),
-                0,
+            let time = Time::from_ms(self.now + page.clock_ahead);
+            holds!(
+                "current",
+                page.client.entries(time).count() == 0,
                 "{who} has unanswered commands"
             );
-            assert!(
+            holds!(
+                "current",
                 page.client.freshness(time).live,
                 "{who} is not live: {:?}",
                 page.client.freshness(time)
             );
         }
-        for till in 1..=self.posts.len() as u64 {
-            let applied = self.relay.disk.has_command(&format!("till-{till}"));
-            let requests = self.asked.iter().zip(1..).filter(|&(&of, _)| of == till);
-            let answers: Vec<_> = requests.map(|(_, n)| self.relay.http.get(&n)).collect();
-            let acks: Vec<_> = answers
-                .iter()
-                .filter_map(|answer| match answer {
-                    Some(RelayAnswer::Ack(ack)) => Some(ack),
-                    _ => None,
-                })
-                .collect();
-            assert!(
-                acks.iter().all(|ack| ack == &acks[0]),
-                "till-{till} was answered differently: {acks:?}"
-            );
-            if !acks.is_empty() {
-                assert!(applied, "till-{till} was answered 201 and is lost");
-            } else if answers.iter().all(Option::is_some) {
-                assert!(!applied, "till-{till} was refused and is there");
-            }
+        for old in &self.old {
+            let link = old.link.and_then(|link| self.links.get(&link));
+            let site = link.map_or_else(|| old.site(), |link| link.site);
+            old.settled(&self.relays[site].disk.history);
         }
+        self.till.settled(&self.relays);
     }
 
     fn let_go(&mut self) {
+        let now = self.now;
         for index in 0..self.pages.len() {
             if !self.pages[index].disposed {
                 self.dispose(index);
             }
             let page = &self.pages[index];
-            page.watch.settled(&page.sent, &self.relay.disk);
+            let disks = page.home.sites.iter().map(|&site| &self.relays[site].disk);
+            page.watch.settled(&page.sent, &disks.collect::<Vec<_>>());
+        }
+        for index in 0..self.old.len() {
+            let old = &mut self.old[index];
+            with_env!(self, |env| old.let_go(now, env));
         }
         // Two unanswered pings, a stalled write and a close that lingers are the longest that a dead peer is kept.
         let until = self.now + 120_000;
         self.advance(until);
-        assert_eq!(
-            self.relay.sessions(),
-            0,
-            "the relay keeps sessions of pages that are gone"
-        );
+        for relay in &self.relays {
+            holds!(
+                "rest",
+                relay.sessions() == 0,
+                "the relay keeps sessions of pages that are gone"
+            );
+        }
         for page in &mut self.pages {
             page.assert_at_rest();
         }
