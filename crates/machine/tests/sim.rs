@@ -176,7 +176,7 @@ fn every_schedule_keeps_its_promises() {
         println!("count: {count} {what}");
     }
     if played.schedules >= 1_000 {
-        played.tally.assert_everything_happened();
+        played.tally.assert_everything_happened(schedules);
     }
 }
 

@@ -17,6 +17,13 @@ impl JsonWriter {
         }
     }
 
+    /// Begins an object of about this many bytes.
+    pub fn with_capacity(bytes: usize) -> Self {
+        let mut out = String::with_capacity(bytes);
+        out.push('{');
+        Self { out, first: true }
+    }
+
     fn key(&mut self, key: &str) {
         if !std::mem::take(&mut self.first) {
             self.out.push(',');

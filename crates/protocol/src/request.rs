@@ -537,6 +537,7 @@ pub mod http {
         Change, Command, NewOrder, checked_shape, fact_or_publish, hash, item_status_command,
         status_command,
     };
+    use crate::limits;
     use serde::Deserialize;
     use serde_json::value::RawValue;
 
@@ -589,23 +590,51 @@ pub mod http {
         )
     }
 
-    /// `POST …/events`.
-    pub fn publish(restaurant_id: &str, body: &str) -> Result<(Command, u128), String> {
-        #[derive(Deserialize)]
-        struct Body<'a> {
-            #[serde(rename = "type")]
-            kind: Option<String>,
-            #[serde(borrow)]
-            payload: Option<&'a RawValue>,
+    #[derive(Deserialize)]
+    struct Publish<'a> {
+        #[serde(rename = "type")]
+        kind: Option<String>,
+        #[serde(borrow)]
+        payload: Option<&'a RawValue>,
+    }
+
+    impl Publish<'_> {
+        fn payload(&self) -> &str {
+            self.payload.map_or("{}", RawValue::get)
         }
-        checked_shape(body)?;
-        let body: Body<'_> = serde_json::from_str(body).map_err(|e| format!("body: {e}"))?;
-        let kind = body.kind.ok_or("type: required")?;
-        let payload = body.payload.map_or("{}", RawValue::get);
-        Ok((
-            fact_or_publish(restaurant_id, &kind, payload)?,
-            hash(&kind, &[payload]),
-        ))
+
+        fn command(&self, restaurant_id: &str) -> Result<Command, String> {
+            let kind = self.kind.as_deref().ok_or("type: required")?;
+            fact_or_publish(restaurant_id, kind, self.payload())
+        }
+    }
+
+    fn one(event: &str) -> Result<Publish<'_>, String> {
+        checked_shape(event)?;
+        serde_json::from_str(event).map_err(|e| format!("body: {e}"))
+    }
+
+    /// `POST …/events` with one event.
+    pub fn publish(restaurant_id: &str, body: &str) -> Result<(Command, u128), String> {
+        let event = one(body)?;
+        let command = event.command(restaurant_id)?;
+        let kind = event.kind.as_deref().unwrap_or_default();
+        Ok((command, hash(kind, &[event.payload()])))
+    }
+
+    /// `POST …/events` with several.
+    pub fn publish_all(restaurant_id: &str, body: &str) -> Result<Vec<Command>, String> {
+        let events: Vec<&RawValue> =
+            serde_json::from_str(body).map_err(|e| format!("body: {e}"))?;
+        if !(1..=limits::MAX_BATCH_IN).contains(&events.len()) {
+            return Err(format!("body: 1 to {} events", limits::MAX_BATCH_IN));
+        }
+        let commands = events.iter().enumerate().map(|(n, event)| {
+            one(event.get())
+                .and_then(|event| event.command(restaurant_id))
+                .map_err(|error| format!("event {}: {error}", n + 1))
+        });
+        commands.collect()
     }
 }
 

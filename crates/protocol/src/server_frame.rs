@@ -252,7 +252,9 @@ pub struct Event<'a> {
 
 /// An event's v1 frame.
 pub fn event(event: Event<'_>) -> String {
-    JsonWriter::object()
+    // All but the payload: names, an epoch, a restaurant, a time.
+    const AROUND: usize = 320;
+    JsonWriter::with_capacity(event.payload.len() + AROUND)
         .str("type", event.kind)
         .u64("seq", event.seq)
         .str("epoch", event.epoch.as_str())

@@ -15,10 +15,12 @@ mod peers;
 mod reader;
 mod restaurant;
 mod seat;
+mod several;
 mod snapshots;
 mod task;
 #[cfg(test)]
 mod tests;
+mod wire;
 
 pub(crate) use admission::Bounds;
 pub(crate) use commands::Author;
@@ -44,12 +46,15 @@ use tautline_machine::relay::{Answer, session};
 use tautline_protocol::limits;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::LocalSet;
+use tokio::time::Instant;
 
-/// After the bell the walk waits this long, so that what becomes durable meanwhile joins the same pass: worth a
-/// factor of two against waking every subscriber for each event.
+/// From the end of a walk to the next, so that what becomes durable meanwhile joins the same pass: worth a factor of
+/// two against waking every subscriber for each event.
 const COLLECT: Duration = Duration::from_millis(1);
 /// Turns between two looks at the sockets' other side and the timers.
 const TURNS_A_SLICE: usize = 64;
+/// Jobs after which what was judged leaves for the store, though there are more.
+const JOBS_A_BATCH: usize = 256;
 /// How often logs archive and idle restaurants are unloaded.
 const TICK: Duration = Duration::from_secs(10);
 
@@ -141,6 +146,7 @@ impl Handle {
 enum Asker {
     Conn(ConnId, u64),
     Http(oneshot::Sender<Answer>),
+    Several(Rc<several::Several>, usize),
 }
 
 /// See the module.
@@ -153,7 +159,7 @@ pub(crate) struct Shard {
     session: Arc<session::Config>,
     served: Option<Vec<String>>,
     keep_final_ms: u64,
-    conns: HashMap<ConnId, Box<Conn>>,
+    conns: HashMap<ConnId, Box<Conn>, foldhash::fast::RandomState>,
     restaurants: HashMap<Arc<str>, Slot>,
     /// Who waits for which kind of command.
     askers: HashMap<u64, (&'static str, Asker)>,
@@ -163,6 +169,9 @@ pub(crate) struct Shard {
     /// Restaurants with something new since the last pass.
     rung: Vec<Rc<RefCell<Restaurant>>>,
     bell: Rc<Notify>,
+    /// Restaurants with records that have not left for the store.
+    unsent: Vec<Rc<RefCell<Restaurant>>>,
+    send: Rc<Notify>,
     deadlines: BTreeSet<(Time, ConnId)>,
     alarm: Rc<Notify>,
     /// Records with the store.
@@ -221,6 +230,7 @@ async fn run(parts: Parts, mut jobs: mpsc::UnboundedReceiver<Job>) {
         broken,
     } = parts;
     let (bell, alarm) = (Rc::new(Notify::new()), Rc::new(Notify::new()));
+    let send = Rc::new(Notify::new());
     let shard = Rc::new_cyclic(|me| {
         RefCell::new(Shard {
             me: me.clone(),
@@ -231,13 +241,15 @@ async fn run(parts: Parts, mut jobs: mpsc::UnboundedReceiver<Job>) {
             session,
             served: restaurants,
             keep_final_ms: u64::try_from(keep_final.as_millis()).unwrap_or(u64::MAX),
-            conns: HashMap::new(),
+            conns: HashMap::default(),
             restaurants: HashMap::new(),
             askers: HashMap::new(),
             last_id: 0,
             ready: VecDeque::new(),
             rung: Vec::new(),
             bell: Rc::clone(&bell),
+            unsent: Vec::new(),
+            send: Rc::clone(&send),
             deadlines: BTreeSet::new(),
             alarm: Rc::clone(&alarm),
             pending: 0,
@@ -258,14 +270,27 @@ async fn run(parts: Parts, mut jobs: mpsc::UnboundedReceiver<Job>) {
     let _wake = task::spawn(wake(Rc::clone(&shard), alarm));
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut jobs_since = 0;
     loop {
         tokio::select! {
             biased;
             Some(report) = reports.recv() => shard.borrow_mut().report(report),
             job = jobs.recv() => match job {
-                Some(job) => job(&mut shard.borrow_mut()),
+                Some(job) => {
+                    job(&mut shard.borrow_mut());
+                    jobs_since += 1;
+                    if jobs_since == JOBS_A_BATCH {
+                        jobs_since = 0;
+                        shard.borrow_mut().send();
+                    }
+                }
                 None => break,
             },
+            // After the jobs that are there: what is judged together leaves together.
+            () = send.notified() => {
+                jobs_since = 0;
+                shard.borrow_mut().send();
+            }
             _ = tick.tick() => shard.borrow_mut().tick(),
         }
     }
@@ -273,12 +298,19 @@ async fn run(parts: Parts, mut jobs: mpsc::UnboundedReceiver<Job>) {
 
 /// A commit rings once, however many subscribe; then every connection at hand gets its turn, round after round.
 async fn walk(shard: Rc<RefCell<Shard>>, bell: Rc<Notify>) {
+    let mut ended: Option<Instant> = None;
     loop {
         bell.notified().await;
-        tokio::time::sleep(COLLECT).await;
+        // After a quiet time at once: there is nothing to collect.
+        if let Some(until) = ended.map(|ended| ended + COLLECT)
+            && until > Instant::now()
+        {
+            tokio::time::sleep_until(until).await;
+        }
         while shard.borrow_mut().walk_some(TURNS_A_SLICE) {
             tokio::task::yield_now().await;
         }
+        ended = Some(Instant::now());
     }
 }
 
@@ -308,7 +340,7 @@ impl Shard {
     }
 
     /// Wakes what is due and says when the next is.
-    fn wake_due(&mut self) -> Option<tokio::time::Instant> {
+    fn wake_due(&mut self) -> Option<Instant> {
         while let Some(&(at, id)) = self.deadlines.first() {
             if at > self.clock.now() {
                 return Some(self.clock.instant(at));

@@ -5,7 +5,7 @@ use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::oneshot;
 
@@ -77,6 +77,21 @@ impl Socket {
         match self {
             Self::Tcp(socket) => socket.try_read(into),
             Self::Carried(socket, _) => socket.try_read(into),
+        }
+    }
+
+    pub(crate) fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(socket) => socket.try_write(bytes),
+            Self::Carried(socket, _) => socket.try_write(bytes),
+        }
+    }
+
+    /// A write of another kind; `WouldBlock` waits for the next time it is writable.
+    pub(crate) fn try_write_by<T>(&self, write: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+        match self {
+            Self::Tcp(socket) => socket.try_io(Interest::WRITABLE, write),
+            Self::Carried(socket, _) => socket.try_io(Interest::WRITABLE, write),
         }
     }
 

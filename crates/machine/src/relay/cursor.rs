@@ -3,6 +3,7 @@
 use super::log::{Log, Resume};
 use super::record::Event;
 use super::snapshot::Snapshot;
+use super::turns::{self, SharedTurn, Turns};
 use super::view::{Scope, Shown, Viewer};
 use std::sync::Arc;
 use tautline_protocol::filter::Filter;
@@ -189,6 +190,54 @@ impl Cursor {
             most = mark;
         }
         self.events(log, most)
+    }
+
+    /// The next turn when others are owed just the same, as bytes that all of them share. `None` when this one stands
+    /// alone, or is at the head: [`Cursor::take`] then. `frame` makes of the messages what is sent.
+    pub fn take_shared<W>(
+        &mut self,
+        log: &Log,
+        turns: &mut Turns<W>,
+        frame: impl FnOnce(&[Message]) -> W,
+    ) -> Option<Arc<SharedTurn<W>>> {
+        let alone = self.sending.is_some()
+            || self.mark.is_some()
+            || self.fell_off
+            || self.at >= log.head()
+            || *log.epoch() != self.epoch
+            || log.event(self.at + 1).is_none();
+        let place = turns::Place {
+            alike: self.viewer.alike().filter(|_| !alone)?,
+            after: self.at,
+            told: self.told,
+            head: log.head(),
+        };
+        let turn = match turns.find(place) {
+            turns::Known::No => return None,
+            turns::Known::Turn(turn) => turn,
+            turns::Known::Once => {
+                let Taken::Turn {
+                    messages, events, ..
+                } = self.events(log, log.head())
+                else {
+                    return None;
+                };
+                if messages.is_empty() {
+                    return None;
+                }
+                let turn = Arc::new(SharedTurn {
+                    wire: frame(&messages),
+                    events,
+                    upto: self.at,
+                    told: self.told,
+                });
+                turns.keep(place, &turn);
+                turn
+            }
+        };
+        self.chunk = None;
+        (self.at, self.told) = (turn.upto, turn.told);
+        Some(turn)
     }
 
     /// Events read from the store for [`Taken::Read`]: those right after the position, in order; shared with other

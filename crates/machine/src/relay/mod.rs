@@ -20,6 +20,7 @@ pub mod record;
 mod replies;
 pub mod session;
 pub mod snapshot;
+mod turns;
 pub mod view;
 
 pub use about::About;
@@ -32,6 +33,7 @@ pub use record::{Ack, Answer, Dedupe, Event, Nack, OrderRow, Record, Stored, Tic
 pub use replies::Refusals;
 pub use session::{Claims, Config, Identity, Input, Output, Session, Timer};
 pub use snapshot::{BeingSent, Snapshot};
+pub use turns::{SharedTurn, Turns};
 pub use view::{Class, Scope, Viewer};
 
 use crate::Time;

@@ -395,9 +395,14 @@ impl Session {
 
     /// The next effect; `Wait` ends every drain and is computed, never queued.
     pub fn poll_output(&mut self) -> Output {
-        self.out
-            .pop_front()
-            .unwrap_or_else(|| Output::Wait(self.timers.soonest()))
+        match self.out.pop_front() {
+            Some(output) => output,
+            None => {
+                // An idle connection keeps no room for what it does not say: a kilobyte of it.
+                self.out = VecDeque::new();
+                Output::Wait(self.timers.soonest())
+            }
+        }
     }
 
     /// Limits it met since the last time, for the driver to count.

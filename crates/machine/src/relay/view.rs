@@ -87,6 +87,16 @@ pub struct Viewer {
     rules: [Rule; 4],
     /// Neither role nor filter leaves anything out.
     all: bool,
+    /// Set when nothing it is shown is its own matter.
+    alike: Option<Alike>,
+}
+
+/// What viewers have in common who are shown the same frames, whoever they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Alike {
+    dialect: Dialect,
+    class: Class,
+    sees: [bool; 4],
 }
 
 const SEEING: [Operation; 4] = [
@@ -100,8 +110,15 @@ impl Viewer {
     /// A viewer.
     pub fn new(dialect: Dialect, scope: Scope, filter: Filter) -> Self {
         let rules = SEEING.map(|operation| rule(scope.role, operation));
+        let by_role = |rule: &Rule| matches!(rule, Rule::Always | Rule::Never);
+        let alike = (filter.passes_all() && rules.iter().all(by_role)).then(|| Alike {
+            dialect,
+            class: scope.class(),
+            sees: rules.map(|rule| rule == Rule::Always),
+        });
         Self {
             dialect,
+            alike,
             all: filter.passes_all() && rules.iter().all(|rule| *rule == Rule::Always),
             scope,
             filter,
@@ -117,6 +134,11 @@ impl Viewer {
     /// The dialect it reads.
     pub fn dialect(&self) -> Dialect {
         self.dialect
+    }
+
+    /// What it has in common with others; `None` when what it is shown depends on whose it is, or on a filter.
+    pub(super) fn alike(&self) -> Option<Alike> {
+        self.alike
     }
 
     /// Who looks.

@@ -3,8 +3,11 @@
 use tautline_machine::client::Answer;
 use tautline_protocol::ErrorCode;
 
+/// Some two in a thousand schedules come to it.
+const SLOW: &str = "connections closed for being slow";
+
 macro_rules! tally {
-    ($($field:ident: $what:literal,)*) => {
+    ($($field:ident: $what:expr,)*) => {
         /// Counts of a schedule, or of many.
         #[derive(Clone, Debug, Default, PartialEq, Eq)]
         pub struct Tally { $(pub $field: u64,)* }
@@ -20,9 +23,10 @@ macro_rules! tally {
             }
 
             /// Every kind of trouble and every way out of it was taken.
-            pub fn assert_everything_happened(&self) {
+            pub fn assert_everything_happened(&self, schedules: u64) {
                 for (what, count) in self.rows() {
-                    assert!(count > 0, "no schedule had any {what}: the simulation has gone blind");
+                    let rare = what == SLOW && schedules < 10_000;
+                    assert!(rare || count > 0, "no schedule had any {what}: the simulation has gone blind");
                 }
             }
         }
@@ -86,7 +90,7 @@ tally! {
     role_changes: "changes of role",
     store_reads: "reads from the store",
     blocked: "blocked sockets",
-    slow_closes: "connections closed for being slow",
+    slow_closes: SLOW,
     leases: "leases granted",
     old_events: "events delivered to plain pages",
     old_syncs: "snapshots of plain pages",

@@ -6,6 +6,7 @@ use super::body::Text;
 use super::orders::{json, reached, submit};
 use super::problem::Problem;
 use super::told;
+use crate::shard::Author;
 use crate::store::Stretch;
 use crate::token::{Identity, wall_ms};
 use axum::body::{Body, Bytes};
@@ -18,6 +19,7 @@ use std::collections::HashMap;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
+use tautline_machine::relay::{Ack, Answer, Nack};
 use tautline_protocol::permission::{Operation, may};
 use tautline_protocol::request::http;
 use tautline_protocol::{Epoch, JsonWriter, Seq, limits};
@@ -37,20 +39,81 @@ pub(super) async fn publish(
     headers: HeaderMap,
     Text(body): Text,
 ) -> Result<Response, Problem> {
+    if body.trim_start().starts_with('[') {
+        return publish_all(&app, &caller, rid, &headers, &body).await;
+    }
     let read = http::publish(&rid, &body);
     let ack = submit(&app, caller, rid, &headers, read).await?;
+    Ok(json(StatusCode::ACCEPTED, place(&ack)))
+}
+
+/// Several events, each judged by itself: 202 when all are stored, 207 when some are.
+async fn publish_all(
+    app: &App,
+    caller: &Identity,
+    rid: String,
+    headers: &HeaderMap,
+    body: &str,
+) -> Result<Response, Problem> {
+    app.admit(caller, &rid)?;
+    if headers.contains_key("idempotency-key") {
+        let detail = "Idempotency-Key: not with several events; send those one at a time";
+        return Err(Problem::invalid(detail));
+    }
+    let commands = http::publish_all(&rid, body).map_err(Problem::invalid)?;
+    for _ in &commands {
+        app.writes.take(caller)?;
+    }
+    let author = Author {
+        scope: caller.speaks_for(),
+        key: None,
+    };
+    let answers = app
+        .shard
+        .ask(move |shard, done| shard.submit_all(&rid, author, commands, done))
+        .await
+        .ok_or_else(|| Problem::unavailable("the relay is going down"))?;
+    let (mut said, mut refused) = (Vec::with_capacity(answers.len()), Vec::new());
+    for answer in answers {
+        match answer {
+            Answer::Ack(ack) => said.push(place(&ack)),
+            Answer::Nack(nack) => {
+                said.push(refusal(&nack));
+                refused.push(nack);
+            }
+        }
+    }
+    let status = match refused.len() {
+        0 => StatusCode::ACCEPTED,
+        some if some < said.len() => StatusCode::MULTI_STATUS,
+        _ => match refused.into_iter().next() {
+            Some(nack) => return Err(nack.into()),
+            None => StatusCode::ACCEPTED,
+        },
+    };
+    Ok(json(status, format!("[{}]", said.join(","))))
+}
+
+fn refusal(nack: &Nack) -> String {
+    JsonWriter::object()
+        .str("code", nack.code.as_str())
+        .str("detail", &nack.message)
+        .str("outcome", nack.outcome.as_str())
+        .opt_u64("retry_after_ms", nack.retry_after_ms)
+        .end()
+}
+
+/// Where an event is.
+fn place(ack: &Ack) -> String {
     let (epoch, seq) = ack
         .at
         .as_ref()
         .map(|(epoch, seq)| (epoch.as_str(), *seq))
         .unzip();
-    Ok(json(
-        StatusCode::ACCEPTED,
-        JsonWriter::object()
-            .opt_u64("seq", seq)
-            .opt_str("epoch", epoch)
-            .end(),
-    ))
+    JsonWriter::object()
+        .opt_u64("seq", seq)
+        .opt_str("epoch", epoch)
+        .end()
 }
 
 #[derive(Debug, Deserialize)]

@@ -91,7 +91,7 @@ impl Shard {
     }
 
     /// Judges a command; the answer if it is there at once, else it comes after the commit to whoever `asker` says.
-    fn judge(
+    pub(super) fn judge(
         &mut self,
         restaurant: &Rc<RefCell<Restaurant>>,
         command: &Command,
@@ -125,9 +125,14 @@ impl Shard {
             key,
             waiter: Waiter(waiter),
         };
+        // Asked of the system only where an order is made.
+        let fresh_id = match command {
+            Command::Create(_) => random_id(),
+            _ => String::new(),
+        };
         let mut judged = None;
         self.judging(restaurant, |log| {
-            judged = Some(log.judge(command, by, &random_id(), at))
+            judged = Some(log.judge(command, by, &fresh_id, at))
         });
         match judged {
             Some(Judged::Now(answer)) => Some(Self::counted(kind(command), answer)),
@@ -160,13 +165,29 @@ impl Shard {
         let before = held.log.pending();
         act(&mut held.log);
         self.pending += held.log.pending().saturating_sub(before);
-        // One batch of a restaurant is out at a time; what is judged meanwhile leaves together when it is back.
-        let records = held
-            .log
-            .take_batch(limits::COMMIT_APPENDS, limits::COMMIT_BYTES);
-        if !records.is_empty() {
-            self.store.append(Arc::clone(&held.name), records);
-            self.handed.push_back(self.clock.now());
+        drop(held);
+        if !self
+            .unsent
+            .iter()
+            .any(|other| Rc::ptr_eq(other, restaurant))
+        {
+            self.unsent.push(Rc::clone(restaurant));
+            self.send.notify_one();
+        }
+    }
+
+    /// Hands what was judged to the store.
+    pub(super) fn send(&mut self) {
+        for restaurant in std::mem::take(&mut self.unsent) {
+            let mut held = restaurant.borrow_mut();
+            // One batch of a restaurant is out at a time; what is judged meanwhile leaves together when it is back.
+            let records = held
+                .log
+                .take_batch(limits::COMMIT_APPENDS, limits::COMMIT_BYTES);
+            if !records.is_empty() {
+                self.store.append(Arc::clone(&held.name), records);
+                self.handed.push_back(self.clock.now());
+            }
         }
     }
 
@@ -267,6 +288,7 @@ impl Shard {
                 Asker::Conn(id, number) => self.input(id, Input::Answered { number, answer }),
                 // Whoever asked may have hung up; the command holds all the same.
                 Asker::Http(done) => drop(done.send(answer)),
+                Asker::Several(several, n) => several.settle(n, answer),
             }
         }
     }

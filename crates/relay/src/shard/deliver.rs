@@ -2,6 +2,7 @@
 
 use super::conn::{Conn, ConnId};
 use super::restaurant::NotLoaded;
+use super::wire::Wire;
 use super::{Shard, task};
 use rustix::net::Shutdown;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -16,10 +17,16 @@ const READ_EVENTS: usize = 1024;
 
 /// What a turn came to.
 enum Turn {
-    /// There may be more; the others first.
-    Again,
-    /// At the head, or waiting for the socket or the store.
+    /// Something to write; there may be more of it after that.
+    Out {
+        synced: bool,
+        more: bool,
+    },
+    /// At the head.
     Rest,
+    /// The store has what comes after this.
+    Read(Seq),
+    TooSlow,
 }
 
 impl Shard {
@@ -42,17 +49,18 @@ impl Shard {
                 }
             }
         }
+        let wall_ms = crate::token::wall_ms();
         for _ in 0..turns {
             let Some(id) = self.ready.pop_front() else {
                 return false;
             };
-            self.deliver(id);
+            self.deliver(id, wall_ms);
         }
         true
     }
 
     /// One turn of one connection. A panic on the way ends this connection and no other.
-    fn deliver(&mut self, id: ConnId) {
+    fn deliver(&mut self, id: ConnId, wall_ms: u64) {
         let Some(conn) = self.conns.get_mut(&id) else {
             return;
         };
@@ -60,22 +68,26 @@ impl Shard {
         if conn.blocked.is_some() || conn.is_stalled() {
             return;
         }
-        let Ok(turn) = catch_unwind(AssertUnwindSafe(|| Self::take_turn(conn, &self.gauges)))
-        else {
+        let taken = catch_unwind(AssertUnwindSafe(|| {
+            Self::take_turn(conn, &self.gauges, wall_ms)
+        }));
+        let Ok(turn) = taken else {
             if let Some(conn) = self.conns.remove(&id) {
                 self.panicked(*conn);
             }
             return;
         };
         match turn {
-            Taken::Turn { synced, .. } => {
+            Turn::Out { synced, more } => {
                 // The usual end of a turn: everything taken, the session not disturbed.
                 let wrote = conn.out.write(&conn.socket);
                 match wrote {
                     Ok(bytes) if conn.out.is_empty() && !synced => {
                         self.gauges.bytes.increment(bytes as u64);
-                        let next = Turn::Again;
-                        self.after(id, next);
+                        if more {
+                            conn.ready = true;
+                            self.ready.push_back(id);
+                        }
                     }
                     wrote => self.with_conn(id, |shard, conn| {
                         if synced {
@@ -88,9 +100,9 @@ impl Shard {
                     }),
                 }
             }
-            Taken::Idle => self.after(id, Turn::Rest),
-            Taken::Read { after } => self.read_for(id, after),
-            Taken::TooSlow => self.input(
+            Turn::Rest => {}
+            Turn::Read(after) => self.read_for(id, after),
+            Turn::TooSlow => self.input(
                 id,
                 Input::End(
                     CloseCode::SLOW_CONSUMER,
@@ -100,31 +112,40 @@ impl Shard {
         }
     }
 
-    fn after(&mut self, id: ConnId, turn: Turn) {
-        if let (Turn::Again, Some(conn)) = (turn, self.conns.get_mut(&id))
-            && !std::mem::replace(&mut conn.ready, true)
-        {
-            self.ready.push_back(id);
-        }
-    }
-
     /// Takes the next turn from the cursor unless bytes still wait.
-    fn take_turn(conn: &mut Conn, gauges: &super::seat::Gauges) -> Taken {
+    fn take_turn(conn: &mut Conn, gauges: &super::seat::Gauges, wall_ms: u64) -> Turn {
         if conn.out.is_closing() || conn.gone {
-            return Taken::Idle;
+            return Turn::Rest;
         }
         let Some((cursor, restaurant)) = &mut conn.at else {
-            return Taken::Idle;
+            return Turn::Rest;
         };
-        let held = restaurant.borrow();
-        let taken = cursor.take(&held.log);
-        let Taken::Turn {
-            messages,
-            events,
-            synced,
-        } = taken
-        else {
-            return taken;
+        let mut held = restaurant.borrow_mut();
+        let held = &mut *held;
+        let readers = held.subscribers.len();
+        let shared = cursor.take_shared(&held.log, &mut held.turns, |messages| {
+            Wire::new(messages, readers)
+        });
+        let (events, turn) = match shared {
+            Some(turn) => {
+                let (events, more) = (turn.events, cursor.at() < held.log.head());
+                conn.out.shared(turn);
+                let synced = false;
+                (events, Turn::Out { synced, more })
+            }
+            None => match cursor.take(&held.log) {
+                Taken::Turn {
+                    messages,
+                    events,
+                    synced,
+                } => {
+                    conn.out.turn(messages);
+                    (events, Turn::Out { synced, more: true })
+                }
+                Taken::Idle => return Turn::Rest,
+                Taken::Read { after } => return Turn::Read(after),
+                Taken::TooSlow => return Turn::TooSlow,
+            },
         };
         if events > 0 {
             gauges.delivered.increment(events as u64);
@@ -135,16 +156,11 @@ impl Shard {
             {
                 gauges
                     .lag
-                    .record(crate::token::wall_ms().saturating_sub(last.at_ms) as f64 / 1000.0);
+                    .record(wall_ms.saturating_sub(last.at_ms) as f64 / 1000.0);
             }
         }
-        tracing::trace!(session = %conn.name, events, messages = messages.len(), synced, "turn out");
-        conn.out.turn(messages);
-        Taken::Turn {
-            messages: Vec::new(),
-            events,
-            synced,
-        }
+        tracing::trace!(session = %conn.name, events, "turn out");
+        turn
     }
 
     /// Writes what waits and tells the session what it must know.

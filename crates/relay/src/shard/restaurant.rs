@@ -1,6 +1,7 @@
 //! Restaurants in memory: loaded on first need, unloaded when nobody is there.
 
 use super::snapshots::Wanted;
+use super::wire::Wire;
 use super::{Shard, conn::ConnId};
 use crate::ids::random_id;
 use crate::limit;
@@ -9,7 +10,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::rc::Rc;
 use std::sync::Arc;
 use tautline_machine::Time;
-use tautline_machine::relay::{Log, Nack, Viewer, budget, session};
+use tautline_machine::relay::{Log, Nack, Turns, Viewer, budget, session};
 use tautline_protocol::limits::hit;
 use tautline_protocol::{CloseCode, Epoch, NackCode, Seq};
 use tokio::sync::watch;
@@ -18,6 +19,7 @@ use tokio::sync::watch;
 pub(crate) struct Restaurant {
     pub(super) name: Arc<str>,
     pub(crate) log: Log,
+    pub(super) turns: Turns<Wire>,
     pub(super) subscribers: BTreeSet<ConnId>,
     /// Connections that wait for a new epoch to be stored before they can be placed.
     pub(super) unplaced: Vec<(ConnId, Attach)>,
@@ -149,6 +151,7 @@ impl Shard {
                 Ok(Rc::new(RefCell::new(Restaurant {
                     name: Arc::clone(&name),
                     log,
+                    turns: Turns::default(),
                     subscribers: BTreeSet::new(),
                     unplaced: Vec::new(),
                     reads: HashMap::new(),
@@ -290,6 +293,7 @@ impl Shard {
                     log.tick(at);
                 });
             }
+            restaurant.borrow_mut().turns.clear();
             self.weigh(&restaurant);
             let idle = {
                 let held = restaurant.borrow();

@@ -2,6 +2,7 @@
 
 use super::history;
 use rusqlite::{Connection, OptionalExtension, Result, params};
+use std::sync::Arc;
 use tautline_machine::relay::{Dedupe, Event, Record};
 use tautline_protocol::{Epoch, Seq, limits};
 
@@ -62,8 +63,20 @@ impl Known {
         })
     }
 
-    /// Writes one record inside the transaction under way.
-    pub(super) fn write(&mut self, db: &Connection, record: &Record) -> Result<()> {
+    /// Writes records inside the transaction under way.
+    pub(super) fn write_all(&mut self, db: &Connection, records: &[Arc<Record>]) -> Result<()> {
+        let before = self.head;
+        for record in records {
+            self.write(db, record)?;
+        }
+        if self.head != before {
+            db.prepare_cached("UPDATE restaurant SET head = ?2 WHERE key = ?1")?
+                .execute(params![self.key, self.head.cast_signed()])?;
+        }
+        self.trim(db)
+    }
+
+    fn write(&mut self, db: &Connection, record: &Record) -> Result<()> {
         if let Some(epoch) = &record.epoch {
             // The events of the old epoch are nobody's any more; orders, duplicate memory and the count stay.
             db.prepare_cached("DELETE FROM event WHERE position BETWEEN ?1 AND ?2")?
@@ -118,8 +131,6 @@ impl Known {
             &**frame,
             event.about.stored()
         ])?;
-        db.prepare_cached("UPDATE restaurant SET head = ?2 WHERE key = ?1")?
-            .execute(params![self.key, event.seq.cast_signed()])?;
         self.head = event.seq;
         self.bytes += frame.len() as u64;
         Ok(())
@@ -149,7 +160,7 @@ impl Known {
     }
 
     /// Removes what is beyond the tail, some at a time.
-    pub(super) fn trim(&mut self, db: &Connection) -> Result<()> {
+    fn trim(&mut self, db: &Connection) -> Result<()> {
         let (max_events, max_bytes) = (limits::TAIL_EVENTS as u64, limits::TAIL_BYTES as u64);
         let held = (self.head + 1).saturating_sub(self.oldest);
         let keep_from = (self.head + 1).saturating_sub(max_events);

@@ -234,10 +234,7 @@ impl Writer {
             let Some(known) = self.known.get_mut(restaurant) else {
                 continue;
             };
-            for record in records {
-                known.write(&change, record)?;
-            }
-            known.trim(&change)?;
+            known.write_all(&change, records)?;
         }
         change.commit()
     }

@@ -9,6 +9,7 @@
 mod cli;
 mod closes;
 mod durable;
+mod fan_out;
 mod goodbye;
 mod history;
 mod http_api;
