@@ -1,4 +1,4 @@
-//! Frames as the browser driver sees them: text to a value, a value to a [`Head`]; and an order as a handle.
+//! Frames as the browser driver sees them: text to a value, a value to a `Head`; and an order as a handle.
 
 use serde_json::{Value, json};
 use std::rc::Rc;
