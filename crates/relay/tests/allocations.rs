@@ -128,7 +128,8 @@ fn deliver(publisher: &mut TcpStream, request: &[u8], screens: &mut [TcpStream])
             while screen.read(&mut buffer).is_ok_and(|n| n > 0) {}
         }
     }
-    region.change().bytes_allocated
+    let change = region.change();
+    change.bytes_allocated + change.bytes_reallocated.unsigned_abs()
 }
 
 #[test]
