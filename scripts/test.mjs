@@ -7,7 +7,7 @@ import { buildEcho, buildPackage, buildPage, buildRelay, sizes, targetDir } from
 import { Failure, main, root, start, stop, tools } from './lib/run.mjs';
 import { secretsInLogs } from './lib/secrets.mjs';
 import { npm, setup } from './lib/setup.mjs';
-import { autobahnSuite, nativeSuites, nodeSuite, playwrightSuite, suite, table, typesSuite, wasmSuite } from './lib/suites.mjs';
+import { autobahnSuite, nativeSuites, nodeSuite, playwrightSuite, suite, table, typesSuite, rustSuite } from './lib/suites.mjs';
 
 /** Addresses are compiled into the wasm tests: the same ones each time, if free, save compiling them again. */
 const RELAY_PORT = 18787;
@@ -79,7 +79,7 @@ async function wasm(program) {
       'browser', 'wasm-pack',
       ['test', '--headless', '--chrome', '--chromedriver', process.env.TAUTLINE_CHROMEDRIVER, '--mode', 'no-install', '.', '-p', 'tautline'],
       {
-        rows: wasmSuite,
+        rows: rustSuite('browser (wasm-pack)'),
         needsAll: true,
         env: {
           TAUTLINE_TEST_RELAY: relay.url,
@@ -112,7 +112,7 @@ async function packages() {
 /** The recording that a browser has just made, played again natively: the same states and outputs. */
 const replay = () =>
   suite('replay', 'cargo', ['test', '-p', 'tautline-machine', '--test', 'replay', 'given', '--', '--show-output'], {
-    rows: nativeSuites,
+    rows: rustSuite('a browser\'s recording'),
     needsAll: true,
     env: { TAUTLINE_RECORDING: join(root, 'test-results/recordings/browser.json') },
   });

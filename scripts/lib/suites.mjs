@@ -30,7 +30,8 @@ export function nativeSuites(text) {
   return rows.filter((row) => row.name !== 'doc tests' || row.passed + row.failed + row.skipped > 0);
 }
 
-export const wasmSuite = (text) => [{ name: 'browser (wasm-pack)', ...rust(text) }];
+/** One target of `cargo test`, or all that wasm-pack runs. */
+export const rustSuite = (name) => (text) => [{ name, ...rust(text) }];
 
 /** `node --test`, or vitest. */
 export function nodeSuite(name) {
