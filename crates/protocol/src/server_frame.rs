@@ -363,7 +363,11 @@ pub fn public_twin(v1: &str) -> Option<String> {
         return None;
     }
     let frame = Frame::read(v1)?;
-    let mut fields = frame.fields()?;
+    let Some(mut fields) = frame.fields() else {
+        // Names that are no Unicode cannot be told apart from those to leave out.
+        let object = frame.payload.get().starts_with('{');
+        return object.then(|| frame.with(&frame.kind, "{}"));
+    };
     let told = fields.remove("updated_by").is_some();
     let order = fields
         .get("order")
@@ -523,6 +527,26 @@ mod tests {
             parsed(&sync_aborted("s")),
             json!({"type":"sync_aborted","sync_id":"s","reason":"epoch"})
         );
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_not_shown_to_the_public() {
+        let frame = |payload: &str| {
+            event(Event {
+                kind: "order:note",
+                seq: 3,
+                epoch: &Epoch::new("e1"),
+                restaurant_id: "grow",
+                timestamp: "T",
+                command_id: None,
+                payload,
+            })
+        };
+        let twin = public_twin(&frame(r#"{"\ud800":1,"updated_by":"ann"}"#)).unwrap();
+        assert_eq!(parsed(&twin)["payload"], json!({}));
+        let twin = public_twin(&frame(r#"{"a":1,"updated_by":"ann"}"#)).unwrap();
+        assert_eq!(parsed(&twin)["payload"], json!({"a":1}));
+        assert_eq!(public_twin(&frame(r#"{"a":1}"#)), None);
     }
 
     #[test]
