@@ -513,6 +513,15 @@ impl Client {
         self.text(frame.to_string()).await;
     }
 
+    /// Several messages in one write.
+    pub(crate) async fn send_at_once(&mut self, frames: impl Iterator<Item = Value>) {
+        for frame in frames {
+            let message = Message::text(frame.to_string());
+            self.socket.feed(message).await.unwrap();
+        }
+        self.socket.flush().await.unwrap();
+    }
+
     pub(crate) async fn text(&mut self, text: String) {
         self.message(Message::text(text)).await;
     }
