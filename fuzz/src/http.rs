@@ -1,7 +1,6 @@
 //! HTTP bodies: what is read of them, that the log takes what was read, and that an order survives its own storing.
 
 use crate::kit::Kit;
-use serde_json::Value;
 use tautline_machine::relay::{Answer, Class};
 use tautline_protocol::Dialect;
 use tautline_protocol::order::Order;
