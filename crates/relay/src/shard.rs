@@ -182,6 +182,8 @@ pub(crate) struct Shard {
     drained: Option<oneshot::Sender<()>>,
     broken: mpsc::UnboundedSender<String>,
     gauges: seat::Gauges,
+    /// What the walk under way, and what was written outside of one, adds up to.
+    tally: seat::Tally,
     bounds: Bounds,
     in_use: admission::Use,
     snapshots: snapshots::Snapshots,
@@ -258,6 +260,7 @@ async fn run(parts: Parts, mut jobs: mpsc::UnboundedReceiver<Job>) {
             drained: None,
             broken,
             gauges: seat::Gauges::default(),
+            tally: seat::Tally::default(),
             bounds,
             in_use: admission::Use::default(),
             snapshots: snapshots::Snapshots::default(),

@@ -162,7 +162,8 @@ impl Store {
                 Some(reads)
             }
         };
-        let writer = writer::Writer::new(connection, path, reports, history);
+        let writer = writer::Writer::new(connection, path.is_none(), reports, history)
+            .map_err(|error| Fatal::new(format!("the store cannot be written: {error}")))?;
         threads.push(spawn("store-write", move || writer.run(&jobs_in))?);
         let store = Self {
             jobs,

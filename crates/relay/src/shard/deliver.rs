@@ -2,6 +2,7 @@
 
 use super::conn::{Conn, ConnId};
 use super::restaurant::NotLoaded;
+use super::seat::{Gauges, Tally};
 use super::wire::Wire;
 use super::{Shard, task};
 use rustix::net::Shutdown;
@@ -50,13 +51,16 @@ impl Shard {
             }
         }
         let wall_ms = crate::token::wall_ms();
+        let mut more = true;
         for _ in 0..turns {
             let Some(id) = self.ready.pop_front() else {
-                return false;
+                more = false;
+                break;
             };
             self.deliver(id, wall_ms);
         }
-        true
+        self.tally.tell(&self.gauges);
+        more
     }
 
     /// One turn of one connection. A panic on the way ends this connection and no other.
@@ -69,7 +73,7 @@ impl Shard {
             return;
         }
         let taken = catch_unwind(AssertUnwindSafe(|| {
-            Self::take_turn(conn, &self.gauges, wall_ms)
+            Self::take_turn(conn, &mut self.tally, &self.gauges, wall_ms)
         }));
         let Ok(turn) = taken else {
             if let Some(conn) = self.conns.remove(&id) {
@@ -83,7 +87,7 @@ impl Shard {
                 let wrote = conn.out.write(&conn.socket);
                 match wrote {
                     Ok(bytes) if conn.out.is_empty() && !synced => {
-                        self.gauges.bytes.increment(bytes as u64);
+                        self.tally.wrote(bytes);
                         if more {
                             conn.ready = true;
                             self.ready.push_back(id);
@@ -113,7 +117,7 @@ impl Shard {
     }
 
     /// Takes the next turn from the cursor unless bytes still wait.
-    fn take_turn(conn: &mut Conn, gauges: &super::seat::Gauges, wall_ms: u64) -> Turn {
+    fn take_turn(conn: &mut Conn, tally: &mut Tally, gauges: &Gauges, wall_ms: u64) -> Turn {
         if conn.out.is_closing() || conn.gone {
             return Turn::Rest;
         }
@@ -148,16 +152,12 @@ impl Shard {
             },
         };
         if events > 0 {
-            gauges.delivered.increment(events as u64);
-            gauges.batch.record(events as f64);
             // What a resume catches up with is as old as the absence, not as the delivery is slow.
-            if cursor.at() > conn.live_from
-                && let Some(last) = held.log.event(cursor.at())
-            {
-                gauges
-                    .lag
-                    .record(wall_ms.saturating_sub(last.at_ms) as f64 / 1000.0);
-            }
+            let lag_ms = (cursor.at() > conn.live_from)
+                .then(|| held.log.event(cursor.at()))
+                .flatten()
+                .map(|last| wall_ms.saturating_sub(last.at_ms));
+            tally.turn(events, lag_ms, gauges);
         }
         tracing::trace!(session = %conn.name, events, "turn out");
         turn
@@ -178,7 +178,7 @@ impl Shard {
             conn.gone = true;
             return;
         };
-        self.gauges.bytes.increment(bytes as u64);
+        self.tally.wrote(bytes);
         let (was, empty) = (conn.blocked.is_some(), conn.out.is_empty());
         if empty {
             conn.waiting_since = None;

@@ -283,8 +283,9 @@ impl Shard {
         }
     }
 
-    /// Sets the gauges that only a look at everything can tell.
-    pub(crate) fn measure(&self) {
+    /// Sets the gauges that only a look at everything can tell, and tells what was not told yet.
+    pub(crate) fn measure(&mut self) {
+        self.tally.tell(&self.gauges);
         let lag = self
             .conns
             .values()

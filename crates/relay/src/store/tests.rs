@@ -253,7 +253,7 @@ async fn without_room_nothing_holds_until_there_is_room_again() {
         .unwrap();
     let (reports, mut reports_in) = async_mpsc::unbounded_channel();
     let (jobs, jobs_in) = mpsc::channel();
-    let writer = writer::Writer::new(connection, None, reports, Duration::from_secs(3600));
+    let writer = writer::Writer::new(connection, true, reports, Duration::from_secs(3600)).unwrap();
     let thread = std::thread::spawn(move || writer.run(&jobs_in));
     let store = Store {
         jobs: jobs.clone(),

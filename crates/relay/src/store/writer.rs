@@ -5,10 +5,11 @@ use super::read::{self, Read};
 use super::revoke::{self, Revoke};
 use super::rows::Known;
 use super::{Job, Report};
+use rusqlite::hooks::Wal;
 use rusqlite::{Connection, ErrorCode};
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 use tautline_machine::relay::{Record, Stored, Ticket};
@@ -16,8 +17,8 @@ use tautline_protocol::{Epoch, limits};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::oneshot;
 
-/// WAL bytes after which a checkpoint no longer waits for a quiet moment.
-const WAL_BYTES: u64 = 4 * 1024 * 1024;
+/// Pages of the WAL (4 KiB each) after which a checkpoint no longer waits for a quiet moment.
+const WAL_PAGES: u32 = 1024;
 /// Quiet time after which a checkpoint is free.
 const IDLE: Duration = Duration::from_secs(1);
 /// How often what is out of date is looked for, at most.
@@ -31,8 +32,7 @@ const PROBE_EVERY: Duration = Duration::from_secs(5);
 
 pub(super) struct Writer {
     db: Connection,
-    /// `None` in memory.
-    path: Option<PathBuf>,
+    in_memory: bool,
     reports: UnboundedSender<Report>,
     known: BTreeMap<Arc<str>, Known>,
     /// Appends of this generation and older were judged on state that was never stored.
@@ -42,11 +42,32 @@ pub(super) struct Writer {
     last_batch: usize,
     /// Whether the WAL holds what the database does not.
     unsettled: bool,
-    /// The WAL is checkpointed in the middle of work when it is larger than this.
-    wal_limit: u64,
+    /// Pages in the WAL since it last began anew, as SQLite says at each commit.
+    wal_pages: Arc<AtomicU32>,
+    /// The WAL is checkpointed in the middle of work when it holds more than this.
+    wal_limit: u32,
     history: Duration,
     /// When what is out of date is removed next.
     tidy_at: Instant,
+}
+
+/// What becomes of the WAL once all of it is in the database.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Checkpoint {
+    /// The file stays as long as it is and is written over from its start: under load, growing it anew costs a sixteenth of
+    /// a commit.
+    Restart,
+    /// It shrinks to nothing.
+    Truncate,
+}
+
+impl Checkpoint {
+    fn pragma(self) -> &'static str {
+        match self {
+            Self::Restart => "PRAGMA wal_checkpoint(RESTART)",
+            Self::Truncate => "PRAGMA wal_checkpoint(TRUNCATE)",
+        }
+    }
 }
 
 type Append = (Arc<str>, Vec<Arc<Record>>);
@@ -65,24 +86,31 @@ enum Next {
 
 impl Writer {
     pub(super) fn new(
-        db: Connection,
-        path: Option<PathBuf>,
+        mut db: Connection,
+        in_memory: bool,
         reports: UnboundedSender<Report>,
         history: Duration,
-    ) -> Self {
-        Self {
+    ) -> rusqlite::Result<Self> {
+        let wal_pages = Arc::new(AtomicU32::new(0));
+        let pages = Arc::clone(&wal_pages);
+        db.wal_hook(Some(move |_: &mut Wal, now| {
+            pages.store(u32::try_from(now).unwrap_or(0), Ordering::Relaxed);
+            Ok(())
+        }))?;
+        Ok(Self {
             db,
-            path,
+            in_memory,
             reports,
             known: BTreeMap::new(),
             void: None,
             full: false,
             last_batch: 0,
             unsettled: false,
-            wal_limit: WAL_BYTES,
+            wal_pages,
+            wal_limit: WAL_PAGES,
             history,
             tidy_at: Instant::now(),
-        }
+        })
     }
 
     pub(super) fn run(mut self, jobs: &Receiver<Job>) {
@@ -128,7 +156,7 @@ impl Writer {
         if let Err(error) = super::schema::mark_closed(&self.db) {
             tracing::warn!(%error, "the store could not be marked as cleanly closed; it is checked at the next start");
         }
-        self.checkpoint();
+        self.checkpoint(Checkpoint::Truncate);
     }
 
     /// Gathers what waits: 512 records, 1 MiB, or, when the batch before says that more are on their way, as many
@@ -214,8 +242,8 @@ impl Writer {
                 }
                 let _ = self.reports.send(Report::Committed(upto));
                 self.unsettled = true;
-                if self.wal_bytes() >= self.wal_limit {
-                    self.checkpoint();
+                if self.wal_pages.load(Ordering::Relaxed) >= self.wal_limit {
+                    self.checkpoint(Checkpoint::Restart);
                 }
                 true
             }
@@ -333,7 +361,7 @@ impl Writer {
         if self.known.len() > 1024 {
             self.known.clear();
         }
-        self.checkpoint();
+        self.checkpoint(Checkpoint::Truncate);
     }
 
     /// Removes some commands older than the duplicate memory and some orders older than the history; whether there may be
@@ -354,29 +382,23 @@ impl Writer {
         Ok(commands == TIDY_AT_ONCE || orders == TIDY_AT_ONCE)
     }
 
-    fn wal_bytes(&self) -> u64 {
-        let Some(path) = &self.path else { return 0 };
-        let mut wal = path.clone().into_os_string();
-        wal.push("-wal");
-        std::fs::metadata(wal).map_or(0, |wal| wal.len())
-    }
-
-    fn checkpoint(&mut self) {
-        if self.path.is_none() {
+    fn checkpoint(&mut self, how: Checkpoint) {
+        if self.in_memory {
             return;
         }
         let done = self
             .db
-            .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| {
-                row.get::<_, bool>(0)
-            });
+            .query_row(how.pragma(), [], |row| row.get::<_, bool>(0));
         match done {
-            Ok(false) => self.wal_limit = WAL_BYTES,
+            Ok(false) => {
+                self.wal_limit = WAL_PAGES;
+                self.wal_pages.store(0, Ordering::Relaxed);
+            }
             // A reader in the middle of something, a backup perhaps, keeps the WAL from shrinking. Each try waits for it,
             // so the next comes after as much again, or at a quiet moment.
-            Ok(true) => self.wal_limit = self.wal_bytes() + WAL_BYTES,
+            Ok(true) => self.wal_limit = self.wal_pages.load(Ordering::Relaxed) + WAL_PAGES,
             Err(error) => tracing::warn!(%error, "checkpoint failed"),
         }
-        self.unsettled = self.wal_limit > WAL_BYTES;
+        self.unsettled = how == Checkpoint::Restart || self.wal_limit > WAL_PAGES;
     }
 }
