@@ -111,6 +111,15 @@ function profile(measured) {
   return table(['thread of the relay', 'µs of CPU per event'], rows);
 }
 
+/** Deliveries alone, without HTTP and the store, beside all that the other server does: what is left to win. */
+function deliveriesAlone(measured) {
+  return spread(measured.ours.map((one, round) => {
+    const shard = one.threads.shard / one.deliveries;
+    const bun = measured.bun[round].cpu_s / measured.bun[round].deliveries;
+    return bun / shard;
+  }));
+}
+
 await bench('fanout', { rounds: 3, seconds: 5, only: '' }, async (options) => {
   program = await buildRelay();
   await buildLoad();
@@ -134,7 +143,9 @@ await bench('fanout', { rounds: 3, seconds: 5, only: '' }, async (options) => {
     results[what] = measured;
     parts.push(`**${number(subscribers)} subscribers, saturated**\n\n${saturated(measured, names)}`);
     const all = (name) => spreadText(spread(measured[name].map((one) => (one.cpu_s / one.events) * 1e6)));
-    parts.push(`Where it goes at ${number(subscribers)}: an event costs the relay ${all('ours')} µs of CPU in all, Bun's server ${all('bun')}.\n\n${profile(measured.ours)}`);
+    parts.push(`Where it goes at ${number(subscribers)}: an event costs the relay ${all('ours')} µs of CPU in all, Bun's server ${all('bun')}.\n\n${profile(measured.ours)}
+
+The thread that delivers, by itself, is ${spreadText(deliveriesAlone(measured))} times Bun: the rest is the synced store and the HTTP of whoever publishes, which Bun's server has none of.`);
     const times = ratio(measured, 'per_cpu_s', 'ours', 'bun');
     targets.push(
       [`deliveries per CPU second at ${number(subscribers)}, times Bun`, spreadText(times), verdict(times, { least })],
@@ -156,6 +167,9 @@ await bench('fanout', { rounds: 3, seconds: 5, only: '' }, async (options) => {
       spreadText(figure(measured, name, 'p99_ms')),
     ]);
     parts.push(`**1 000 subscribers, 100 events a second, whatever has arrived**\n\n${table(head, rows)}`);
+    parts.push(`Where it goes in the open loop, ${number(100 * spread(measured.ours.map((one) => one.system_s / one.cpu_s)).median)} % of it in the kernel, where each delivery is a \`send\` of its own (${number(100 * spread(measured.bun.map((one) => one.system_s / one.cpu_s)).median)} % of Bun's):\n\n${profile(measured.ours)}
+
+The thread that delivers, by itself, is ${spreadText(deliveriesAlone(measured))} times Bun.`);
     const times = ratio(measured, 'per_cpu_s', 'ours', 'bun');
     targets.push(
       ['deliveries per CPU second in the open loop, times Bun', spreadText(times), verdict(times, { least: 1 })],
