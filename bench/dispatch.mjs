@@ -138,6 +138,36 @@ async function memory(lab, events) {
   });
 }
 
+const WHERE = ['browser', 'script', 'wasm', 'collector'];
+const WHERE_TITLES = { browser: 'the browser: socket, event, handing over the text', script: 'JavaScript, `JSON.parse` and the subscriber in it', wasm: 'WebAssembly and the way there and back', collector: 'garbage collector' };
+
+/** Where a sample of the profiler belongs; idle time belongs nowhere. */
+function whereIs({ functionName, url }) {
+  if (functionName === '(idle)') return undefined;
+  if (functionName === '(garbage collector)') return 'collector';
+  if (functionName === '(program)' || functionName === '(root)') return 'browser';
+  return url.includes('.wasm') || /^(js-to-wasm|wasm-to-js|wasm-function)/.test(functionName) ? 'wasm' : 'script';
+}
+
+/** Microseconds an event by where the main thread spends them; the profiler itself costs some. */
+const profiled = (lab, bytes, events) => (name) => () =>
+  connected(lab, name, async (tab) => {
+    const paced = { burst: 50, everyMs: 4 };
+    await deliver(tab, frames(name, 1_000, bytes), 1_000, paced);
+    await tab.devtools.send('Profiler.enable');
+    await tab.devtools.send('Profiler.setSamplingInterval', { interval: 100 });
+    await tab.devtools.send('Profiler.start');
+    await deliver(tab, frames(name, events, bytes), events, paced);
+    const { profile } = await tab.devtools.send('Profiler.stop');
+    const frameOf = new Map(profile.nodes.map(({ id, callFrame }) => [id, callFrame]));
+    const us = Object.fromEntries(WHERE.map((where) => [where, 0]));
+    profile.samples.forEach((id, n) => {
+      const where = whereIs(frameOf.get(id));
+      if (where) us[where] += profile.timeDeltas[n] / events;
+    });
+    return us;
+  });
+
 const each = (make) => Object.fromEntries(NAMES.map((name) => [name, make(name)]));
 
 await bench('browser', { rounds: 9, events: 5_000, stream: 1_000_000 }, async ({ rounds, events, stream }) => {
@@ -148,6 +178,11 @@ await bench('browser', { rounds: 9, events: 5_000, stream: 1_000_000 }, async ({
     const large = await alternate(each(oneByOne(lab, 1_200, events)), rounds, told('1.2 KB'));
     const small = await alternate(each(oneByOne(lab, 100, events)), rounds, told('100 B'));
     const flooded = await alternate(each(flood(lab, 1_200, 10_000)), rounds, told('10 000 at once'));
+    const spent = await alternate(
+      Object.fromEntries(['bare', 'tautline'].map((name) => [name, profiled(lab, 1_200, events)(name)])),
+      Math.min(rounds, 5),
+      (name, round, one) => console.log(`profile ${round + 1} ${name}: ${WHERE.map((where) => `${where} ${number(one[where])}`).join(', ')} µs`),
+    );
     const flat = stream > 0 ? await memory(lab, stream) : [];
 
     const rowOf = (measured, key, name, target) => {
@@ -159,6 +194,7 @@ await bench('browser', { rounds: 9, events: 5_000, stream: 1_000_000 }, async ({
     const text = [
       `### Browser dispatch\n\nMain-thread time of a page for one event through socket, client and one subscriber; \`npm run bench -- dispatch --write\`.\n${facts}; Chromium ${lab.version}; ${rounds} rounds of ${number(events)} events.`,
       section('1.2 KB events, one by one:', large, 'us', 'µs an event', { most: 1.1 }),
+      `Where the time goes, one by one, by the engine's own profiler (which costs some itself), µs an event:\n\n${table(['', TITLES.bare, TITLES.tautline], WHERE.map((where) => [WHERE_TITLES[where], ...['bare', 'tautline'].map((name) => spreadText(figure(spent, name, where)))]))}`,
       section('100-byte events, one by one:', small, 'us', 'µs an event', { most: 1.5 }),
       section('10 000 events of 1.2 KB that come faster than the page takes them (tautline.v1: arrays of 64, as its relay sends them):', flooded, 'perSecond', 'events a second', { least: 3 }),
     ];

@@ -33,7 +33,7 @@ const servers = {
 const first = (lab, name) => async () => {
   const tab = await lab.page();
   try {
-    return { ms: await tab.page.evaluate((client) => window.bench.first(client), name) };
+    return await tab.page.evaluate((client) => window.bench.first(client), name);
   } finally {
     await tab.page.evaluate(() => window.bench.close());
     await tab.close();
@@ -83,6 +83,7 @@ await bench('reconnect', { rounds: 15, cuts: 40 }, async ({ rounds, cuts: count 
         ['tautline', spreadText(figure(measured, 'tautline', 'ms')), spreadText(times), verdict(times, { most: 1.2 })],
         ['centrifuge', spreadText(figure(measured, 'centrifuge', 'ms')), '1', ''],
       ]),
+      `What it is made of, ms:\n\n${table(['', 'JavaScript loaded', 'WebAssembly fetched, compiled, started', 'socket open and let in'], names.map((name) => [name, ...['code', 'wasm', 'connect'].map((step) => (step in measured[name][0] ? spreadText(figure(measured, name, step)) : '–'))]))}`,
       `A cut of the connection to a real relay, until the page shows the order posted meanwhile (the default options; ${count} cuts, each of a connection that had held):`,
       table(['after a cut', 'ms', 'target'], [
         ['p50', number(p50), verdict({ median: p50 }, { most: 1_000 })],

@@ -4,16 +4,19 @@ const socketUrl = (name) => `ws://${location.host}/${name}`;
 
 /** Each is loaded when it is asked for, as a page would that has nothing yet. */
 const clients = {
-  async tautline() {
+  async tautline(reached) {
     const { default: init, WebSocketService } = await import('tautline');
+    reached('code');
     await init();
+    reached('wasm');
     const service = new WebSocketService({ url: socketUrl('tautline'), getToken: () => 'token' });
     await service.connect();
     service.subscribe('*', (payload) => window.bench.heard(payload));
     return () => service.dispose();
   },
-  async centrifuge() {
+  async centrifuge(reached) {
     const { Centrifuge } = await import('centrifuge');
+    reached('code');
     const client = new Centrifuge(socketUrl('centrifuge'), { getToken: () => Promise.resolve('token') });
     const subscription = client.newSubscription('orders');
     subscription.on('publication', ({ data }) => window.bench.heard(data));
@@ -28,11 +31,19 @@ const clients = {
 window.bench = {
   heard: () => {},
   close: () => {},
-  /** Milliseconds from asking for the code to connected, wasm and all. */
+  /** Milliseconds from asking for the code to connected, wasm and all (`ms`), and what of them each step took. */
   async first(name) {
     const began = performance.now();
-    window.bench.close = await clients[name]();
-    return performance.now() - began;
+    let last = began;
+    const steps = {};
+    const reached = (step) => {
+      const now = performance.now();
+      steps[step] = now - last;
+      last = now;
+    };
+    window.bench.close = await clients[name](reached);
+    reached('connect');
+    return { ...steps, ms: last - began };
   },
   /** Keeps the orders of a real relay. */
   async keep(url, token) {
