@@ -34,6 +34,10 @@ extern "C" {
     #[wasm_bindgen(method, catch)]
     fn warn(this: &Host, text: &str) -> Result<(), JsValue>;
 
+    /// Whether two orders say the same; cannot throw: it reads plain data that came from `JSON.parse`.
+    #[wasm_bindgen(method)]
+    fn same(this: &Host, one: &JsValue, other: &JsValue) -> bool;
+
     /// What receives the messages of a service; `exports` are this module's functions.
     #[wasm_bindgen(method, catch)]
     fn receiver(this: &Host, exports: &JsValue, number: u32) -> Result<Receiver, JsValue>;
@@ -173,6 +177,11 @@ pub(crate) fn shield(function: &JsValue) -> Function {
     get()
         .and_then(|(host, _)| host.shield(function).ok())
         .unwrap_or_else(|| function.clone())
+}
+
+/// Whether two orders say the same.
+pub(crate) fn same(one: &JsValue, other: &JsValue) -> bool {
+    get().is_some_and(|(host, _)| host.same(one, other))
 }
 
 /// Makes the receiver of a service; `None` where there is no host.

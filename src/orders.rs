@@ -2,6 +2,7 @@
 
 use crate::convert::{is_record, text};
 use crate::frame::Frame;
+use crate::host;
 use js_sys::{Array, Object};
 use tautline_machine::client::{Change, OrderView, Patch};
 use tautline_protocol::OrderStatus;
@@ -19,8 +20,6 @@ extern "C" {
     fn fields_id(this: &Fields) -> JsValue;
     #[wasm_bindgen(method, getter, js_name = status)]
     fn fields_status(this: &Fields) -> JsValue;
-    #[wasm_bindgen(method, getter, js_name = updated_at)]
-    fn fields_updated_at(this: &Fields) -> JsValue;
     #[wasm_bindgen(method, getter, js_name = items)]
     fn fields_items(this: &Fields) -> JsValue;
     #[wasm_bindgen(method, getter, js_name = order)]
@@ -132,10 +131,8 @@ impl OrderView for Order {
         text(&self.0.fields_id())
     }
 
-    fn same_version(&self, other: &Self) -> bool {
-        // Compared by the engine, by value.
-        self.0.fields_updated_at() == other.0.fields_updated_at()
-            && self.0.fields_status() == other.0.fields_status()
+    fn says_the_same(&self, other: &Self) -> bool {
+        host::same(self.as_js(), other.as_js())
     }
 
     fn patched(&self, patch: &Patch, at: Option<&str>) -> Self {

@@ -3,6 +3,7 @@
 
 import { type Exports, Receiver } from './receiver.js';
 import { type ErrorCode, type ErrorFields, TautlineError } from './errors.js';
+import { same } from './same.js';
 import { entering, trap, trapped } from './trap.js';
 import { enter, leave } from './twin.js';
 
@@ -15,6 +16,8 @@ export interface Host {
   warn(text: string): void;
   /** What the browser calls in place of `callback`: a trap that comes out of it is told to everybody. */
   shield(callback: (event?: unknown) => void): (event?: unknown) => void;
+  /** Whether two values that came as JSON say the same, whatever the order of their members. */
+  same(one: unknown, other: unknown): boolean;
   /** Receives the messages of a service; `exports` are the module's own functions. */
   receiver(exports: Exports, number: number): Receiver;
   /** The module is about to trap. */
@@ -39,6 +42,7 @@ export function createHost(): Host {
         if (error !== trap()) throw error;
       }
     },
+    same,
     receiver: (exports, number) => new Receiver(exports, number, () => trap() !== undefined, (error) => console.error(error)),
     panic: (message) => void trapped(message),
     twin: { enter, leave },

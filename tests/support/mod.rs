@@ -18,8 +18,9 @@ extern "C" {
 type Trap = Closure<dyn Fn()>;
 
 /// The scenarios' modules, those that others import first.
-const SOURCES: [(&str, &str); 7] = [
+const SOURCES: [(&str, &str); 8] = [
     ("receiver.js", include_str!("../../pkg/src/receiver.js")),
+    ("same.js", include_str!("../../pkg/src/same.js")),
     ("host.js", include_str!("host.js")),
     ("server.js", include_str!("server.js")),
     ("plain.js", include_str!("../browser/plain.js")),

@@ -39,8 +39,8 @@ impl OrderView for Order {
         self.0["id"].as_str().map(str::to_owned)
     }
 
-    fn same_version(&self, other: &Self) -> bool {
-        self.0["updated_at"] == other.0["updated_at"] && self.0["status"] == other.0["status"]
+    fn says_the_same(&self, other: &Self) -> bool {
+        self.0 == other.0
     }
 
     fn patched(&self, patch: &Patch, at: Option<&str>) -> Self {

@@ -1,7 +1,7 @@
 //! The live order set over opaque handles, with optimistic changes as an overlay.
 //!
 //! In the browser a handle is the engine's own object, in the simulation a plain Rust order; the set only asks for
-//! ids, compares versions and makes patched copies.
+//! ids, compares orders and makes patched copies.
 
 use crate::sorted::SortedMap;
 
@@ -9,8 +9,8 @@ use crate::sorted::SortedMap;
 pub trait OrderView: Clone {
     /// The order's id; `None` for something that is no order.
     fn id(&self) -> Option<String>;
-    /// Whether `other` has the same `updated_at` and status.
-    fn same_version(&self, other: &Self) -> bool;
+    /// Whether `other` says the same, all of it: a back end may state two versions of an order under one `updated_at`.
+    fn says_the_same(&self, other: &Self) -> bool;
     /// A new object with the change in it. `at` is the event's `timestamp`, which becomes `updated_at`.
     #[must_use]
     fn patched(&self, patch: &Patch, at: Option<&str>) -> Self;
@@ -353,7 +353,7 @@ impl<H: OrderView> Orders<H> {
                 .get(&id)
                 .and_then(|&rank| Some((rank, old.get(&rank)?)));
             match known {
-                Some((rank, kept)) if !kept.doubtful && kept.base.same_version(&order) => {
+                Some((rank, kept)) if !kept.doubtful && kept.base.says_the_same(&order) => {
                     moved |= rank < last_rank;
                     last_rank = rank;
                     self.add(id, kept.clone());

@@ -24,8 +24,8 @@ impl OrderView for View {
         (!self.0.id.is_empty()).then(|| self.0.id.clone())
     }
 
-    fn same_version(&self, other: &Self) -> bool {
-        (&self.0.updated_at, &self.0.status) == (&other.0.updated_at, &other.0.status)
+    fn says_the_same(&self, other: &Self) -> bool {
+        self.0 == other.0
     }
 
     fn patched(&self, patch: &Patch, at: Option<&str>) -> Self {
@@ -187,6 +187,18 @@ fn an_unchanged_order_keeps_its_object_and_an_unchanged_set_its_version() {
     orders.collect(true, [order("b", "new", 1), order("a", "new", 1)]);
     assert!(orders.install().is_empty());
     assert_ne!(orders.version(), version, "in another order");
+}
+
+#[test]
+fn two_versions_stated_under_one_time_are_told_apart() {
+    let mut orders = with(&["a"]);
+    let mut other = Order::clone(&order("a", "new", 1).0);
+    "served".clone_into(&mut other.item);
+    orders.mark_stale();
+    orders.collect(true, [View(Rc::new(other))]);
+    let updates = orders.install();
+    assert_eq!(updates[0].action, UpdateAction::Updated);
+    assert_eq!(orders.get("a").expect("a").0.item, "served");
 }
 
 #[test]

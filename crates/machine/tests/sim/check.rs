@@ -265,23 +265,15 @@ pub fn same_set<'a>(
     eyes: &Eyes,
     history: &History,
 ) {
-    // A page whose role changed keeps its object of an order whose version did not: what is private in it is as it was.
-    let public = |order: &Value| {
-        let mut order = order.clone();
-        if let Some(Value::Object(metadata)) = order.get_mut("metadata") {
-            metadata.remove("private");
-        }
-        order
-    };
-    let page: BTreeMap<&str, Value> = page
-        .map(|order| (order["id"].as_str().unwrap(), public(order)))
+    let page: BTreeMap<&str, &Value> = page
+        .map(|order| (order["id"].as_str().unwrap(), order))
         .collect();
     let followed = history.followed(installed, eyes);
     for (id, order) in &followed {
         let shown = page.get(id.as_str());
         holds!(
             "set",
-            shown == Some(&public(order)),
+            shown.copied() == Some(order),
             "{who} ({eyes:?}, set of {installed}, head {}) shows {shown:?} in place of {order}, after {:#?}",
             history.head(),
             history.about(id)
