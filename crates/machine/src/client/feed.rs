@@ -65,7 +65,7 @@ pub(super) struct Feed {
     pub(super) want_set: bool,
     have_set: bool,
     auth_asked_sync: bool,
-    /// The snapshot under way is of an earlier filter: another is wanted after it.
+    /// The next snapshot, under way or unasked (a reset), is of an earlier filter: another is wanted after it.
     outdated: bool,
     sync: Sync,
     sync_not_before: Time,
@@ -167,6 +167,8 @@ impl Feed {
         now: Time,
     ) -> Authenticated {
         self.sync = Sync::None;
+        // `auth` carried the filter; what it did not carry is said to have changed after this.
+        self.outdated = false;
         let same = epoch.is_some() && epoch == self.epoch;
         let before = self.position;
         if let (true, true, Some(from)) = (resumed, same, before) {
@@ -283,9 +285,9 @@ impl Feed {
     /// The filter changed: the set on screen is of the earlier one, and so is a snapshot under way.
     pub(super) fn filter_changed(&mut self) {
         self.have_set = false;
+        self.outdated = true;
         if self.want_set {
             self.need_sync(true);
-            self.outdated = self.is_syncing();
         }
     }
 

@@ -3,7 +3,7 @@
 use crate::support::{Driver, Success, with_token};
 use serde_json::{Value, json};
 use tautline_machine::client::{Answer, Head, Input, Timer};
-use tautline_protocol::{ErrorCode, NackCode, Outcome};
+use tautline_protocol::{Epoch, ErrorCode, NackCode, Outcome};
 
 const ACKED: Answer = Answer::Acked { seq: None };
 
@@ -155,6 +155,28 @@ fn changes_keep_below_the_rate_and_the_snapshot_waits_for_them() {
     d.pass(1_000);
     assert_eq!(only(&mut d).1, "f399");
     assert!(early <= 1);
+}
+
+#[test]
+fn a_snapshot_that_comes_unasked_before_the_filter_is_known_does_not_count() {
+    let mut d = Driver::live_with_set(7);
+    d.pass(6_000);
+    d.set_filter(events("menu:*"));
+    let (id, _) = only(&mut d);
+    d.ack(&id, None);
+    assert_eq!(d.client.position(), Some(7));
+    d.snapshot("sync-1", "e1", 7);
+    // The sync for this one has to wait, and meanwhile the history ends.
+    d.set_filter(events("order:*"));
+    let (id, _) = only(&mut d);
+    d.frame(Head::Reset {
+        epoch: Epoch::new("e2"),
+        seq: 9,
+    });
+    d.snapshot("relay.1", "e2", 9);
+    d.ack(&id, None);
+    d.pass(6_000);
+    assert_eq!(d.sent_of("orders:sync").len(), 1);
 }
 
 #[test]
