@@ -51,6 +51,8 @@ pub struct Page {
     /// Who it is signed in as, and as whom the set on screen was installed.
     signed: String,
     installed_as: Option<String>,
+    /// The relay did not take its last renewal (its clock is ahead of the token's end, say): it stays who it was.
+    pub refused: bool,
     pub client: Client,
     pub orders: Orders,
     pub want_set: bool,
@@ -102,6 +104,7 @@ impl Page {
             outbox_limit,
             signed: String::new(),
             installed_as: None,
+            refused: false,
             client: Client::new(config, seed, Time::from_ms(now)),
             orders: Orders::new(),
             want_set,
@@ -302,7 +305,11 @@ impl Page {
             self.watch.accounted(frame);
         }
         let success = frame["type"] == "auth:success" && self.links.contains_key(&attempt);
+        if frame["type"] == "auth:failed" && self.links.contains_key(&attempt) {
+            self.refused = true;
+        }
         if success {
+            self.refused = false;
             self.signed = frame["expires_at"].as_str().unwrap().to_owned();
         }
         self.frame.clone_from(frame);

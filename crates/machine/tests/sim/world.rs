@@ -411,8 +411,7 @@ impl World {
             holds!(
                 "set",
                 eyes.wanted.is(&page.wanted)
-                    && eyes.role == page.home.role
-                    && eyes.ids == page.home.ids,
+                    && (page.refused || (eyes.role == page.home.role && eyes.ids == page.home.ids)),
                 "{who} is {:?} and wants {:?}, the relay has {eyes:?}",
                 page.home,
                 page.wanted
