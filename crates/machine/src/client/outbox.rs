@@ -53,6 +53,8 @@ struct Entry {
     until_shown: bool,
     state: EntryState,
     first_sent: Option<Time>,
+    /// It was on the wire when a connection ended: that copy may yet arrive.
+    copy_abroad: bool,
     /// The event it caused, seen before its ack.
     seen: Option<Option<Seq>>,
     /// The position that its answer waits for, in which history.
@@ -221,6 +223,7 @@ impl Outbox {
             until_shown: command.until_shown,
             state: EntryState::Queued,
             first_sent: None,
+            copy_abroad: false,
             seen: None,
             waits_for: None,
         };
@@ -315,6 +318,7 @@ impl Outbox {
         for (&key, entry) in self.entries.iter_mut() {
             if entry.state == EntryState::Sent {
                 entry.state = EntryState::Queued;
+                entry.copy_abroad = true;
                 self.queued.insert(key);
             }
         }
@@ -410,6 +414,9 @@ impl Outbox {
     }
 
     /// The server refused. One refused for its rate leaves again by itself: the page did nothing wrong.
+    ///
+    /// "Not applied" is said of the copy that arrived. Where an earlier connection may still bring another, only a refusal
+    /// that would meet that one too is the last word.
     pub(super) fn nacked(
         &mut self,
         id: &str,
@@ -423,6 +430,13 @@ impl Outbox {
             return;
         };
         if code != NackCode::RateLimited {
+            let last_word = matches!(code, NackCode::Invalid | NackCode::IdReused);
+            let abroad = self.entries.get(&key).is_some_and(|entry| entry.copy_abroad);
+            let outcome = if abroad && !last_word {
+                Outcome::Unknown
+            } else {
+                outcome
+            };
             return self.settle(
                 key,
                 Answer::Nacked {

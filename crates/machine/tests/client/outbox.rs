@@ -120,6 +120,28 @@ fn a_nack_settles_with_what_the_server_said() {
 }
 
 #[test]
+fn a_refusal_of_one_whose_other_copy_may_still_arrive_says_that_nobody_knows() {
+    for (code, outcome) in [
+        (NackCode::Unavailable, Outcome::Unknown),
+        (NackCode::InvalidTransition, Outcome::Unknown),
+        (NackCode::Invalid, Outcome::NotApplied),
+    ] {
+        let mut d = Driver::live();
+        d.send(named("a")).expect("room");
+        d.close(1006);
+        d.until(Timer::Backoff);
+        d.come_up(&Success::resumed(0));
+        d.nack("a", code, None);
+        let answer = Answer::Nacked {
+            code,
+            outcome,
+            retry_after_ms: None,
+        };
+        assert_eq!(d.settled(), [("a".to_owned(), answer)]);
+    }
+}
+
+#[test]
 fn after_a_cut_the_unanswered_leave_again_first_under_the_same_id() {
     let mut d = Driver::live();
     for id in ["a", "b", "c"] {
