@@ -20,6 +20,8 @@ const PROBE_MS: u64 = 3_000;
 const SLEPT_MS: u64 = 5_000;
 /// Between two renewals: the relay's bound and a little for clocks that differ and a network that bunches up.
 const RENEWAL_PAUSE_MS: u64 = RENEWAL_EVERY_MS + 250;
+/// A renewal that has no answer by then gets none.
+const UNANSWERED_MS: u64 = 30_000;
 /// How long a snapshot's next part may take.
 const SNAPSHOT_PART_MS: u64 = tautline_protocol::limits::CLIENT_SNAPSHOT_PART_MS;
 
@@ -345,6 +347,8 @@ impl Client {
                 self.renewal.rejected = false;
                 if let Some(life) = expires_in_ms {
                     self.arm_renewal(life, now);
+                } else {
+                    self.arm_next_renewal(now);
                 }
             }
             Head::AuthFailed { renewal: true, .. } => self.renewal_refused(now),
@@ -538,6 +542,14 @@ impl Client {
             .set(Timer::Renew, at.max(self.renewal_not_before()));
     }
 
+    /// One that waited for the answer to the one before it.
+    fn arm_next_renewal(&mut self, now: Time) {
+        if self.renewal.next.is_some() {
+            let at = now.max(self.renewal_not_before());
+            self.timers.set(Timer::Renew, at);
+        }
+    }
+
     fn renewal_not_before(&self) -> Time {
         self.renewal
             .last
@@ -598,7 +610,11 @@ impl Client {
         let Phase::Live(live) = &self.phase else {
             return;
         };
-        let at = self.renewal_not_before();
+        // One at a time: an answer does not say which of two it is for.
+        let at = match (&self.renewal.pending, self.renewal.last) {
+            (Some(_), Some(last)) => last + UNANSWERED_MS,
+            _ => self.renewal_not_before(),
+        };
         if now < at {
             self.renewal.next = Some(token);
             return self.timers.set(Timer::Renew, at);
@@ -617,6 +633,7 @@ impl Client {
         if let Some(token) = self.renewal.pending.take() {
             self.tokens.refuse(&token);
         }
+        self.arm_next_renewal(now);
         self.tell(Notice::Error(Failure {
             stage: Some(Stage::Auth),
             ..failure(
@@ -624,7 +641,7 @@ impl Client {
                 "the server refused the new token; the connection ends with the old one",
             )
         }));
-        if !std::mem::replace(&mut self.renewal.rejected, true) {
+        if !std::mem::replace(&mut self.renewal.rejected, true) && self.renewal.next.is_none() {
             self.renew_again(now);
         }
     }
