@@ -65,7 +65,7 @@ pub(super) struct Feed {
     pub(super) want_set: bool,
     have_set: bool,
     auth_asked_sync: bool,
-    /// The next snapshot, under way or unasked (a reset), is of an earlier filter: another is wanted after it.
+    /// What comes before the answer to the next sync, under way or unasked (a reset, a renewal), is of an earlier filter.
     outdated: bool,
     sync: Sync,
     sync_not_before: Time,
@@ -450,7 +450,7 @@ impl Feed {
     /// A sync is complete: the set is there, unless the filter changed meanwhile.
     fn synced(&mut self) {
         self.sync = Sync::None;
-        self.have_set = self.want_set && !std::mem::take(&mut self.outdated);
+        self.have_set = self.want_set && !self.outdated;
         self.need_set();
     }
 

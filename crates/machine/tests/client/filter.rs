@@ -166,14 +166,15 @@ fn a_snapshot_that_comes_unasked_before_the_filter_is_known_does_not_count() {
     d.ack(&id, None);
     assert_eq!(d.client.position(), Some(7));
     d.snapshot("sync-1", "e1", 7);
-    // The sync for this one has to wait, and meanwhile the history ends.
+    // The sync for this one has to wait; meanwhile a renewal brings a snapshot, and another comes as the history ends.
     d.set_filter(events("order:*"));
     let (id, _) = only(&mut d);
+    d.snapshot("relay.1", "e1", 7);
     d.frame(Head::Reset {
         epoch: Epoch::new("e2"),
         seq: 9,
     });
-    d.snapshot("relay.1", "e2", 9);
+    d.snapshot("relay.2", "e2", 9);
     d.ack(&id, None);
     d.pass(6_000);
     assert_eq!(d.sent_of("orders:sync").len(), 1);
