@@ -308,9 +308,16 @@ fn a_snapshot_that_falls_off_is_begun_anew_three_times_and_then_given_up() {
     }
     kit.commit();
     let mut cursor = place(&kit, Dialect::V1, None, true);
-    let mut ids = Vec::new();
+    let mut ids: Vec<String> = Vec::new();
     for _ in 0..=limits::SNAPSHOTS_IN_A_ROW {
-        let frame: Value = serde_json::from_str(&turn(&mut cursor, &kit)[0].text()).unwrap();
+        let mut next =
+            || -> Value { serde_json::from_str(&turn(&mut cursor, &kit)[0].text()).unwrap() };
+        if let Some(before) = ids.last() {
+            let aborted = next();
+            assert_eq!(aborted["type"], "sync_aborted");
+            assert_eq!(aborted["sync_id"], before.as_str());
+        }
+        let frame = next();
         assert_eq!(frame["payload"]["part"], 1);
         ids.push(frame["payload"]["sync_id"].as_str().unwrap().to_owned());
         kit.fill(limits::TAIL_EVENTS + 1);

@@ -222,12 +222,13 @@ pub fn snapshot_begin(sync_id: &str, epoch: &Epoch, seq: Seq, part: usize, parts
 /// What follows a snapshot part's orders.
 pub const SNAPSHOT_END: &str = "}}";
 
-/// `sync_aborted`: the log was reset while its snapshot was being sent.
-pub fn sync_aborted(sync_id: &str) -> String {
+/// `sync_aborted`: the parts sent so far are void, because the log was reset (`epoch`) or a fresh snapshot comes in their
+/// place (`replaced`).
+pub fn sync_aborted(sync_id: &str, reason: &str) -> String {
     JsonWriter::object()
         .str("type", "sync_aborted")
         .str("sync_id", sync_id)
-        .str("reason", "epoch")
+        .str("reason", reason)
         .end()
 }
 
@@ -524,7 +525,7 @@ mod tests {
             json!({"type":"sync_complete","payload":{"status":"snapshot","sync_id":"s","epoch":"e1","seq":5,"part":1,"parts":2,"orders":[]}})
         );
         assert_eq!(
-            parsed(&sync_aborted("s")),
+            parsed(&sync_aborted("s", "epoch")),
             json!({"type":"sync_aborted","sync_id":"s","reason":"epoch"})
         );
     }

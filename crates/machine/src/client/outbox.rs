@@ -431,7 +431,10 @@ impl Outbox {
         };
         if code != NackCode::RateLimited {
             let last_word = matches!(code, NackCode::Invalid | NackCode::IdReused);
-            let abroad = self.entries.get(&key).is_some_and(|entry| entry.copy_abroad);
+            let abroad = self
+                .entries
+                .get(&key)
+                .is_some_and(|entry| entry.copy_abroad);
             let outcome = if abroad && !last_word {
                 Outcome::Unknown
             } else {

@@ -103,6 +103,19 @@ struct Sending {
     catch_up: bool,
     /// Fresh ones before it that came too late.
     stale: u32,
+    /// The one before it, parts of which the client holds: it is told that they are void.
+    aborts: Option<String>,
+}
+
+impl Sending {
+    /// The snapshot whose parts the client holds while it waits for more.
+    fn begun(&self) -> Option<&String> {
+        if self.next > 0 {
+            Some(&self.sync_id)
+        } else {
+            self.aborts.as_ref()
+        }
+    }
 }
 
 /// See the module.
@@ -167,6 +180,15 @@ impl Cursor {
             // Parts of two snapshots are never under one id.
             let sync_id = (sending.next == 0).then(|| sending.sync_id.clone());
             self.send(log.snapshot(&self.viewer), sync_id, false, stale);
+        }
+        if let Some(sync_id) = self.sending.as_mut().and_then(|one| one.aborts.take()) {
+            return Taken::Turn {
+                messages: vec![Message::own(server_frame::sync_aborted(
+                    &sync_id, "replaced",
+                ))],
+                events: 0,
+                synced: false,
+            };
         }
         if let Some(sending) = &mut self.sending {
             let reached =
@@ -309,7 +331,7 @@ impl Cursor {
             && self
                 .sending
                 .as_ref()
-                .is_none_or(|sending| sending.next == 0);
+                .is_none_or(|sending| sending.begun().is_none());
         due.then(|| {
             let from = std::mem::replace(&mut self.told, self.at);
             server_frame::cursor(&self.epoch, from, self.at)
@@ -344,6 +366,11 @@ impl Cursor {
             self.named += 1;
             format!("relay.{}", self.named)
         });
+        let before = self
+            .sending
+            .as_ref()
+            .filter(|_| self.viewer.dialect() == Dialect::V1);
+        let aborts = before.and_then(|one| one.begun().cloned());
         self.sending = Some(Box::new(Sending {
             _sender: snapshot.sender(),
             snapshot,
@@ -351,6 +378,7 @@ impl Cursor {
             sync_id,
             catch_up,
             stale,
+            aborts,
         }));
     }
 
@@ -358,8 +386,8 @@ impl Cursor {
     fn reset(&mut self, log: &Log) -> Taken {
         let mut messages = Vec::new();
         if self.viewer.dialect() == Dialect::V1 {
-            if let Some(sending) = self.sending.as_ref().filter(|sending| sending.next > 0) {
-                messages.push(Message::own(server_frame::sync_aborted(&sending.sync_id)));
+            if let Some(sync_id) = self.sending.as_ref().and_then(|sending| sending.begun()) {
+                messages.push(Message::own(server_frame::sync_aborted(sync_id, "epoch")));
             }
             messages.push(Message::own(server_frame::reset(log.epoch(), log.head())));
         }
