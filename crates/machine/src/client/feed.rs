@@ -65,8 +65,9 @@ pub(super) struct Feed {
     pub(super) want_set: bool,
     have_set: bool,
     auth_asked_sync: bool,
-    /// What comes before the answer to the next sync, under way or unasked (a reset, a renewal), is of an earlier filter.
-    outdated: bool,
+    /// The filter changed: the first sync asked for since then, 0 before that. What comes unasked (a reset, a renewal) or in
+    /// answer to an earlier one is of the filter before.
+    owed: Option<u32>,
     sync: Sync,
     sync_not_before: Time,
     syncs: u32,
@@ -84,7 +85,7 @@ impl Feed {
             want_set: false,
             have_set: false,
             auth_asked_sync: false,
-            outdated: false,
+            owed: None,
             sync: Sync::None,
             sync_not_before: Time::default(),
             syncs: 0,
@@ -98,11 +99,12 @@ impl Feed {
         f.epoch(&mut self.epoch);
         f.small(&mut self.history);
         f.number(&mut self.position);
+        let mut owed = self.owed.is_some();
         for flag in [
             &mut self.want_set,
             &mut self.have_set,
             &mut self.auth_asked_sync,
-            &mut self.outdated,
+            &mut owed,
         ] {
             f.flag(flag);
         }
@@ -115,6 +117,7 @@ impl Feed {
             0 => Sync::None,
             wanted => Sync::Wanted { full: wanted == 2 },
         };
+        self.owed = owed.then_some(self.owed.unwrap_or(0));
         f.time(&mut self.sync_not_before);
         f.small(&mut self.syncs);
         f.number(&mut self.target);
@@ -168,7 +171,7 @@ impl Feed {
     ) -> Authenticated {
         self.sync = Sync::None;
         // `auth` carried the filter; what it did not carry is said to have changed after this.
-        self.outdated = false;
+        self.owed = None;
         let same = epoch.is_some() && epoch == self.epoch;
         let before = self.position;
         if let (true, true, Some(from)) = (resumed, same, before) {
@@ -269,6 +272,11 @@ impl Feed {
         matches!(self.sync, Sync::Wanted { .. })
     }
 
+    /// Whether the server may still answer a sync.
+    pub(super) fn awaits_answer(&self) -> bool {
+        self.is_syncing() || self.owed.is_some_and(|first| first > 0)
+    }
+
     /// Whether a sync is under way, so that its parts have a deadline.
     pub(super) fn is_syncing(&self) -> bool {
         matches!(self.sync, Sync::Asked { .. } | Sync::Collecting { .. })
@@ -285,7 +293,7 @@ impl Feed {
     /// The filter changed: the set on screen is of the earlier one, and so is a snapshot under way.
     pub(super) fn filter_changed(&mut self) {
         self.have_set = false;
-        self.outdated = true;
+        self.owed = Some(0);
         if self.want_set {
             self.need_sync(true);
         }
@@ -320,7 +328,9 @@ impl Feed {
             return None;
         };
         self.syncs += 1;
-        self.outdated = false;
+        if self.owed == Some(0) {
+            self.owed = Some(self.syncs);
+        }
         let id = sync_id(self.syncs);
         let place = if full {
             None
@@ -341,7 +351,7 @@ impl Feed {
             id: None,
             full: true,
         };
-        self.outdated = false;
+        self.owed = None;
         self.sync_not_before = now + SYNC_PAUSE_MS;
     }
 
@@ -440,6 +450,12 @@ impl Feed {
         self.position = Some(seq);
         self.confirmed_at = Some(now);
         self.check_target(now);
+        if self
+            .owed
+            .is_some_and(|first| first > 0 && sync_number(sync_id) >= first)
+        {
+            self.owed = None;
+        }
         self.synced();
         PartVerdict::Install {
             first,
@@ -450,7 +466,7 @@ impl Feed {
     /// A sync is complete: the set is there, unless the filter changed meanwhile.
     fn synced(&mut self) {
         self.sync = Sync::None;
-        self.have_set = self.want_set && !self.outdated;
+        self.have_set = self.want_set && self.owed.is_none();
         self.need_set();
     }
 
@@ -501,7 +517,6 @@ impl Feed {
         if self.position.is_some() {
             self.sync = Sync::None;
         }
-        self.outdated = false;
     }
 
     /// The connection is gone, and with it every part that was on its way.
@@ -509,7 +524,7 @@ impl Feed {
         self.sync = Sync::None;
         // The relay counts syncs by connection, and the next `auth` carries the filter in force.
         self.sync_not_before = Time::default();
-        self.outdated = false;
+        self.owed = None;
         self.target = None;
     }
 }
@@ -528,6 +543,13 @@ const SYNC_PAUSE_MS: u64 = tautline_protocol::limits::SYNC_EVERY_MS + 250;
 
 /// After a refusal that will hardly pass.
 const SYNC_LONG_PAUSE_MS: u64 = 60_000;
+
+/// The number of an id that [`sync_id`] made; 0 of another's.
+fn sync_number(id: &str) -> u32 {
+    id.strip_prefix("sync-")
+        .and_then(|n| n.parse().ok())
+        .unwrap_or(0)
+}
 
 fn sync_id(n: u32) -> String {
     let mut id = String::from("sync-");

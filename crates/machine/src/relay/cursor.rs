@@ -294,12 +294,12 @@ impl Cursor {
             }
             Resume::From(_) | Resume::No => {
                 self.mark = None;
-                self.send(log.snapshot(&self.viewer), id, true, 0);
+                self.send(log.snapshot(&self.viewer), id, self.stands(), 0);
                 Ok(())
             }
             Resume::Lost => {
                 self.mark = None;
-                self.send(log.snapshot(&self.viewer), id, true, 0);
+                self.send(log.snapshot(&self.viewer), id, self.stands(), 0);
                 Err(HistoryLost)
             }
         }
@@ -348,7 +348,12 @@ impl Cursor {
     pub fn rescope(&mut self, log: &Log, scope: Scope) {
         *self.viewer = self.viewer.with_scope(scope);
         self.mark = None;
-        self.send(log.snapshot(&self.viewer), None, true, 0);
+        self.send(log.snapshot(&self.viewer), None, self.stands(), 0);
+    }
+
+    /// Whether the client is at a position, so that events can follow it; else it waits for a snapshot to give it one.
+    fn stands(&self) -> bool {
+        self.sending.as_ref().is_none_or(|sending| sending.catch_up)
     }
 
     pub(super) fn sending(&self) -> Option<&Arc<Snapshot>> {

@@ -178,6 +178,17 @@ fn a_snapshot_that_comes_unasked_before_the_filter_is_known_does_not_count() {
     d.ack(&id, None);
     d.pass(6_000);
     assert_eq!(d.sent_of("orders:sync").len(), 1);
+    // Asked for, and refused while another comes that nobody asked for.
+    d.forget();
+    d.part("relay.3", "e2", 9, 1, 2);
+    d.nack("sync-2", NackCode::RateLimited, Some(3_000));
+    d.part("relay.3", "e2", 9, 2, 2);
+    d.pass(6_000);
+    assert_eq!(d.sent_of("orders:sync")[0]["id"], "sync-3");
+    d.forget();
+    d.snapshot("sync-3", "e2", 9);
+    d.pass(20_000);
+    assert!(d.sent_of("orders:sync").is_empty());
 }
 
 #[test]

@@ -46,6 +46,16 @@ impl Names {
         }
     }
 
+    /// A snapshot's id: the number of a sync that we asked for is shown, it decides what the snapshot counts for.
+    fn snapshot(&self, sync_id: &str) -> String {
+        let number = sync_id.strip_prefix("sync-").unwrap_or_default();
+        if !number.is_empty() && number.bytes().all(|digit| digit.is_ascii_digit()) {
+            sync_id.to_owned()
+        } else {
+            self.told_apart(sync_id)
+        }
+    }
+
     fn told_apart(&self, text: &str) -> String {
         if self.verbatim {
             return text.to_owned();
@@ -367,7 +377,7 @@ fn frame<'a>(attempt: u32, head: &Head, l: &'a mut Line, names: &Names) -> &'a m
         } => l
             .s("part")
             .n(attempt)
-            .s(&names.told_apart(sync_id))
+            .s(&names.snapshot(sync_id))
             .s(epoch_name(epoch))
             .n(*seq)
             .n(*part)

@@ -199,7 +199,7 @@ impl Client {
             && delivered
             && self.waiters.is_empty()
             && self.outbox.len() == 0
-            && !self.feed.is_syncing()
+            && !self.feed.awaits_answer()
             && self.filters.is_settled()
             && self.renewal.pending.is_none()
             && self.renewal.next.is_none()
