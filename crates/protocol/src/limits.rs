@@ -191,3 +191,19 @@ pub const CLIENT_BUFFERED_BYTES: u32 = 1024 * 1024;
 pub const CLIENT_SNAPSHOT_PART_MS: u64 = 30_000;
 /// Listeners of one event after which a client warns, once.
 pub const CLIENT_LISTENERS: usize = 100;
+/// The longest voice session, ms.
+pub const VOICE_LENGTH_MS: u64 = 3_600_000;
+/// Warning before a voice session ends for its length, ms.
+pub const VOICE_WARNING_MS: u64 = 60_000;
+/// Bytes of one `input_audio_buffer.append`, decoded.
+pub const VOICE_APPEND_BYTES: usize = 15 * 1024 * 1024;
+/// Bytes of sound that wait for a commit.
+pub const VOICE_WAITING_BYTES: usize = 8 * 1024 * 1024;
+/// Bytes of sound kept with the items of a conversation; of the oldest it is forgotten first.
+pub const VOICE_KEPT_BYTES: usize = 4 * 1024 * 1024;
+/// Items of a conversation; the oldest are forgotten first.
+pub const VOICE_ITEMS: usize = 512;
+/// Bytes of one item, as JSON, without sound.
+pub const VOICE_ITEM_BYTES: usize = 128 * 1024;
+/// Bytes of a message on a data channel.
+pub const VOICE_CHANNEL_MESSAGE: usize = 256 * 1024;
