@@ -6,18 +6,32 @@
 //! * [`Watch`] follows a call that an upstream answers, over its sideband: it runs `submit_order` and keeps what the
 //!   policy locks.
 
+mod answer;
+mod audio;
+mod cart;
+mod conversation;
 mod error;
 mod format;
+mod g711;
+mod hearing;
+mod input;
+mod matching;
+mod measure;
 mod menu;
 mod peer;
+mod playback;
 mod policy;
+mod request;
+mod resample;
+mod response;
 mod settings;
 mod turn_detection;
 mod watch;
+mod wire;
 
 pub use error::{ApiError, INVALID_REQUEST, SERVER};
 pub use menu::{ADD_TO_ORDER, Ingredient, Menu, MenuItem, SUBMIT_ORDER, Size};
 pub use peer::{Edge, Output, Peer, Setup};
 pub use policy::{Allow, Call, Line, Policy};
 pub use settings::{Defaults, Settings};
-pub use watch::{Watch, WatchOutput};
+pub use watch::{Ended, Watch, WatchOutput};
