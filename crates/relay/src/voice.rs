@@ -69,3 +69,6 @@ pub(crate) const DROPPED: &[&str] = &[
     "unknown_name",
     "unknown_source",
 ];
+
+/// What calls are found by; the labels of `tautline_voice_index`.
+pub(crate) const INDEXES: &[&str] = &["calls", "deadlines", "half_open", "names", "sources", "tcp"];
