@@ -35,3 +35,6 @@ pub use peer::{Edge, Output, Peer, Setup};
 pub use policy::{Allow, Call, Line, Policy};
 pub use settings::{Defaults, Settings};
 pub use watch::{Ended, Watch, WatchOutput};
+
+#[cfg(test)]
+mod tests;

@@ -12,7 +12,7 @@ use super::menu::SUBMIT_ORDER;
 use super::playback::Playback;
 use super::policy::Policy;
 use super::request::{Request, response_shape};
-use super::response::{Called, Response, Shape};
+use super::response::{Called, Planned, Response, Shape};
 use super::settings::{Modality, Settings};
 use super::turn_detection::TurnDetection;
 use super::wire::Wire;
@@ -88,6 +88,8 @@ pub struct Peer {
     owed: bool,
     playback: Playback,
     answers: Answers,
+    /// The guest was told what the tones are.
+    explained: bool,
     /// Calls of `submit_order` that the driver is asked about.
     ordering: BTreeSet<String>,
     /// Since when nobody speaks, once the peer has spoken.
@@ -125,6 +127,7 @@ impl Peer {
             owed: false,
             playback: Playback::default(),
             answers: Answers::default(),
+            explained: false,
             ordering: BTreeSet::new(),
             quiet_since: None,
             active_at: now,
@@ -653,7 +656,7 @@ impl Peer {
             None => self.conversation.items().collect(),
         };
         shape.input = measure(&items);
-        let plan = self.answers.answer(
+        let mut plan = self.answers.answer(
             &items,
             With {
                 policy: self.settings.policy(),
@@ -663,11 +666,25 @@ impl Peer {
         );
         if shape.modality == Modality::Audio {
             self.settings.voice_used = true;
+            self.explain(&mut plan);
         }
         let response = Response::begin(&self.conversation_id, plan, shape, &mut self.wire, now);
         self.responses.push(response);
         self.active_at = now;
         self.quiet_since = None;
+    }
+
+    /// Words of its own have no voice here, only tones; a guest is told so once.
+    fn explain(&mut self, plan: &mut [Planned]) {
+        let own = plan.iter_mut().find_map(|planned| match planned {
+            Planned::Say { text, sound: None } => Some(text),
+            _ => None,
+        });
+        if let Some(text) = own
+            && !std::mem::replace(&mut self.explained, true)
+        {
+            text.push_str(" (The tones stand for a voice: this is a test peer.)");
+        }
     }
 
     /// Everything that is due.

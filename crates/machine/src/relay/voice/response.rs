@@ -282,12 +282,10 @@ impl Response {
         let (to_word, to_ms) = if speaking.sound.is_some() {
             let to_ms = (speaking.made_ms + STEP_SOUND_MS).min(total_ms);
             // The words keep up with the sound.
-            let share = if total_ms == 0 {
-                words
-            } else {
-                let exact = words as u64 * to_ms / total_ms;
-                usize::try_from(exact).unwrap_or(words)
-            };
+            let share = (words as u64 * to_ms)
+                .checked_div(total_ms)
+                .and_then(|share| usize::try_from(share).ok())
+                .unwrap_or(words);
             (share.min(words), to_ms)
         } else {
             ((speaking.said + STEP_WORDS).min(words), 0)

@@ -166,14 +166,16 @@ impl TurnDetection {
         match asked.get("type").map(Value::as_str) {
             None => {}
             Some(Some("server_vad")) => {
-                if !matches!(next.kind, Kind::Server { .. }) {
-                    next.kind = Self::default().kind;
-                }
+                next.kind = match next.kind {
+                    kind @ Kind::Server { .. } => kind,
+                    Kind::Semantic(_) => Self::default().kind,
+                };
             }
             Some(Some("semantic_vad")) => {
-                if !matches!(next.kind, Kind::Semantic(_)) {
-                    next.kind = Kind::Semantic(Eagerness::Auto);
-                }
+                next.kind = match next.kind {
+                    kind @ Kind::Semantic(_) => kind,
+                    Kind::Server { .. } => Kind::Semantic(Eagerness::Auto),
+                };
             }
             Some(_) => {
                 return Err(ApiError::value(
