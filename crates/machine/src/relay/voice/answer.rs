@@ -1,7 +1,7 @@
 //! What the peer answers: what it heard, what a script says, what of a text is on the menu.
 
 use super::cart::{self, Cart};
-use super::conversation::{Item, Kind};
+use super::item::{Item, Kind};
 use super::matching;
 use super::measure::Facts;
 use super::menu::{ADD_TO_ORDER, SUBMIT_ORDER};
