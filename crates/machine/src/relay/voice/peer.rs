@@ -4,7 +4,7 @@ mod commands;
 
 use super::answer::{Answers, With};
 use super::audio::{Rate, Sound};
-use super::cart;
+use super::cart::{self, Line};
 use super::conversation::{Conversation, Place};
 use super::error::ApiError;
 use super::format::Format;
@@ -21,7 +21,7 @@ use super::turn_detection::TurnDetection;
 use super::wire::Wire;
 use crate::Time;
 use serde_json::{Value, json};
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 /// Sound of a WebRTC client that waits for push-to-talk: it streams whether anybody speaks or not.
 const RTC_WAITING_MS: usize = 60_000;
@@ -88,8 +88,8 @@ pub struct Peer {
     answers: Answers,
     /// The guest was told what the tones are.
     explained: bool,
-    /// Calls of `submit_order` that the driver is asked about.
-    ordering: BTreeSet<String>,
+    /// Calls of `submit_order` that the driver is asked about, with what they took out of the cart.
+    ordering: BTreeMap<String, Vec<Line>>,
     /// Since when nobody speaks, once the peer has spoken.
     quiet_since: Option<Time>,
     active_at: Time,
@@ -126,7 +126,7 @@ impl Peer {
             playback: Playback::default(),
             answers: Answers::default(),
             explained: false,
-            ordering: BTreeSet::new(),
+            ordering: BTreeMap::new(),
             quiet_since: None,
             active_at: now,
         }
@@ -170,10 +170,10 @@ impl Peer {
     /// What became of an [`Output::Submit`]: the order as JSON, or why there is none.
     pub fn ordered(&mut self, call_id: &str, result: Result<&str, &str>, now: Time) {
         self.run(now);
-        if self.ordering.remove(call_id) {
+        if let Some(lines) = self.ordering.remove(call_id) {
             self.active_at = now;
-            if result.is_ok() {
-                self.answers.sent();
+            if result.is_err() {
+                self.answers.restore(&lines);
             }
             self.tell(call_id, cart::output(result), now);
         }
@@ -386,14 +386,17 @@ impl Peer {
             None => self.conversation.items().collect(),
         };
         shape.input = measure(&items);
-        let mut plan = self.answers.answer(
-            &items,
-            With {
-                policy: self.settings.policy(),
-                tools: tools.unwrap_or(&self.settings.tools),
-                tool_choice: tool_choice.unwrap_or(&self.settings.tool_choice),
-            },
-        );
+        let with = With {
+            policy: self.settings.policy(),
+            tools: tools.unwrap_or(&self.settings.tools),
+            tool_choice: tool_choice.unwrap_or(&self.settings.tool_choice),
+        };
+        let mut plan = if shape.out_of_band {
+            // It leaves nothing behind, in the order either.
+            self.answers.clone().answer(&items, with)
+        } else {
+            self.answers.answer(&items, with)
+        };
         if shape.modality == Modality::Audio {
             self.settings.voice_used = true;
             self.explain(&mut plan);
@@ -467,7 +470,8 @@ impl Peer {
         match cart::read(&call.arguments, &policy.menu) {
             Ok(lines) => {
                 let order = cart::order(&lines, &policy.order_type);
-                self.ordering.insert(call.call_id.clone());
+                let taken = self.answers.send(&lines);
+                self.ordering.insert(call.call_id.clone(), taken);
                 self.wire.push(Output::Submit {
                     call_id: call.call_id,
                     order,

@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 /// The longest instructions, bytes: a session has to fit a data channel's message.
 const INSTRUCTIONS: usize = 64 * 1024;
+
 /// What a session has that neither the caller nor the policy speaks of.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Defaults {

@@ -116,7 +116,7 @@ impl Peer {
             let wrong = |message| {
                 Err(ApiError::invalid("invalid_tool_call_id", message).at("item.call_id"))
             };
-            if self.ordering.contains(call_id) {
+            if self.ordering.contains_key(call_id) {
                 return wrong("The relay runs this call itself and adds its output.");
             }
             match self.conversation.call(call_id) {

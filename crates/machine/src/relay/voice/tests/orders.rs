@@ -261,3 +261,36 @@ fn text_in_text_out() {
     );
     check(&call.events, Edge::Socket);
 }
+
+#[test]
+fn an_order_is_neither_sent_nor_taken_twice() {
+    let mut call = Call::new(Edge::Socket);
+    call.ask("a cola");
+    // Asked about the same text once more: what is in the order stays as it is.
+    let from = call.events.len();
+    call.send(json!({"type": "response.create"}));
+    call.run(5_000);
+    assert!(calls(&call.events[from..]).is_empty());
+    assert!(said(&call.events[from..]).contains("The order so far: 1 small Cola."));
+    // An aside takes nothing into the order.
+    call.send(json!({"type": "response.create", "response": {"conversation": "none", "input": [
+        {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "nine burgers"}]}]}}));
+    call.run(5_000);
+    call.ask("submit");
+    let order: Value = serde_json::from_str(&call.submitted[0].1).unwrap();
+    assert_eq!(order["items"].as_array().unwrap().len(), 1);
+    assert_eq!(order["items"][0]["quantity"], 1);
+    // While it is on its way there is nothing more to send, and what comes now is the next order's.
+    assert!(said(&call.ask("submit")).contains("nothing in the order"));
+    call.ask("two burgers");
+    let id = call.submitted[0].0.clone();
+    call.peer.ordered(&id, Ok("{}"), call.now);
+    call.drain();
+    call.run(5_000);
+    call.ask("submit");
+    assert_eq!(call.submitted.len(), 2);
+    let order: Value = serde_json::from_str(&call.submitted[1].1).unwrap();
+    assert_eq!(order["items"][0]["menu_item_id"], "burger");
+    assert_eq!(order["items"][0]["quantity"], 2);
+    check(&call.events, Edge::Socket);
+}
