@@ -132,10 +132,12 @@ impl Conversation {
         self.items.iter().position(|item| item.id == id)
     }
 
-    /// Keeps to the bounds: the oldest sound goes first, then the oldest items.
+    /// Keeps to the bounds: the oldest sound goes first, then the oldest items. The last item keeps its sound, however
+    /// long: it is about to be answered.
     fn forget(&mut self) {
         let mut at = 0;
         while self.sound_bytes > limits::VOICE_KEPT_BYTES
+            && at + 1 < self.items.len()
             && let Some(item) = self.items.get_mut(at)
         {
             self.sound_bytes = self.sound_bytes.saturating_sub(item.sound_bytes());
@@ -226,5 +228,16 @@ mod tests {
         assert!(it.get("a").unwrap().heard().is_none());
         assert!(it.get("c").unwrap().heard().is_some());
         assert!(it.sound_bytes <= limits::VOICE_KEPT_BYTES);
+        sound.samples.resize(limits::VOICE_WAITING_BYTES / 2, 1);
+        let spoken = Spoken {
+            transcript: None,
+            sound: Some(sound),
+        };
+        let item = Item::message("d".into(), "user", vec![Part::InputAudio(spoken)]);
+        it.insert(item, &Place::End).unwrap();
+        assert!(it.get("c").unwrap().heard().is_none());
+        assert!(it.get("d").unwrap().heard().is_some());
+        it.insert(text("e"), &Place::End).unwrap();
+        assert_eq!(it.sound_bytes, 0);
     }
 }

@@ -342,6 +342,11 @@ fn what_is_too_large_for_a_data_channel_stays_out_of_it() {
     let got = call.send(json!({"type": "conversation.item.retrieve", "item_id": id}));
     assert_eq!(got[0]["item"]["content"][0].get("audio"), None);
     assert_eq!(got[0]["item"]["content"][0]["transcript"], Value::Null);
+    // Six bytes of JSON each: a session that no longer fits is told as an error.
+    let got = call.send(json!({"type": "session.update", "session": {
+        "type": "realtime", "instructions": "\u{1}".repeat(60_000)}}));
+    assert_eq!(kinds(&got), ["error"]);
+    assert_eq!(got[0]["error"]["code"], "event_too_large");
 }
 
 #[test]

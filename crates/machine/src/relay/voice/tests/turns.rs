@@ -350,3 +350,54 @@ fn a_late_driver_does_not_flood() {
     call.run(10_000);
     assert_eq!(call.played.len(), (3_000 + 200) / 20);
 }
+
+#[test]
+fn the_longest_sound_that_can_wait_is_answered() {
+    let mut call = Call::with(
+        Edge::Socket,
+        Policy::demo(),
+        Some(&json!({"type": "realtime", "audio": {"input": {"turn_detection": null}}})),
+    );
+    let ms = tautline_protocol::limits::VOICE_WAITING_BYTES / 48;
+    call.append(&tone(Rate::Wide, 440.0, ms), Format::Pcm);
+    call.send(json!({"type": "input_audio_buffer.commit"}));
+    call.send(json!({"type": "response.create"}));
+    call.run(60_000);
+    let bytes: usize = call
+        .all("response.output_audio.delta")
+        .iter()
+        .map(|event| {
+            STANDARD
+                .decode(event["delta"].as_str().unwrap())
+                .unwrap()
+                .len()
+        })
+        .sum();
+    assert_eq!(bytes, ms * 48);
+}
+
+#[test]
+fn what_was_still_to_be_said_is_not_said_over_somebody() {
+    let mut call = Call::new(Edge::Socket);
+    call.send(user("a cola and that's all"));
+    call.send(json!({"type": "response.create"}));
+    call.run(5_000);
+    let (id, _) = call.submitted[0].clone();
+    call.send(user("hello"));
+    call.send(json!({"type": "response.create"}));
+    call.peer.ordered(&id, Ok("{}"), call.now);
+    call.drain();
+    let from = call.events.len();
+    call.append(&tone(Rate::Wide, 440.0, 500), Format::Pcm);
+    call.run(2_000);
+    let during = &call.events[from..];
+    assert_eq!(
+        of(during, "response.done")[0]["response"]["status"],
+        "cancelled"
+    );
+    assert!(of(during, "response.created").is_empty());
+    call.append(&silence(Rate::Wide, 500), Format::Pcm);
+    call.run(5_000);
+    assert_eq!(of(&call.events[from..], "response.created").len(), 1);
+    check(&call.events, Edge::Socket);
+}
