@@ -69,7 +69,6 @@ pub enum Output {
 }
 
 /// See the module. Every call is followed by a drain of [`Peer::poll_output`] until it says [`Output::Wait`].
-#[derive(Debug)]
 pub struct Peer {
     wire: Wire,
     settings: Settings,
@@ -93,6 +92,15 @@ pub struct Peer {
     /// Since when nobody speaks, once the peer has spoken.
     quiet_since: Option<Time>,
     active_at: Time,
+}
+
+impl std::fmt::Debug for Peer {
+    /// What was said in it is nobody's to print.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Peer")
+            .field("session_id", &self.session_id)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Peer {

@@ -197,3 +197,126 @@ proptest! {
         check(&call.events, Edge::Socket);
     }
 }
+
+/// JSON of the names that events are made of, and of values they do not expect.
+fn json_value() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        (-2.0..2.0f64).prop_map(Value::from),
+        prop::sample::select(NAMES).prop_map(Value::from),
+        "\\PC{0,12}".prop_map(Value::from),
+    ];
+    leaf.prop_recursive(5, 48, 6, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..5).prop_map(Value::from),
+            prop::collection::btree_map(prop::sample::select(NAMES), inner, 0..8).prop_map(|map| {
+                Value::Object(
+                    map.into_iter()
+                        .map(|(key, value)| (key.to_owned(), value))
+                        .collect(),
+                )
+            }),
+        ]
+    })
+}
+
+const NAMES: &[&str] = &[
+    "type",
+    "session",
+    "audio",
+    "input",
+    "output",
+    "format",
+    "turn_detection",
+    "server_vad",
+    "semantic_vad",
+    "threshold",
+    "eagerness",
+    "tools",
+    "function",
+    "name",
+    "tool_choice",
+    "model",
+    "voice",
+    "realtime",
+    "item",
+    "message",
+    "role",
+    "user",
+    "assistant",
+    "content",
+    "input_text",
+    "input_audio",
+    "text",
+    "response",
+    "conversation",
+    "metadata",
+    "instructions",
+    "id",
+    "items",
+    "call_id",
+    "arguments",
+    "audio/pcm",
+    "none",
+    "auto",
+    "output_modalities",
+    "response.create",
+    "session.update",
+    "conversation.item.create",
+    "submit_order",
+    "status",
+    "function_call",
+    "completed",
+    "session.updated",
+    "response.done",
+    "response.output_item.done",
+    "menu_item_id",
+    "cola",
+    "quantity",
+    "modifiers",
+    "previous_item_id",
+    "error",
+    "event_id",
+    "mcp",
+    "speed",
+    "truncation",
+];
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(512))]
+
+    #[test]
+    fn no_json_does_harm(kind in prop::sample::select(NAMES), value in json_value()) {
+        let mut call = Call::new(Edge::Socket);
+        call.send(value.clone());
+        for key in ["session", "item", "response", "audio"] {
+            for kind in ["session.update", "conversation.item.create", "response.create",
+                "input_audio_buffer.append", kind] {
+                let mut asked = value.clone();
+                if key == "session" && asked.is_object() {
+                    asked["type"] = json!("realtime");
+                }
+                call.send(json!({"type": kind, key: asked}));
+            }
+        }
+        call.run(60_000);
+        check(&call.events, Edge::Socket);
+    }
+
+    #[test]
+    fn no_upstream_does_harm(value in json_value(), kind in prop::sample::select(NAMES)) {
+        let settings = Settings::new(&Arc::new(Policy::demo()), None, &Defaults::default()).unwrap();
+        let mut watch = super::super::Watch::new(settings, 1_000, Time::from_ms(0));
+        watch.event(&value.to_string(), Time::from_ms(1));
+        for key in ["session", "item", "response", "error"] {
+            watch.event(&json!({"type": kind, key: value}).to_string(), Time::from_ms(2));
+        }
+        watch.timeout(Time::from_ms(1_000));
+        let ended = (0..100).map(|_| watch.poll_output()).find(|output| {
+            matches!(output, super::super::WatchOutput::Wait(_))
+        });
+        prop_assert_eq!(ended, Some(super::super::WatchOutput::Wait(None)));
+    }
+}

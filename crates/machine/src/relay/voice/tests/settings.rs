@@ -61,6 +61,20 @@ fn an_update_is_a_merge() {
 }
 
 #[test]
+fn null_sets_nothing_that_has_no_null() {
+    let mut settings = demo();
+    let before = settings.to_value();
+    update(
+        &mut settings,
+        json!({"model": null, "output_modalities": null, "audio": {"output": null, "input": {"format": null,
+            "turn_detection": {"type": null, "threshold": null, "create_response": null, "idle_timeout_ms": null,
+            "eagerness": null}}}}),
+    )
+    .unwrap();
+    assert_eq!(settings.to_value(), before);
+}
+
+#[test]
 fn what_a_session_shows_it_also_takes() {
     let settings = demo();
     let shown = settings.to_session("sess_x", 0);
