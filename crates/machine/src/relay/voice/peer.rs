@@ -457,7 +457,8 @@ impl Peer {
                 &mut self.playback,
                 now,
             );
-            let ours = !response.shape.out_of_band;
+            // Without a menu there is no order to make: then the call is the client's, which may be a relay that has one.
+            let ours = !response.shape.out_of_band && !self.settings.policy().menu.is_empty();
             if done {
                 self.responses.remove(at);
                 self.quiet_since = Some(now);

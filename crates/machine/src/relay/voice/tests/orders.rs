@@ -294,3 +294,26 @@ fn an_order_is_neither_sent_nor_taken_twice() {
     assert_eq!(order["items"][0]["quantity"], 2);
     check(&call.events, Edge::Socket);
 }
+
+#[test]
+fn without_a_menu_every_call_is_the_clients() {
+    let mut call = Call::with(
+        Edge::Socket,
+        Policy::default(),
+        Some(&json!({"type": "realtime", "tools": [{"type": "function", "name": "submit_order"}]})),
+    );
+    let made =
+        calls(&call.ask(r#"call submit_order {"items":[{"menu_item_id":"cola","quantity":1}]}"#));
+    assert_eq!(made[0].0, "submit_order");
+    assert!(call.submitted.is_empty());
+    call.send(output(
+        &made[0].2,
+        r#"{"ok":true,"order":{"order_number":"9"}}"#,
+    ));
+    let from = call.events.len();
+    call.send(json!({"type": "response.create"}));
+    call.run(5_000);
+    assert!(call.all("error").is_empty());
+    assert!(said(&call.events[from..]).contains("Order 9"));
+    assert!(said(&call.ask("two burgers")).contains("I read"));
+}
