@@ -16,6 +16,7 @@ mod strangers;
 #[path = "../relay/support.rs"]
 #[allow(dead_code, reason = "the tests beside these use the rest")]
 mod support;
+mod upstream;
 
 use serde_json::{Value, json};
 use std::path::Path;
