@@ -1,6 +1,7 @@
 import { TautlineError, VoiceConnection, type RealtimeEvent, type ToolCall, type TranscriptItem, type VoiceState, type VoiceStats } from 'tautline';
 import { Scope } from './dom/scope';
 import { Samples } from './model/sparkline';
+import { isLive } from './model/voice';
 import { abandoned, addToOrder, EMPTY_DRAFT, submitted, submitting, type OrderDraft } from './model/voice-order';
 import type { TalkMode } from './model/voice-talk';
 import { ALARMS, complaintWords, ENDED, FAULTS, faultWords, MICROPHONE_OFF, type FaultWords } from './model/voice-words';
@@ -87,7 +88,8 @@ export class VoiceCall {
   }
 
   get fault(): FaultWords | null {
-    return this.#fault;
+    const alarm = this.#stats?.alarms[0];
+    return this.#fault ?? (alarm !== undefined && isLive(this.state) ? ALARMS[alarm] : null);
   }
 
   get needsGesture(): boolean {
@@ -126,7 +128,7 @@ export class VoiceCall {
 
   /** A hold of the talk button began or ended. */
   talk(on: boolean): void {
-    this.#attempt(() => {
+    this.#asked(() => {
       if (on) this.#connection.startTalking();
       else this.#connection.stopTalking();
     });
@@ -134,7 +136,7 @@ export class VoiceCall {
 
   /** An open microphone is muted or heard again. */
   setMuted(muted: boolean): void {
-    this.#attempt(() => {
+    this.#asked(() => {
       if (muted) this.#connection.disableMicrophone();
       else this.#connection.enableMicrophone();
     });
@@ -142,7 +144,7 @@ export class VoiceCall {
 
   /** Whose turn it is becomes the page's to say, or the peer's to hear. */
   setMode(mode: TalkMode): void {
-    this.#attempt(() => {
+    this.#asked(() => {
       this.#connection.send({ type: 'session.update', session: { type: 'realtime', audio: { input: { turn_detection: mode === 'hold' ? null : { type: 'server_vad' } } } } });
       this.#mode = mode;
       if (mode === 'hold') this.#connection.disableMicrophone();
@@ -152,7 +154,7 @@ export class VoiceCall {
 
   /** Says something in writing; answers whether it was sent. */
   say(text: string): boolean {
-    return this.#attempt(() => {
+    return this.#asked(() => {
       this.#connection.send({ type: 'conversation.item.create', item: { type: 'message', role: 'user', content: [{ type: 'input_text', text }] } });
       this.#connection.send({ type: 'response.create' });
     });
@@ -163,7 +165,7 @@ export class VoiceCall {
   }
 
   interrupt(): void {
-    this.#attempt(() => this.#connection.interrupt());
+    this.#asked(() => this.#connection.interrupt());
   }
 
   resumeAudio(): void {
@@ -216,10 +218,6 @@ export class VoiceCall {
       if (by === 'system') this.#blame(muted ? MICROPHONE_OFF : null);
       changed();
     });
-    call.on('alarm', ({ alarm, active }) => {
-      if (active) this.#blame(ALARMS[alarm]);
-      else if (this.#fault === ALARMS[alarm]) this.#blame(null);
-    });
     call.on('disconnection', ({ reason, willReconnect }) => {
       if (reason === 'server' && !willReconnect) this.#blame(ENDED);
     });
@@ -230,9 +228,9 @@ export class VoiceCall {
   /** Runs the page's tool. `submit_order` is the relay's to run; what it answers comes as an item of the conversation. */
   #run({ callId, name, arguments: args }: ToolCall): void {
     if (name === 'submit_order') {
+      this.#stopWaiting();
       this.#draft = submitting(this.#draft, args);
       this.#submitCall = callId;
-      this.#stopWaiting();
       this.#submitTimer = setTimeout(() => this.#abandon(), SUBMIT_WAIT_MS);
       return;
     }
@@ -273,9 +271,14 @@ export class VoiceCall {
     this.events.changed();
   }
 
-  /** Does what may be refused at once; answers whether it was done. A new try clears what the last one was told. */
-  #attempt(action: () => void): boolean {
+  /** Somebody asked for something: what the last one was told is read by now. */
+  #asked(action: () => void): boolean {
     this.#fault = null;
+    return this.#attempt(action);
+  }
+
+  /** Does what may be refused at once; answers whether it was done. */
+  #attempt(action: () => void): boolean {
     try {
       action();
     } catch (error) {

@@ -11,7 +11,8 @@ export function attachVoiceInput(panel: VoicePanel, view: VoiceView, scope: Scop
   const { element } = view;
   scope.listen(element, 'click', (event) => {
     const control = closest(event.target, '[data-voice]');
-    if (control) act(panel, control, event);
+    if (control?.dataset['voice'] === 'devices') view.toggleDevices();
+    else if (control) act(panel, control, event);
   });
   scope.listen(element, 'submit', (event) => {
     event.preventDefault();

@@ -16,24 +16,21 @@ export class TranscriptView {
     this.#empty,
     this.#list,
   );
-  #shown: readonly TranscriptLine[] = [];
+
+  /** Whether the end is in sight: asked before anything is changed, it tells whether to show the new one. */
+  get follows(): boolean {
+    const { scrollHeight, scrollTop, clientHeight } = this.element;
+    return scrollHeight - scrollTop - clientHeight < FOLLOWS_WITHIN;
+  }
 
   update(lines: readonly TranscriptLine[]): void {
     setAttribute(this.#empty, 'hidden', lines.length > 0);
-    if (same(lines, this.#shown)) return;
-    this.#shown = lines;
-    const box = this.element;
-    const follows = box.scrollHeight - box.scrollTop - box.clientHeight < FOLLOWS_WITHIN;
     this.#lines.update(lines);
-    if (follows) box.scrollTop = box.scrollHeight;
   }
-}
 
-function same(a: readonly TranscriptLine[], b: readonly TranscriptLine[]): boolean {
-  return a.length === b.length && a.every((line, index) => {
-    const other = b[index];
-    return line.id === other?.id && line.text === other.text && line.forming === other.forming && line.interrupted === other.interrupted;
-  });
+  toEnd(): void {
+    this.element.scrollTop = this.element.scrollHeight;
+  }
 }
 
 class LineView implements View<TranscriptLine> {

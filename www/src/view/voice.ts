@@ -16,7 +16,7 @@ export class VoiceView {
   readonly #gesture = h('button', { type: 'button', class: 'button voice-gesture', 'data-testid': 'voice-gesture' }, icon('sound'), 'Turn on the sound');
   readonly #transcript = new TranscriptView();
   readonly #order = new VoiceOrderView();
-  readonly #text = h('input', { type: 'text', class: 'voice-text', 'aria-label': 'Type to the other side', placeholder: 'Type instead: two burgers, no pickles', autocomplete: 'off', enterkeyhint: 'send', maxlength: 2_000, 'data-testid': 'voice-text' });
+  readonly #text = h('input', { type: 'text', class: 'voice-text', 'aria-label': 'Type to the other side', placeholder: 'Or type the order', autocomplete: 'off', enterkeyhint: 'send', maxlength: 2_000, 'data-testid': 'voice-text' });
   readonly #send = h('button', { type: 'submit', class: 'button' }, 'Send');
   readonly #form = h('form', { class: 'voice-form', 'data-voice': 'say' }, this.#text, this.#send);
   readonly #sound: VoiceSoundView;
@@ -25,10 +25,12 @@ export class VoiceView {
   readonly #start = h('button', { type: 'button', class: 'voice-main voice-start', 'data-voice': 'start', 'data-testid': 'voice-start' }, icon('microphone'), h('span', {}, 'Start the call'));
   readonly #talkWords = h('span', {});
   readonly #talk = h('button', { type: 'button', class: 'voice-main voice-talk', 'data-voice': 'talk', 'data-testid': 'voice-talk', 'aria-keyshortcuts': 'Space' }, icon('microphone'), this.#talkWords);
-  readonly #quiet = h('button', { type: 'button', class: 'button', 'data-voice': 'interrupt' }, 'Stop the answer');
+  readonly #quiet = h('button', { type: 'button', class: 'button voice-quiet', 'data-voice': 'interrupt', 'data-testid': 'voice-interrupt', 'aria-label': 'Stop the answer' }, 'Stop');
   readonly #hangUp = h('button', { type: 'button', class: 'button voice-hang-up', 'data-voice': 'hang-up', 'data-testid': 'voice-hang-up' }, icon('hang-up'), 'Hang up');
   readonly #microphones = new PickerView('Microphone', 'microphone', 'This device’s usual microphone');
   readonly #speakers = new PickerView('Speaker', 'speaker', 'This device’s usual speaker');
+  readonly #devices = h('div', { class: 'voice-devices', id: 'voice-devices', hidden: true }, this.#microphones.element, this.#speakers.element);
+  readonly #showDevices = h('button', { type: 'button', class: 'tool', 'data-voice': 'devices', 'data-testid': 'voice-devices', 'aria-controls': 'voice-devices', 'aria-expanded': 'false', 'aria-label': 'Microphone and speaker', title: 'Microphone and speaker' }, icon('settings'));
   readonly element: HTMLElement;
 
   constructor(samples: number) {
@@ -39,18 +41,17 @@ export class VoiceView {
       h('header', { class: 'voice-head' },
         h('h2', { id: 'voice-title' }, 'Voice order'),
         this.#state,
+        this.#quiet,
         h('button', { type: 'button', class: 'notice-close', 'data-voice': 'close', 'data-testid': 'voice-close', 'aria-label': 'Close the voice panel' }, '×')),
-      this.#fault,
-      this.#gesture,
-      this.#transcript.element,
-      this.#order.element,
-      this.#form,
-      this.#sound.element,
-      h('div', { class: 'voice-modes', role: 'group', 'aria-label': 'When the microphone is open' }, ...this.#modes),
-      this.#start,
-      this.#talk,
-      h('div', { class: 'voice-ends' }, this.#quiet, this.#hangUp),
-      h('details', { class: 'voice-devices' }, h('summary', {}, 'Microphone and speaker'), this.#microphones.element, this.#speakers.element),
+      h('div', { class: 'voice-body' }, this.#fault, this.#gesture, this.#transcript.element, this.#order.element),
+      h('div', { class: 'voice-controls' },
+        this.#form,
+        this.#sound.element,
+        this.#devices,
+        h('div', { class: 'voice-settings' },
+          h('div', { class: 'voice-modes', role: 'group', 'aria-label': 'When the microphone is open' }, ...this.#modes),
+          this.#showDevices),
+        h('div', { class: 'voice-call' }, this.#start, this.#talk, this.#hangUp)),
     );
   }
 
@@ -58,6 +59,7 @@ export class VoiceView {
     const { state, mode, talking, fault } = facts;
     const calling = inCall(state);
     const live = isLive(state);
+    const { follows } = this.#transcript;
     setAttribute(this.element, 'data-state', state);
     setText(this.#state, callWords(facts));
     setAttribute(this.#fault, 'hidden', fault === null);
@@ -84,6 +86,8 @@ export class VoiceView {
     // Back to the usual microphone is a matter of the next call.
     this.#microphones.update(facts.devices.microphones, facts.microphone, calling && facts.microphone !== '');
     this.#speakers.update(facts.devices.speakers, facts.speaker, false);
+    // Last, when everything has the size it will have.
+    if (follows) this.#transcript.toEnd();
   }
 
   /** Moves the meters one frame on; answers whether they are still falling. */
@@ -104,6 +108,12 @@ export class VoiceView {
     const main = this.#start.hidden ? this.#talk : this.#start;
     if (main.disabled) this.#text.focus();
     else main.focus({ preventScroll: true });
+  }
+
+  toggleDevices(): void {
+    const shown = this.#devices.hidden;
+    setAttribute(this.#devices, 'hidden', !shown);
+    setAttribute(this.#showDevices, 'aria-expanded', String(shown));
   }
 
   /** Whether the focus is in the panel, or nowhere since the control that had it was hidden. */
