@@ -110,13 +110,21 @@ for (const [name, viewport] of Object.entries(SIZES)) {
         expect(await page.evaluate(badControls, 24)).toEqual([]);
 
         if (name === 'phone') {
-          for (const place of ['all-day', 'service']) {
+          for (const place of ['all-day', 'voice', 'service']) {
             await page.locator(`[data-place=${place}]`).last().tap();
             await expect(page.locator(`html[data-place=${place}]`)).toHaveCount(1);
             await page.screenshot({ path: `${PICTURES}${name}-${colorScheme}-${place}.png` });
             expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBeLessThanOrEqual(viewport.width);
             expect(await page.evaluate(faintText)).toEqual([]);
+            expect(await page.evaluate(badControls, 24)).toEqual([]);
           }
+        } else {
+          await page.locator('[data-testid=voice-open]').click();
+          await expect(page.locator('[data-testid=voice]')).toBeVisible();
+          await page.screenshot({ path: `${PICTURES}${name}-${colorScheme}-voice.png` });
+          expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBeLessThanOrEqual(viewport.width);
+          expect(await page.evaluate(faintText)).toEqual([]);
+          expect(await page.evaluate(badControls, 24)).toEqual([]);
         }
       } finally {
         await context.close();
