@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { abandoned, addToOrder, EMPTY_DRAFT, submitted, submitting } from './voice-order';
+import { abandoned, addToOrder, EMPTY_DRAFT, submitted, submitting, totalText } from './voice-order';
 
 const args = (...items: object[]) => JSON.stringify({ items });
 const burgers = { menu_item_id: 'bacon-burger', name: 'Bacon burger', quantity: 2, modifiers: ['no pickles'] };
@@ -8,8 +8,8 @@ describe('add_to_order', () => {
   it('builds the order and tells the peer what it is now', () => {
     const { draft, output } = addToOrder(EMPTY_DRAFT, args(burgers, { menu_item_id: 'cola', quantity: 1, size: 'large' }));
     expect(draft.lines).toEqual([
-      { menuItemId: 'bacon-burger', name: 'Bacon burger', quantity: 2, size: null, modifiers: ['no pickles'] },
-      { menuItemId: 'cola', name: 'Cola', quantity: 1, size: 'large', modifiers: [] },
+      { menuItemId: 'bacon-burger', name: 'Bacon burger', quantity: 2, size: null, modifiers: ['no pickles'], eachCents: null },
+      { menuItemId: 'cola', name: 'Cola', quantity: 1, size: 'large', modifiers: [], eachCents: null },
     ]);
     expect(JSON.parse(output)).toMatchObject({ ok: true, order: [{ menu_item_id: 'bacon-burger', quantity: 2 }, { menu_item_id: 'cola', size: 'large' }] });
   });
@@ -18,6 +18,15 @@ describe('add_to_order', () => {
     const once = addToOrder(EMPTY_DRAFT, args(burgers)).draft;
     const twice = addToOrder(once, args({ ...burgers, quantity: 1 }, { ...burgers, quantity: 1, modifiers: [] })).draft;
     expect(twice.lines.map(({ quantity, modifiers }) => [quantity, modifiers])).toEqual([[3, ['no pickles']], [1, []]]);
+  });
+
+  it('knows what it comes to when every price is known, and says nothing otherwise', () => {
+    const priced = addToOrder(EMPTY_DRAFT, args({ ...burgers, subtotal: 19 }, { menu_item_id: 'cola', quantity: 3, subtotal: 8.4 })).draft;
+    expect(totalText(priced.lines)).toBe('27.40');
+    const more = addToOrder(priced, args({ ...burgers, quantity: 1, subtotal: 9.5 })).draft;
+    expect(totalText(more.lines)).toBe('36.90');
+    expect(totalText(addToOrder(more, args({ menu_item_id: 'shake', quantity: 1 })).draft.lines)).toBeNull();
+    expect(totalText(addToOrder(EMPTY_DRAFT, args({ ...burgers, subtotal: 'free' })).draft.lines)).toBeNull();
   });
 
   it.each([

@@ -5,6 +5,8 @@ export interface DraftLine {
   readonly quantity: number;
   readonly size: string | null;
   readonly modifiers: readonly string[];
+  /** The price of one with its changes, in cents, where the call names one. */
+  readonly eachCents: number | null;
 }
 
 /** The order a call is about: what the peer has called `add_to_order` with, and what became of it. */
@@ -91,6 +93,7 @@ function readLines(args: string): readonly DraftLine[] | string {
       quantity,
       size: text(item['size']),
       modifiers: Array.isArray(item['modifiers']) ? item['modifiers'].filter((wish): wish is string => text(wish) !== null) : [],
+      eachCents: eachCents(item['subtotal'], quantity),
     });
   }
   return lines;
@@ -105,6 +108,20 @@ function merged(lines: readonly DraftLine[]): readonly DraftLine[] {
     byKey.set(key, known ? { ...known, quantity: Math.min(MOST_OF_ONE, known.quantity + line.quantity) } : line);
   }
   return [...byKey.values()];
+}
+
+function eachCents(subtotal: unknown, quantity: number): number | null {
+  return typeof subtotal === 'number' && Number.isFinite(subtotal) && subtotal >= 0 ? Math.round((subtotal * 100) / quantity) : null;
+}
+
+/** What the lines come to, `12.40`; null where the price of one is not known. To look at only: the relay sums for itself. */
+export function totalText(lines: readonly DraftLine[]): string | null {
+  let cents = 0;
+  for (const { eachCents, quantity } of lines) {
+    if (eachCents === null) return null;
+    cents += eachCents * quantity;
+  }
+  return (cents / 100).toFixed(2);
 }
 
 /** What makes a line this line and no other. */

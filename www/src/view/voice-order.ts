@@ -1,6 +1,6 @@
 import { h, setAttribute, setText } from '../dom/h';
 import { KeyedList, type View } from '../dom/keyed';
-import { lineKey, type DraftLine, type OrderDraft } from '../model/voice-order';
+import { lineKey, totalText, type DraftLine, type OrderDraft } from '../model/voice-order';
 
 /** The order as it is being taken, and the way to the kitchen. */
 export class VoiceOrderView {
@@ -28,7 +28,8 @@ export class VoiceOrderView {
     setAttribute(this.element, 'data-phase', phase);
     this.#lines.update(lines);
     const dishes = lines.reduce((sum, { quantity }) => sum + quantity, 0);
-    setText(this.#total, String(dishes));
+    const total = totalText(lines);
+    setText(this.#total, total === null ? `${dishes}` : `${dishes} · ${total}`);
     setText(this.#answer, answerWords(draft));
     setText(this.#submit, phase === 'sending' ? 'Sending…' : 'Send to the kitchen');
     setAttribute(this.#submit, 'hidden', phase === 'sent');
