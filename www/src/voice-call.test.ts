@@ -130,6 +130,19 @@ describe('what went wrong', () => {
   });
 });
 
+it('that is lost for good can be taken up again, until it is hung up', async () => {
+  const { call: had, line } = call();
+  line.tell('reconnect.needed', new TautlineError('connect_failed', 'x'));
+  expect([had.lost, had.fault]).toEqual([true, FAULTS.connect_failed]);
+  had.resume();
+  expect(line.did).toEqual(['reconnect']);
+  line.tell('connected');
+  expect([had.lost, had.fault]).toEqual([false, null]);
+  line.tell('reconnect.needed', new TautlineError('connect_failed', 'x'));
+  had.hangUp();
+  expect(had.lost).toBe(false);
+});
+
 it('says whose turn it is when the mode changes in a call', () => {
   const { call: had, line } = call();
   had.setMode('open');

@@ -4,13 +4,16 @@ import { Samples } from './model/sparkline';
 import { isLive } from './model/voice';
 import { abandoned, addToOrder, EMPTY_DRAFT, submitted, submitting, type OrderDraft } from './model/voice-order';
 import type { TalkMode } from './model/voice-talk';
-import { ALARMS, complaintWords, ENDED, FAULTS, faultWords, MICROPHONE_OFF, type FaultWords } from './model/voice-words';
+import { ALARMS, complaintWords, FAULTS, faultWords, MICROPHONE_OFF, type FaultWords } from './model/voice-words';
 import { isQuiet } from './session';
 
 /** One score a second: what the panel shows of a call's quality. */
 export const SCORES_KEPT = 180;
 /** After this long without an answer an order counts as not sent. */
 const SUBMIT_WAIT_MS = 15_000;
+
+/** A relay that is started again takes some seconds, and a guest would rather wait than begin anew. */
+const RECONNECTS = 8;
 
 /** How a call is begun. */
 export interface CallPlan {
@@ -42,6 +45,7 @@ export class VoiceCall {
   #submitTimer: ReturnType<typeof setTimeout> | null = null;
   #fault: FaultWords | null = null;
   #needsGesture = false;
+  #lost = false;
   #speaking = { user: false, assistant: false };
 
   constructor(
@@ -53,6 +57,7 @@ export class VoiceCall {
     this.#connection = new VoiceConnection({
       getToken,
       startMuted: plan.mode === 'hold',
+      maxReconnectAttempts: RECONNECTS,
       // What guests say is shown: without this only the answers would be.
       session: { audio: { input: { transcription: { model: 'gpt-4o-mini-transcribe' } } } },
       microphone: plan.microphone === null ? false : plan.microphone === '' ? {} : { deviceId: { ideal: plan.microphone } },
@@ -114,8 +119,21 @@ export class VoiceCall {
     this.events.changed();
   }
 
+  /** The call was lost and does not come back by itself: what was said in it can be taken into another. */
+  get lost(): boolean {
+    return this.#lost;
+  }
+
+  /** Another call in the lost one's place, with its conversation. */
+  resume(): void {
+    this.#fault = null;
+    this.#settle(this.#connection.reconnect());
+    this.events.changed();
+  }
+
   hangUp(): void {
     this.#fault = null;
+    this.#lost = false;
     this.#needsGesture = false;
     this.#connection.disconnect();
     this.#over();
@@ -195,6 +213,7 @@ export class VoiceCall {
     });
     call.on('connected', () => {
       this.#fault = null;
+      this.#lost = false;
       changed();
     });
     call.on('stats', (stats) => {
@@ -218,10 +237,10 @@ export class VoiceCall {
       if (by === 'system') this.#blame(muted ? MICROPHONE_OFF : null);
       changed();
     });
-    call.on('disconnection', ({ reason, willReconnect }) => {
-      if (reason === 'server' && !willReconnect) this.#blame(ENDED);
+    call.on('reconnect.needed', (error) => {
+      this.#lost = true;
+      this.#blame(faultWords(error));
     });
-    call.on('reconnect.needed', (error) => this.#blame(faultWords(error)));
     call.on('error', (error) => this.#blame(error.code === 'realtime_error' ? complaintWords(error.serverCode) : faultWords(error)));
   }
 

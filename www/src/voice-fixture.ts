@@ -52,5 +52,6 @@ export class Line {
   stopTalking = () => void this.did.push('stopTalking');
   enableMicrophone = () => void this.did.push('enableMicrophone');
   disableMicrophone = () => void this.did.push('disableMicrophone');
+  reconnect = async () => void this.did.push('reconnect');
   setOutputDevice = async (id: string) => void this.did.push(`speaker ${id}`);
 }

@@ -15,6 +15,7 @@ const NO_CALL = {
   speaking: { user: false, assistant: false },
   needsGesture: false,
   fault: null,
+  lost: false,
   transcript: [],
   draft: EMPTY_DRAFT,
   scores: [],
@@ -82,8 +83,9 @@ export class VoicePanel {
   }
 
   start(withMicrophone = true): void {
-    this.#call?.dispose();
     this.#hold.releaseAll();
+    if (this.#call?.lost && withMicrophone === this.#call.hasMicrophone) return this.#call.resume();
+    this.#call?.dispose();
     const microphone = withMicrophone ? this.#microphone : null;
     const call = new VoiceCall({ mode: this.#mode, microphone, speaker: this.#speaker }, this.options.getToken, {
       changed: this.#frame.request,
@@ -204,7 +206,7 @@ export class VoicePanel {
   }
 
   #facts(): VoiceFacts {
-    const { state, hasMicrophone, speaking, needsGesture, fault, transcript, draft, scores, stats } = this.#call ?? NO_CALL;
+    const { state, hasMicrophone, speaking, needsGesture, fault, lost, transcript, draft, scores, stats } = this.#call ?? NO_CALL;
     const mode = this.#call && inCall(state) ? this.#call.mode : this.#mode;
     return {
       state,
@@ -214,6 +216,7 @@ export class VoicePanel {
       speaking,
       needsGesture,
       fault,
+      lost,
       typeInstead: !inCall(state) && isMicrophoneFault(fault),
       transcript,
       draft,

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { TautlineError } from 'tautline';
 import { ERROR_CODES } from '../../../pkg/src/errors';
-import { ALARMS, complaintWords, ENDED, FAULTS, faultWords, MICROPHONE_OFF, qualityWord, type FaultWords } from './voice-words';
+import { ALARMS, complaintWords, FAULTS, faultWords, MICROPHONE_OFF, qualityWord, type FaultWords } from './voice-words';
 
 /** Words of the trade, which a waiter has no reason to know. */
 const JARGON = /\b(ICE|SDP|UDP|TCP|TLS|RTP|STUN|WebRTC|WebSocket|WASM|WebAssembly|token|codec|channel|stage|null|undefined|error|exception|timeout|HTTP \d|\d{3})\b/i;
@@ -39,6 +39,11 @@ describe('what went wrong', () => {
     expect(faultWords(undefined)).toBe(FAULTS.internal);
   });
 
+  it('calls a relay that cannot be reached by that name, and not one that refuses', () => {
+    expect(faultWords(new TautlineError('sdp_exchange_failed', 'x', { stage: 'exchange' }))).toBe(FAULTS.connect_failed);
+    expect(faultWords(new TautlineError('sdp_exchange_failed', 'x', { stage: 'answer' }))).toBe(FAULTS.sdp_exchange_failed);
+  });
+
   it('tells apart where a call was stuck', () => {
     const late = (stage: 'token' | 'microphone' | 'ice') => faultWords(new TautlineError('connect_timeout', 'x', { stage }));
     const titles = [late('token'), late('microphone'), late('ice')].map(({ title }) => title);
@@ -53,7 +58,7 @@ it('has words for what the peer complains of, known or not', () => {
 });
 
 it('has words for what a call suffers from', () => {
-  for (const words of [...Object.values(ALARMS), MICROPHONE_OFF, ENDED]) check(words);
+  for (const words of [...Object.values(ALARMS), MICROPHONE_OFF]) check(words);
 });
 
 it('puts a score in a word', () => {

@@ -186,6 +186,7 @@ const TOO_LATE: Readonly<Partial<Record<string, FaultWords>>> = {
 export function faultWords(error: unknown): FaultWords {
   if (!(error instanceof TautlineError)) return FAULTS.internal;
   const { code, status, stage } = error;
+  if (code === 'sdp_exchange_failed' && status === undefined && stage === 'exchange') return FAULTS.connect_failed;
   if ((code === 'sdp_exchange_failed' || code === 'http_failed') && status !== undefined) return REFUSED[status] ?? FAULTS[code];
   if (code === 'connect_timeout' && stage !== undefined) return TOO_LATE[stage] ?? FAULTS[code];
   return FAULTS[code];
@@ -232,11 +233,6 @@ export const ALARMS: Readonly<Record<VoiceAlarm, FaultWords>> = {
 export const MICROPHONE_OFF: FaultWords = {
   title: 'The microphone is switched off on this device',
   advice: 'Its own switch, a key or another program has muted it: switch it on there.',
-};
-
-export const ENDED: FaultWords = {
-  title: 'The other side ended the call',
-  advice: 'Start a new call to go on.',
 };
 
 /** The call in a few words. */

@@ -15,6 +15,8 @@ export interface VoiceFacts {
   readonly speaking: { readonly user: boolean; readonly assistant: boolean };
   readonly needsGesture: boolean;
   readonly fault: FaultWords | null;
+  /** The call was lost for good: another one takes its conversation over. */
+  readonly lost: boolean;
   /** What is wrong is the microphone: the call can be had without. */
   readonly typeInstead: boolean;
   readonly transcript: readonly TranscriptItem[];

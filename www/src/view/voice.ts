@@ -22,7 +22,8 @@ export class VoiceView {
   readonly #sound: VoiceSoundView;
   readonly #modes = (['hold', 'open'] as const).map((mode) =>
     h('button', { type: 'button', class: 'station', 'data-voice': 'mode', 'data-mode': mode }, mode === 'hold' ? 'Hold to talk' : 'Open microphone'));
-  readonly #start = h('button', { type: 'button', class: 'voice-main voice-start', 'data-voice': 'start', 'data-testid': 'voice-start' }, icon('microphone'), h('span', {}, 'Start the call'));
+  readonly #startWords = h('span', {});
+  readonly #start = h('button', { type: 'button', class: 'voice-main voice-start', 'data-voice': 'start', 'data-testid': 'voice-start' }, icon('microphone'), this.#startWords);
   readonly #talkWords = h('span', {});
   readonly #talk = h('button', { type: 'button', class: 'voice-main voice-talk', 'data-voice': 'talk', 'data-testid': 'voice-talk', 'aria-keyshortcuts': 'Space' }, icon('microphone'), this.#talkWords);
   readonly #quiet = h('button', { type: 'button', class: 'button voice-quiet', 'data-voice': 'interrupt', 'data-testid': 'voice-interrupt', 'aria-label': 'Stop the answer' }, 'Stop');
@@ -76,6 +77,7 @@ export class VoiceView {
       setAttribute(button, 'disabled', calling && (!live || !facts.hasMicrophone));
     }
     setAttribute(this.#start, 'hidden', calling);
+    setText(this.#startWords, facts.lost ? 'Call again' : 'Start the call');
     setAttribute(this.#talk, 'hidden', !calling);
     setAttribute(this.#talk, 'disabled', !live || !facts.hasMicrophone);
     setAttribute(this.#talk, 'aria-pressed', String(talking));
