@@ -62,9 +62,9 @@ describe('the order', () => {
     line.tell('tool.call', tool('submit_order'));
     expect(line.sent).toEqual([]);
     expect(taken.draft.phase).toBe('sending');
-    line.tell('event:conversation.item.added', outputOf('call_other', { id: 'no' }));
+    line.tell('event:conversation.item.added', outputOf('call_other', { ok: true, order: { id: 'no' } }));
     expect(taken.draft.phase).toBe('sending');
-    line.tell('event:conversation.item.added', outputOf('call_submit_order', { id: 'o', order_number: '7' }));
+    line.tell('event:conversation.item.added', outputOf('call_submit_order', { ok: true, order: { id: 'o', order_number: '7' } }));
     expect(taken.draft).toMatchObject({ phase: 'sent', answer: '7', orderId: 'o' });
     taken.dispose();
   });

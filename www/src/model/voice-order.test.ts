@@ -52,10 +52,14 @@ describe('submit_order', () => {
   it('is sent, answered with an order, and a new order begins after it', () => {
     const sending = submitting(draft, '{}');
     expect(sending).toMatchObject({ phase: 'sending', lines: draft.lines });
-    const sent = submitted(sending, JSON.stringify({ id: 'o-1', order_number: '117' }));
+    const sent = submitted(sending, JSON.stringify({ ok: true, order: { id: 'o-1', order_number: '117' } }));
     expect(sent).toMatchObject({ phase: 'sent', orderId: 'o-1', answer: '117', lines: draft.lines });
     const next = addToOrder(sent, args({ menu_item_id: 'cola', quantity: 1 })).draft;
     expect(next).toMatchObject({ phase: 'building', orderId: null, answer: null, lines: [{ menuItemId: 'cola' }] });
+  });
+
+  it('is sent also when the answer does not repeat the order', () => {
+    expect(submitted(submitting(draft, '{}'), '{"ok":true}')).toMatchObject({ phase: 'sent', orderId: null, answer: null });
   });
 
   it('takes the items it names as the order, as the kitchen will', () => {
@@ -63,9 +67,9 @@ describe('submit_order', () => {
   });
 
   it.each([
-    [{ error: 'the menu has no lobster' }, 'the menu has no lobster'],
-    [{ error: { message: 'too many' } }, 'too many'],
-    [{}, 'The relay gave no reason.'],
+    [{ ok: false, error: 'the menu has no lobster' }, 'the menu has no lobster'],
+    [{ ok: false, error: { message: 'too many' } }, 'too many'],
+    [{ id: 'o-1' }, 'The relay gave no reason.'],
   ])('that was refused says why: %j', (answer, words) => {
     expect(submitted(submitting(draft, '{}'), JSON.stringify(answer))).toMatchObject({ phase: 'refused', answer: words, lines: draft.lines });
   });

@@ -15,7 +15,7 @@ export interface OrderDraft {
   readonly phase: 'building' | 'sending' | 'sent' | 'refused';
   /** The relay's answer: the order's number once it is sent, or why it was not. */
   readonly answer: string | null;
-  /** Of the order, once it is sent. */
+  /** Of the order, once it is sent and the answer names it. */
   readonly orderId: string | null;
 }
 
@@ -55,11 +55,11 @@ export function submitting(draft: OrderDraft, args: string): OrderDraft {
 /** What the relay answered to `submit_order`: the order it made, or why it made none. */
 export function submitted(draft: OrderDraft, output: string): OrderDraft {
   const answer = record(parsed(output));
-  const order = record(answer['order'] ?? answer);
-  const id = order['id'] ?? order['order_id'];
-  if (typeof id !== 'string') return { ...draft, phase: 'refused', answer: reasonOf(answer) };
+  if (answer['ok'] !== true) return { ...draft, phase: 'refused', answer: reasonOf(answer) };
+  // An order too long to be told comes without itself.
+  const order = record(answer['order']);
   const number = order['order_number'];
-  return { ...draft, phase: 'sent', orderId: id, answer: typeof number === 'string' || typeof number === 'number' ? String(number) : null };
+  return { ...draft, phase: 'sent', orderId: text(order['id']), answer: typeof number === 'number' ? String(number) : text(number) };
 }
 
 /** No answer will come any more: the call it was asked in is over. */
