@@ -27,7 +27,7 @@ describe('what went wrong', () => {
     expect(new Set(Object.values(FAULTS).map(({ title }) => title)).size).toBe(ERROR_CODES.length);
   });
 
-  it.each([401, 403, 404, 429, 502, 503, 504])('says what the relay meant by %i', (status) => {
+  it.each([401, 403, 404, 405, 429, 502, 503, 504])('says what the relay meant by %i', (status) => {
     const words = faultWords(new TautlineError('sdp_exchange_failed', 'x', { status }));
     expect(words).not.toBe(FAULTS.sdp_exchange_failed);
     check(words);

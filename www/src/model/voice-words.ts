@@ -141,14 +141,18 @@ export const FAULTS: Readonly<Record<ErrorCode, FaultWords>> = {
   },
 };
 
+const NO_VOICE: FaultWords = {
+  title: 'This relay takes no calls',
+  advice: 'Its operator has to switch voice on.',
+};
+
 /** Words for a call that the relay refused, by what it answered. */
 const REFUSED: Readonly<Record<number, FaultWords>> = {
   401: FAULTS.auth_failed,
   403: FAULTS.auth_forbidden,
-  404: {
-    title: 'This relay takes no calls',
-    advice: 'Its operator has to switch voice on.',
-  },
+  404: NO_VOICE,
+  // A relay of before there was voice.
+  405: NO_VOICE,
   429: {
     title: 'Too many calls are open',
     advice: 'Hang up another call of this page, or try again in a minute.',
