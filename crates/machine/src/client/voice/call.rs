@@ -879,6 +879,7 @@ impl Voice {
         let trouble = match result {
             Ok(()) => {
                 self.mic.state = MicState::Held(id);
+                self.mic.borrowed = false;
                 self.mic.fallback = any;
                 return self.microphone_there();
             }

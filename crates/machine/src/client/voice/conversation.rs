@@ -88,8 +88,8 @@ struct Entry {
     parts: Vec<Part>,
     failed: bool,
     incomplete: bool,
-    /// Spoken, so that it takes time to be heard.
-    spoken: bool,
+    /// Its words came all at once, with the item.
+    whole: bool,
     /// How much of it was heard, by the server's account.
     truncated_ms: Option<u64>,
     response: Option<String>,
@@ -120,7 +120,6 @@ impl Conversation {
             Event::Committed { item, previous } => {
                 let entry = self.entry(&item, Some(Role::User));
                 entry.previous = previous.or(entry.previous.take());
-                entry.spoken = true;
                 Some(item)
             }
             Event::Deleted { item } => {
@@ -148,7 +147,6 @@ impl Conversation {
             Event::Truncated { item, audio_end_ms } => {
                 let entry = self.entry(&item, Some(Role::Assistant));
                 entry.truncated_ms = Some(audio_end_ms);
-                entry.spoken = true;
                 Some(item)
             }
             _ => None,
@@ -210,14 +208,15 @@ impl Conversation {
         entry.previous = previous.or(entry.previous.take());
         entry.incomplete |= item.incomplete;
         match item.kind {
-            ItemKind::Message { role, text, typed } => {
+            ItemKind::Message { role, text } => {
                 entry.what = What::Message(role);
-                entry.spoken |= !typed;
                 // What the server was told in place of words comes back as if it were words.
                 if let Some(text) = text.filter(|text| text != NOT_HEARD && text != NOT_UNDERSTOOD)
                     && !text.is_empty()
                 {
+                    entry.parts.clear();
                     entry.set(0, &text, true);
+                    entry.whole = true;
                 }
             }
             ItemKind::Call {
@@ -257,7 +256,9 @@ impl Conversation {
     ) -> Option<String> {
         let entry = self.entry(&item, Some(role));
         entry.response = response.or(entry.response.take());
-        entry.set(part, text, done);
+        if !entry.whole {
+            entry.set(part, text, done);
+        }
         Some(item)
     }
 
@@ -275,7 +276,7 @@ impl Conversation {
                 parts: Vec::new(),
                 failed: false,
                 incomplete: false,
-                spoken: false,
+                whole: false,
                 truncated_ms: None,
                 response: None,
                 gone: false,
@@ -336,7 +337,7 @@ impl Conversation {
         let interrupted = role == Role::Assistant && (entry.incomplete || heard_ms.is_some());
         let all = entry.text();
         let text = match (all, heard_ms) {
-            (Some(text), Some(ms)) if entry.spoken => Some(String::from(heard(&text, ms))),
+            (Some(text), Some(ms)) => Some(String::from(heard(&text, ms))),
             (text, _) => text,
         };
         let done = !entry.parts.is_empty() && entry.parts.iter().all(|part| part.done);

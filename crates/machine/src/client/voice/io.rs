@@ -185,8 +185,6 @@ pub enum ItemKind {
         role: Role,
         /// Its words.
         text: Option<String>,
-        /// Whether it is complete as it is: typed, not spoken.
-        typed: bool,
     },
     /// A function the model wants called.
     Call {

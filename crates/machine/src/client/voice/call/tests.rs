@@ -382,7 +382,6 @@ fn a_lost_call_is_replaced_with_a_new_token_and_the_conversation() {
         let kind = ItemKind::Message {
             role,
             text: Some(format!("line {n}")),
-            typed: true,
         };
         let previous = n.checked_sub(1).map(|n| format!("item_{n}"));
         page.hear(Event::Item {

@@ -1,13 +1,12 @@
 use super::*;
 use crate::Rng;
 
-fn message(id: &str, role: Role, text: Option<&str>, typed: bool) -> Item {
+fn message(id: &str, role: Role, text: Option<&str>) -> Item {
     Item {
         id: id.into(),
         kind: ItemKind::Message {
             role,
             text: text.map(Into::into),
-            typed,
         },
         incomplete: false,
     }
@@ -49,11 +48,11 @@ fn log() -> Vec<Event> {
             item: "u1".into(),
             previous: after(None),
         },
-        item(message("u1", User, None, false), after(None)),
+        item(message("u1", User, None), after(None)),
         words("u1", User, "two bacon", false),
         words("u1", User, " burgers", false),
         words("u1", User, "Two bacon burgers.", true),
-        item(message("a1", Assistant, None, false), after(Some("u1"))),
+        item(message("a1", Assistant, None), after(Some("u1"))),
         words("a1", Assistant, "Two bacon", false),
         words("a1", Assistant, " burgers, with", false),
         words(
@@ -70,12 +69,9 @@ fn log() -> Vec<Event> {
             item: "u2".into(),
             previous: after(Some("a1")),
         },
-        item(message("u2", User, None, false), after(Some("a1"))),
+        item(message("u2", User, None), after(Some("a1"))),
         Event::Unheard { item: "u2".into() },
-        item(
-            message("u3", User, Some("and a cola"), true),
-            after(Some("u2")),
-        ),
+        item(message("u3", User, Some("and a cola")), after(Some("u2"))),
         Event::Item {
             item: Item {
                 id: "c1".into(),
@@ -99,33 +95,27 @@ fn log() -> Vec<Event> {
             },
             previous: after(Some("c1")),
         },
-        item(message("a2", Assistant, None, false), after(Some("o1"))),
+        item(message("a2", Assistant, None), after(Some("o1"))),
         words("a2", Assistant, "Anything else?", true),
         Event::Committed {
             item: "u4".into(),
             previous: after(Some("a2")),
         },
-        item(message("u4", User, None, false), after(Some("a2"))),
+        item(message("u4", User, None), after(Some("a2"))),
         Event::Item {
             item: Item {
                 incomplete: true,
-                ..message("a3", Assistant, None, false)
+                ..message("a3", Assistant, None)
             },
             previous: after(Some("u4")),
         },
-        item(
-            message("u5", User, Some("wrong button"), true),
-            after(Some("a3")),
-        ),
+        item(message("u5", User, Some("wrong button")), after(Some("a3"))),
         Event::Deleted { item: "u5".into() },
-        item(
-            message("u6", User, Some("that is all"), true),
-            after(Some("u5")),
-        ),
+        item(message("u6", User, Some("that is all")), after(Some("u5"))),
     ];
     // What is done is told again, as the API does.
     events.push(item(
-        message("a2", Assistant, Some("Anything else?"), false),
+        message("a2", Assistant, Some("Anything else?")),
         after(Some("o1")),
     ));
     events
@@ -211,7 +201,6 @@ fn a_new_call_is_told_everything_in_order() {
             "message" => ItemKind::Message {
                 role: Role::User,
                 text: None,
-                typed: true,
             },
             _ => ItemKind::Other,
         };
@@ -238,7 +227,7 @@ fn a_new_call_is_told_everything_in_order() {
 fn an_answer_that_was_cut_off_by_our_own_clock_keeps_what_was_played() {
     let mut conversation = fed([
         Event::Item {
-            item: message("a", Role::Assistant, None, false),
+            item: message("a", Role::Assistant, None),
             previous: after(None),
         },
         words("a", Role::Assistant, "One two three four five six", true),
@@ -282,7 +271,7 @@ fn it_does_not_grow_without_end() {
     for n in 0..CLIENT_CONVERSATION_ITEMS + 10 {
         let previous = n.checked_sub(1).map(|n| format!("i{n}"));
         conversation.take(Event::Item {
-            item: message(&format!("i{n}"), Role::User, Some("x"), true),
+            item: message(&format!("i{n}"), Role::User, Some("x")),
             previous: Some(previous),
         });
     }
