@@ -3,7 +3,7 @@ import { functionOf, json, optionalSignal, optionsOf, text } from './check.js';
 import { Emitter } from './emitter.js';
 import { TautlineError, invalid } from './errors.js';
 import { Handle } from './handle.js';
-import { rtc } from './rtc.js';
+import { Rtc } from './rtc.js';
 import { dispose } from './symbols.js';
 import { ledger } from './twin.js';
 import { merged, voiceOptions } from './voice-options.js';
@@ -55,12 +55,17 @@ export class VoiceConnection {
   constructor(options?: VoiceOptions) {
     const { config, session, getToken, debug } = voiceOptions(options);
     if (debug) ledger().stacks = true;
-    json('session', session);
+    const settings = json('session', session);
     this.#session = session;
+    const { microphone, startMuted, connectTimeoutMs, maxReconnectAttempts, ...browser } = config;
     this.#handle = new Handle(
       'VoiceConnection',
       'critical',
-      () => new GlueVoice({ ...config, session }, getToken, rtc, (event: string, value: unknown) => this.#told(event, value)),
+      () => {
+        const rtc = new Rtc({ ...browser, microphone, session });
+        const told = (event: string, value: unknown) => this.#told(event, value);
+        return new GlueVoice(rtc, told, getToken, settings, microphone !== false, startMuted, connectTimeoutMs, maxReconnectAttempts);
+      },
       () => this.dispose(),
       (error) => this.#trapped(error),
     );
@@ -185,8 +190,8 @@ export class VoiceConnection {
     text('send({type})', given.type);
     if (given.type === 'session.update' && isSession(given.session)) {
       this.#session = merged(this.#session, given.session) as RealtimeSession;
-      const settings = this.#session;
-      this.#handle.act((glue) => glue.setSession(settings));
+      const settings = json('send({session})', this.#session);
+      this.#handle.act((glue) => glue.setSession(this.#session, settings));
     }
     const { event_id, ...rest } = given;
     const body = json('send(event)', rest);
