@@ -1,7 +1,7 @@
 //! What the peer answers: what it heard, what a script says, what of a text is on the menu.
 
-use super::cart::{self, Cart};
-use super::conversation::{Item, Kind};
+use super::cart::{self, Cart, Line};
+use super::item::{Item, Kind};
 use super::matching;
 use super::measure::Facts;
 use super::menu::{ADD_TO_ORDER, SUBMIT_ORDER};
@@ -13,9 +13,11 @@ use serde_json::Value;
 const QUOTE: usize = 300;
 
 /// What the peer knows of the order being taken.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Answers {
     cart: Cart,
+    /// The text that was last taken as an order: asked about again, it is not taken again.
+    taken: Option<String>,
     /// What was asked for and is not on the menu, to be said when the call before it is answered.
     unsaid: Vec<String>,
 }
@@ -52,9 +54,18 @@ impl With<'_> {
 }
 
 impl Answers {
-    /// An order was made of the cart.
-    pub(super) fn sent(&mut self) {
-        self.cart.clear();
+    /// Those lines are being sent. What comes now is another order, unless they come back.
+    pub(super) fn send(&mut self, lines: &[Line]) -> Vec<Line> {
+        if self.cart.lines() == lines {
+            self.cart.take()
+        } else {
+            Vec::new()
+        }
+    }
+
+    /// No order was made of what was sent.
+    pub(super) fn restore(&mut self, lines: &[Line]) {
+        self.cart.add(lines);
     }
 
     /// The answer to the last of those items that asks for one.
@@ -73,7 +84,15 @@ impl Answers {
             return vec![say(self.called(items, call_id, output))];
         }
         if let Some(text) = asked.text() {
-            return self.read(&text, with);
+            if self.taken.as_ref() == Some(&asked.id) {
+                return vec![say(self.so_far(&[]))];
+            }
+            let before = self.cart.lines().to_vec();
+            let planned = self.read(&text, with);
+            if self.cart.lines() != before {
+                self.taken = Some(asked.id.clone());
+            }
+            return planned;
         }
         if let Some(sound) = asked.heard() {
             if let Some(planned) = script(with.policy, |when| when == "speech") {

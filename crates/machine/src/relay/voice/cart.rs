@@ -285,7 +285,7 @@ fn read_change<'a>(
 }
 
 /// What was taken so far and not yet sent.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Cart {
     lines: Vec<Line>,
 }
@@ -316,9 +316,9 @@ impl Cart {
         refused
     }
 
-    /// It is sent: what comes now is another order.
-    pub(super) fn clear(&mut self) {
-        self.lines.clear();
+    /// Takes everything out.
+    pub(super) fn take(&mut self) -> Vec<Line> {
+        std::mem::take(&mut self.lines)
     }
 
     /// The sum, if it is one.

@@ -11,10 +11,12 @@ mod audio;
 mod cart;
 mod conversation;
 mod error;
+mod field;
 mod format;
 mod g711;
 mod hearing;
 mod input;
+mod item;
 mod matching;
 mod measure;
 mod menu;
@@ -35,3 +37,6 @@ pub use peer::{Edge, Output, Peer, Setup};
 pub use policy::{Allow, Call, Line, Policy};
 pub use settings::{Defaults, Settings};
 pub use watch::{Ended, Watch, WatchOutput};
+
+#[cfg(test)]
+mod tests;

@@ -1,32 +1,30 @@
 //! The relay's own end of a call: a session of the Realtime API, turn by turn.
 
+mod commands;
+
 use super::answer::{Answers, With};
 use super::audio::{Rate, Sound};
-use super::cart;
-use super::conversation::{Conversation, Item, Kind, Part, Place, Spoken, decode};
+use super::cart::{self, Line};
+use super::conversation::{Conversation, Place};
 use super::error::ApiError;
 use super::format::Format;
 use super::input::{Heard, Input};
+use super::item::{Item, Kind, Part, Spoken};
 use super::measure::Facts;
 use super::menu::SUBMIT_ORDER;
 use super::playback::Playback;
 use super::policy::Policy;
-use super::request::{Request, response_shape};
-use super::response::{Called, Response, Shape};
+use super::request::Request;
+use super::response::{Called, Planned, Response, Shape};
 use super::settings::{Modality, Settings};
 use super::turn_detection::TurnDetection;
 use super::wire::Wire;
 use crate::Time;
 use serde_json::{Value, json};
-use std::collections::BTreeSet;
-use tautline_protocol::limits;
+use std::collections::BTreeMap;
 
-/// The least sound that is an item.
-const COMMIT_MS: u64 = 100;
 /// Sound of a WebRTC client that waits for push-to-talk: it streams whether anybody speaks or not.
 const RTC_WAITING_MS: usize = 60_000;
-/// Responses at once, those outside the conversation counted.
-const RESPONSES: usize = 8;
 
 /// How the client is connected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,7 +69,6 @@ pub enum Output {
 }
 
 /// See the module. Every call is followed by a drain of [`Peer::poll_output`] until it says [`Output::Wait`].
-#[derive(Debug)]
 pub struct Peer {
     wire: Wire,
     settings: Settings,
@@ -88,11 +85,22 @@ pub struct Peer {
     owed: bool,
     playback: Playback,
     answers: Answers,
-    /// Calls of `submit_order` that the driver is asked about.
-    ordering: BTreeSet<String>,
+    /// The guest was told what the tones are.
+    explained: bool,
+    /// Calls of `submit_order` that the driver is asked about, with what they took out of the cart.
+    ordering: BTreeMap<String, Vec<Line>>,
     /// Since when nobody speaks, once the peer has spoken.
     quiet_since: Option<Time>,
     active_at: Time,
+}
+
+impl std::fmt::Debug for Peer {
+    /// What was said in it is nobody's to print.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Peer")
+            .field("session_id", &self.session_id)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Peer {
@@ -125,7 +133,8 @@ impl Peer {
             owed: false,
             playback: Playback::default(),
             answers: Answers::default(),
-            ordering: BTreeSet::new(),
+            explained: false,
+            ordering: BTreeMap::new(),
             quiet_since: None,
             active_at: now,
         }
@@ -169,10 +178,10 @@ impl Peer {
     /// What became of an [`Output::Submit`]: the order as JSON, or why there is none.
     pub fn ordered(&mut self, call_id: &str, result: Result<&str, &str>, now: Time) {
         self.run(now);
-        if self.ordering.remove(call_id) {
+        if let Some(lines) = self.ordering.remove(call_id) {
             self.active_at = now;
-            if result.is_ok() {
-                self.answers.sent();
+            if result.is_err() {
+                self.answers.restore(&lines);
             }
             self.tell(call_id, cart::output(result), now);
         }
@@ -236,97 +245,6 @@ impl Peer {
     fn session(&self) -> Value {
         self.settings
             .to_session(&self.session_id, self.expires_at_s)
-    }
-
-    fn handle(&mut self, request: &Request, now: Time) -> Result<(), ApiError> {
-        match request {
-            Request::Update(session) => {
-                let turns = self.settings.turn_detection.clone();
-                let rate = self.rate();
-                self.settings.update(session)?;
-                if rate != self.rate() || turns != self.settings.turn_detection {
-                    self.input.changed(self.rate());
-                    self.turn = None;
-                }
-                let session = self.session();
-                self.wire
-                    .emit("session.updated", json!({"session": session}));
-                Ok(())
-            }
-            Request::Append(audio) => self.append(audio, now),
-            Request::Commit => {
-                let ms = self.input.waiting_ms();
-                if ms < COMMIT_MS {
-                    return Err(ApiError::invalid(
-                        "input_audio_buffer_commit_empty",
-                        format!(
-                            "A commit needs at least {COMMIT_MS} ms of sound and there are {ms}; send more, or clear."
-                        ),
-                    ));
-                }
-                let sound = self.input.take();
-                self.commit(sound);
-                Ok(())
-            }
-            Request::Clear => {
-                self.input.take();
-                self.turn = None;
-                self.wire.emit("input_audio_buffer.cleared", json!({}));
-                Ok(())
-            }
-            Request::ClearOutput => self.clear_output(),
-            Request::Create { item, place } => self.create_item(item, place, now),
-            Request::Retrieve(id) => self.retrieve(id),
-            Request::Truncate {
-                item_id,
-                content_index,
-                audio_end_ms,
-            } => self.truncate(item_id, *content_index, *audio_end_ms, now),
-            Request::Delete(id) => {
-                if !self.conversation.remove(id) {
-                    return Err(unknown_item("item_delete_invalid_item_id"));
-                }
-                self.wire
-                    .emit("conversation.item.deleted", json!({"item_id": id}));
-                Ok(())
-            }
-            Request::Respond(options) => self.respond_to(options, now),
-            Request::Cancel(id) => {
-                let found = self.responses.iter().position(|response| match id {
-                    Some(id) => response.id == *id,
-                    None => !response.shape.out_of_band,
-                });
-                let Some(at) = found else {
-                    return Err(ApiError::invalid(
-                        "response_cancel_not_active",
-                        "There is no response under way to cancel.",
-                    ));
-                };
-                self.cancel(at, "client_cancelled", now);
-                Ok(())
-            }
-        }
-    }
-
-    fn append(&mut self, audio: &Value, now: Time) -> Result<(), ApiError> {
-        if self.wire.edge == Edge::Rtc {
-            return Err(ApiError::invalid(
-                "invalid_event",
-                "The sound of this session comes over WebRTC; send it as the call's audio track.",
-            ));
-        }
-        let sound = decode("audio", audio, self.settings.input_format)?;
-        if self.input.bytes() + sound.bytes() > limits::VOICE_WAITING_BYTES {
-            return Err(ApiError::invalid(
-                "input_audio_buffer_full",
-                format!(
-                    "At most {} bytes of sound wait; commit or clear first.",
-                    limits::VOICE_WAITING_BYTES
-                ),
-            ));
-        }
-        self.listen(&sound, now);
-        Ok(())
     }
 
     fn listen(&mut self, sound: &Sound, now: Time) {
@@ -434,104 +352,6 @@ impl Peer {
         }
     }
 
-    fn create_item(&mut self, item: &Value, place: &Place, now: Time) -> Result<(), ApiError> {
-        let format = self.settings.input_format;
-        let wire = &mut self.wire;
-        let item = Item::read("item", item, format, || wire.id("item"))?;
-        if let Kind::CallOutput { call_id, .. } = &item.kind {
-            let wrong = |message| {
-                Err(ApiError::invalid("invalid_tool_call_id", message).at("item.call_id"))
-            };
-            if self.ordering.contains(call_id) {
-                return wrong("The relay runs this call itself and adds its output.");
-            }
-            match self.conversation.call(call_id) {
-                None => return wrong("There is no call of that id."),
-                Some(true) => return wrong("That call has its output already."),
-                Some(false) => {}
-            }
-        }
-        let value = item.to_value(None);
-        let previous = self.conversation.insert(item, place)?;
-        self.told_item(&value, previous.as_deref());
-        self.active_at = now;
-        Ok(())
-    }
-
-    fn retrieve(&mut self, id: &str) -> Result<(), ApiError> {
-        let item = self
-            .conversation
-            .get(id)
-            .ok_or_else(|| unknown_item("item_retrieve_invalid_item_id"))?;
-        let format = match item.kind {
-            Kind::Message { role: "user", .. } => self.settings.input_format,
-            _ => self.settings.output_format,
-        };
-        let mut value = item.to_value(Some(format));
-        // With the event around it; a data channel carries no more.
-        if self.wire.edge == Edge::Rtc
-            && value.to_string().len() + 256 > limits::VOICE_CHANNEL_MESSAGE
-        {
-            value = item.to_value(None);
-        }
-        self.wire
-            .emit("conversation.item.retrieved", json!({"item": value}));
-        Ok(())
-    }
-
-    fn truncate(
-        &mut self,
-        id: &str,
-        content_index: usize,
-        ms: u64,
-        now: Time,
-    ) -> Result<(), ApiError> {
-        // An item that is still being made is cut where it is.
-        if self.conversation.get(id).is_some()
-            && let Some(at) = self
-                .responses
-                .iter()
-                .position(|response| response.speaks(id))
-        {
-            self.cancel(at, "client_cancelled", now);
-        }
-        let item = self
-            .conversation
-            .get(id)
-            .ok_or_else(|| unknown_item("item_truncate_invalid_item_id"))?;
-        let part = match &item.kind {
-            Kind::Message {
-                role: "assistant",
-                content,
-            } => content.get(content_index),
-            _ => None,
-        };
-        let Some(Part::OutputAudio(spoken)) = part else {
-            return Err(ApiError::invalid(
-                "unsupported_content_type",
-                "Only what the assistant has spoken can be truncated, and of that item nothing was.",
-            )
-            .at("content_index"));
-        };
-        let length = spoken.sound.as_ref().map_or(0, Sound::ms);
-        if length == 0 && ms > 0 {
-            return Err(ApiError::invalid(
-                "unsupported_content_type",
-                "No sound of that item is there to be truncated.",
-            )
-            .at("item_id"));
-        }
-        if ms > length {
-            return Err(ApiError::value(
-                "audio_end_ms",
-                format!("Audio content of {length}ms is already shorter than {ms}ms."),
-            ));
-        }
-        self.playback.cut(id);
-        self.cut(id, content_index, ms);
-        Ok(())
-    }
-
     /// An item keeps what was heard of it.
     fn cut(&mut self, id: &str, content_index: usize, ms: u64) {
         if self.conversation.get(id).is_none() {
@@ -542,27 +362,6 @@ impl Peer {
             "conversation.item.truncated",
             json!({"item_id": id, "content_index": content_index, "audio_end_ms": ms}),
         );
-    }
-
-    fn clear_output(&mut self) -> Result<(), ApiError> {
-        if self.wire.edge == Edge::Socket {
-            return Err(ApiError::invalid(
-                "invalid_event",
-                "Only WebRTC has an output_audio_buffer; stop playing on your side and truncate the item.",
-            ));
-        }
-        let was_playing = self.playback.playing();
-        let cuts = self.playback.clear(&mut self.wire);
-        if !was_playing && let Some(last) = self.playback.last() {
-            // Clients clear to be sure; they are told that it is so.
-            let last = last.to_owned();
-            self.wire
-                .emit("output_audio_buffer.cleared", json!({"response_id": last}));
-        }
-        for cut in cuts {
-            self.cut(&cut.item_id, cut.content_index, cut.played_ms);
-        }
-        Ok(())
     }
 
     fn speaking_response(&self) -> Option<usize> {
@@ -582,64 +381,6 @@ impl Peer {
         self.quiet_since = Some(now);
     }
 
-    fn respond_to(&mut self, options: &Value, now: Time) -> Result<(), ApiError> {
-        let asked = response_shape(options, &self.settings)?;
-        if !asked.shape.out_of_band
-            && let Some(active) = self
-                .speaking_response()
-                .and_then(|at| self.responses.get(at))
-        {
-            return Err(ApiError::invalid(
-                "conversation_already_has_active_response",
-                format!(
-                    "Conversation already has an active response in progress: {}. Wait until it is done, then send response.create again.",
-                    active.id
-                ),
-            ));
-        }
-        if self.responses.len() >= RESPONSES {
-            return Err(ApiError::invalid(
-                "rate_limit_exceeded",
-                format!("At most {RESPONSES} responses are made at once; wait for one to be done."),
-            ));
-        }
-        let given = match &asked.input {
-            None => None,
-            Some(list) => Some(self.input_items(list)?),
-        };
-        self.respond(
-            asked.shape,
-            given.as_deref(),
-            asked.tools.as_deref(),
-            asked.tool_choice.as_ref(),
-            now,
-        );
-        Ok(())
-    }
-
-    /// `response.input`: items of its own, and references to the conversation's.
-    fn input_items(&mut self, list: &[Value]) -> Result<Vec<Item>, ApiError> {
-        let mut items = Vec::with_capacity(list.len());
-        for (n, value) in list.iter().enumerate() {
-            let at = format!("response.input[{n}]");
-            if value
-                .get("type")
-                .is_some_and(|kind| kind == "item_reference")
-            {
-                let id = value.get("id").and_then(Value::as_str).unwrap_or_default();
-                let item = self.conversation.get(id).cloned().ok_or_else(|| {
-                    ApiError::value(format!("{at}.id"), "There is no item of that id.")
-                })?;
-                items.push(item);
-            } else {
-                let format = self.settings.input_format;
-                let wire = &mut self.wire;
-                items.push(Item::read(&at, value, format, || wire.id("item"))?);
-            }
-        }
-        Ok(items)
-    }
-
     fn respond(
         &mut self,
         mut shape: Shape,
@@ -653,21 +394,38 @@ impl Peer {
             None => self.conversation.items().collect(),
         };
         shape.input = measure(&items);
-        let plan = self.answers.answer(
-            &items,
-            With {
-                policy: self.settings.policy(),
-                tools: tools.unwrap_or(&self.settings.tools),
-                tool_choice: tool_choice.unwrap_or(&self.settings.tool_choice),
-            },
-        );
+        let with = With {
+            policy: self.settings.policy(),
+            tools: tools.unwrap_or(&self.settings.tools),
+            tool_choice: tool_choice.unwrap_or(&self.settings.tool_choice),
+        };
+        let mut plan = if shape.out_of_band {
+            // It leaves nothing behind, in the order either.
+            self.answers.clone().answer(&items, with)
+        } else {
+            self.answers.answer(&items, with)
+        };
         if shape.modality == Modality::Audio {
             self.settings.voice_used = true;
+            self.explain(&mut plan);
         }
         let response = Response::begin(&self.conversation_id, plan, shape, &mut self.wire, now);
         self.responses.push(response);
         self.active_at = now;
         self.quiet_since = None;
+    }
+
+    /// Words of its own have no voice here, only tones; a guest is told so once.
+    fn explain(&mut self, plan: &mut [Planned]) {
+        let own = plan.iter_mut().find_map(|planned| match planned {
+            Planned::Say { text, sound: None } => Some(text),
+            _ => None,
+        });
+        if let Some(text) = own
+            && !std::mem::replace(&mut self.explained, true)
+        {
+            text.push_str(" (The tones stand for a voice: this is a test peer.)");
+        }
     }
 
     /// Everything that is due.
@@ -699,7 +457,8 @@ impl Peer {
                 &mut self.playback,
                 now,
             );
-            let ours = !response.shape.out_of_band;
+            // Without a menu there is no order to make: then the call is the client's, which may be a relay that has one.
+            let ours = !response.shape.out_of_band && !self.settings.policy().menu.is_empty();
             if done {
                 self.responses.remove(at);
                 self.quiet_since = Some(now);
@@ -720,7 +479,8 @@ impl Peer {
         match cart::read(&call.arguments, &policy.menu) {
             Ok(lines) => {
                 let order = cart::order(&lines, &policy.order_type);
-                self.ordering.insert(call.call_id.clone());
+                let taken = self.answers.send(&lines);
+                self.ordering.insert(call.call_id.clone(), taken);
                 self.wire.push(Output::Submit {
                     call_id: call.call_id,
                     order,
@@ -780,8 +540,4 @@ fn measure(items: &[&Item]) -> (u64, u64) {
             ms + item.heard().map_or(0, Sound::ms),
         )
     })
-}
-
-fn unknown_item(code: &'static str) -> ApiError {
-    ApiError::invalid(code, "There is no item of that id in the conversation.").at("item_id")
 }

@@ -2,8 +2,9 @@
 
 use super::conversation::Place;
 use super::error::ApiError;
+use super::field;
 use super::response::Shape;
-use super::settings::{self, Modality, Settings};
+use super::settings::{Modality, Settings};
 use serde_json::{Map, Value, json};
 use tautline_protocol::limits;
 
@@ -171,7 +172,7 @@ pub(super) fn response_shape(options: &Value, settings: &Settings) -> Result<Ask
     if options.is_null() {
         return Ok(asked);
     }
-    for (key, value) in settings::object("response", options)? {
+    for (key, value) in field::object("response", options)? {
         if value.is_null() {
             continue;
         }
@@ -191,17 +192,17 @@ pub(super) fn response_shape(options: &Value, settings: &Settings) -> Result<Ask
             }
             "output_modalities" => asked.shape.modality = Modality::parse(&at, value)?,
             "max_output_tokens" => {
-                asked.shape.max_output_tokens = settings::max_output_tokens(&at, value)?;
+                asked.shape.max_output_tokens = field::max_output_tokens(&at, value)?;
             }
             "metadata" => asked.shape.metadata = metadata(&at, value)?,
             "instructions" => {
-                settings::string(&at, value, limits::VOICE_ITEM_BYTES)?;
+                field::string(&at, value, limits::VOICE_ITEM_BYTES)?;
             }
             "tools" if settings.policy().tools.is_none() => {
                 let mcp = settings.policy().allows(super::policy::Allow::Mcp);
-                asked.tools = Some(settings::tools(&at, value, mcp)?);
+                asked.tools = Some(field::tools(&at, value, mcp)?);
             }
-            "tool_choice" => asked.tool_choice = Some(settings::tool_choice(&at, value)?),
+            "tool_choice" => asked.tool_choice = Some(field::tool_choice(&at, value)?),
             "input" => {
                 let list = value
                     .as_array()
@@ -217,10 +218,10 @@ pub(super) fn response_shape(options: &Value, settings: &Settings) -> Result<Ask
             "audio" => {
                 let output = value.get("output").unwrap_or(&Value::Null);
                 if let Some(format) = output.get("format").filter(|format| !format.is_null()) {
-                    asked.shape.format = settings::format(&format!("{at}.output.format"), format)?;
+                    asked.shape.format = field::format(&format!("{at}.output.format"), format)?;
                 }
                 if let Some(voice) = output.get("voice").filter(|voice| !voice.is_null()) {
-                    asked.shape.voice = settings::voice(&format!("{at}.output.voice"), voice)?;
+                    asked.shape.voice = field::voice(&format!("{at}.output.voice"), voice)?;
                 }
             }
             _ => {}
@@ -231,7 +232,7 @@ pub(super) fn response_shape(options: &Value, settings: &Settings) -> Result<Ask
 
 fn metadata(at: &str, value: &Value) -> Result<Value, ApiError> {
     let (pairs, key_bytes, value_bytes) = METADATA;
-    let fits = settings::object(at, value)?.iter().all(|(key, value)| {
+    let fits = field::object(at, value)?.iter().all(|(key, value)| {
         key.len() <= key_bytes && value.as_str().is_some_and(|text| text.len() <= value_bytes)
     });
     if !fits || value.as_object().is_some_and(|map| map.len() > pairs) {

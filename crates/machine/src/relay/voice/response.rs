@@ -1,8 +1,9 @@
 //! One response, made step by step: its events in the order clients rely on, its end told exactly once.
 
 use super::audio::{Rate, Sound, chime};
-use super::conversation::{Conversation, Item, Kind, Part, Place, Spoken};
+use super::conversation::{Conversation, Place};
 use super::format::Format;
+use super::item::{Item, Kind, Part, Spoken};
 use super::peer::Edge;
 use super::playback::Playback;
 use super::settings::Modality;
@@ -282,12 +283,10 @@ impl Response {
         let (to_word, to_ms) = if speaking.sound.is_some() {
             let to_ms = (speaking.made_ms + STEP_SOUND_MS).min(total_ms);
             // The words keep up with the sound.
-            let share = if total_ms == 0 {
-                words
-            } else {
-                let exact = words as u64 * to_ms / total_ms;
-                usize::try_from(exact).unwrap_or(words)
-            };
+            let share = (words as u64 * to_ms)
+                .checked_div(total_ms)
+                .and_then(|share| usize::try_from(share).ok())
+                .unwrap_or(words);
             (share.min(words), to_ms)
         } else {
             ((speaking.said + STEP_WORDS).min(words), 0)

@@ -163,17 +163,20 @@ impl TurnDetection {
     /// Those settings with the fields that are present; a change of type begins with that type's own.
     pub(super) fn merged(now: Option<&Self>, asked: &Map<String, Value>) -> Result<Self, ApiError> {
         let mut next = now.cloned().unwrap_or_default();
-        match asked.get("type").map(Value::as_str) {
+        let kind = asked.get("type").filter(|kind| !kind.is_null());
+        match kind.map(Value::as_str) {
             None => {}
             Some(Some("server_vad")) => {
-                if !matches!(next.kind, Kind::Server { .. }) {
-                    next.kind = Self::default().kind;
-                }
+                next.kind = match next.kind {
+                    kind @ Kind::Server { .. } => kind,
+                    Kind::Semantic(_) => Self::default().kind,
+                };
             }
             Some(Some("semantic_vad")) => {
-                if !matches!(next.kind, Kind::Semantic(_)) {
-                    next.kind = Kind::Semantic(Eagerness::Auto);
-                }
+                next.kind = match next.kind {
+                    kind @ Kind::Semantic(_) => kind,
+                    Kind::Server { .. } => Kind::Semantic(Eagerness::Auto),
+                };
             }
             Some(_) => {
                 return Err(ApiError::value(
@@ -183,6 +186,10 @@ impl TurnDetection {
             }
         }
         for (key, value) in asked {
+            // Clients send null for what they do not set; only the idle time means something by it.
+            if value.is_null() && key != "idle_timeout_ms" {
+                continue;
+            }
             match (key.as_str(), &mut next.kind) {
                 ("create_response", _) => next.create_response = flag(key, value)?,
                 ("interrupt_response", _) => next.interrupt_response = flag(key, value)?,
@@ -222,7 +229,7 @@ impl TurnDetection {
                         .and_then(Eagerness::parse)
                         .ok_or_else(|| wrong(key, "\"low\", \"medium\", \"high\" or \"auto\""))?;
                 }
-                // Clients send null for what the other type has.
+                // What the other type has.
                 (_, _) => {}
             }
         }

@@ -276,14 +276,11 @@ fn locked(session: &Map<String, Value>, policy: &Policy) -> Map<String, Value> {
         _ => Vec::new(),
     };
     if let Some(tools) = &policy.tools {
-        // An upstream may add fields of its own to a tool.
         let same = there.len() == tools.len()
-            && there.iter().zip(tools).all(|(there, tool)| {
-                tool.as_object().is_some_and(|tool| {
-                    tool.iter()
-                        .all(|(key, value)| there.get(key) == Some(value))
-                })
-            });
+            && there
+                .iter()
+                .zip(tools)
+                .all(|(there, tool)| holds(there, tool));
         if !same {
             put_back.insert("tools".into(), json!(tools));
         }
@@ -305,6 +302,22 @@ fn locked(session: &Map<String, Value>, policy: &Policy) -> Map<String, Value> {
         put_back.insert("prompt".into(), Value::Null);
     }
     put_back
+}
+
+/// Whether an upstream's value is ours; it may have added fields of its own.
+fn holds(there: &Value, ours: &Value) -> bool {
+    match (there, ours) {
+        (Value::Object(there), Value::Object(ours)) => ours.iter().all(|(key, value)| {
+            there
+                .get(key)
+                .map_or(value.is_null(), |there| holds(there, value))
+        }),
+        (Value::Array(there), Value::Array(ours)) => {
+            there.len() == ours.len() && there.iter().zip(ours).all(|(a, b)| holds(a, b))
+        }
+        (Value::Number(there), Value::Number(ours)) => there.as_f64() == ours.as_f64(),
+        (there, ours) => there == ours,
+    }
 }
 
 #[cfg(test)]
@@ -413,7 +426,10 @@ mod tests {
             tools: Some(Menu::demo().tools()),
             ..Policy::demo()
         });
-        let good = json!({"type": "session.updated", "session": watch.settings().to_value()});
+        let mut session = watch.settings().to_value();
+        // What an upstream adds is its own.
+        session["tools"][0]["parameters"]["strict"] = json!(false);
+        let good = json!({"type": "session.updated", "session": session});
         let bad = json!({"type": "session.updated", "session": {"instructions": "Sing.", "tools": [],
             "prompt": {"id": "p"}}});
         for _ in 0..3 {
