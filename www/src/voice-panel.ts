@@ -41,6 +41,7 @@ export class VoicePanel {
   readonly #lessMotion = matchMedia('(prefers-reduced-motion: reduce)');
   #call: VoiceCall | null = null;
   #wasLive = false;
+  #focusOwed = false;
   #mode: TalkMode = 'hold';
   #devices: Devices = NO_DEVICES;
   #microphone = '';
@@ -197,11 +198,11 @@ export class VoicePanel {
     if (!live) this.#hold.releaseAll();
     const hadFocus = this.#view.hasFocus;
     this.#view.update(facts);
-    if (live && !this.#wasLive) {
-      // Devices have names from the moment the microphone is allowed.
-      void this.#readDevices();
-      if (hadFocus) this.#view.focusMain();
-    }
+    // A control that went away takes the focus with it: it comes back to what takes that control's place.
+    this.#focusOwed = (hadFocus || this.#focusOwed) && this.#view.focusIsLost;
+    if (this.#focusOwed && (live || !inCall(facts.state))) this.#view.focusMain();
+    // Devices have names from the moment the microphone is allowed.
+    if (live && !this.#wasLive) void this.#readDevices();
     this.#wasLive = live;
   }
 

@@ -118,10 +118,15 @@ export class VoiceView {
     setAttribute(this.#showDevices, 'aria-expanded', String(shown));
   }
 
-  /** Whether the focus is in the panel, or nowhere since the control that had it was hidden. */
   get hasFocus(): boolean {
+    return this.element.contains(document.activeElement);
+  }
+
+  /** Whether the focus is nowhere, or on a control that is no longer there to be pressed. */
+  get focusIsLost(): boolean {
     const focused = document.activeElement;
-    return focused === null || focused === document.body || this.element.contains(focused);
+    if (focused === null || focused === document.body) return true;
+    return this.element.contains(focused) && (!focused.checkVisibility() || focused.matches(':disabled'));
   }
 
   /** Whether this is what is held to talk. */
