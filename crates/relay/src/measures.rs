@@ -211,6 +211,12 @@ const ALL: &[(&str, Kind, Present, &str)] = &[
         "Voice sessions that ended, by reason.",
     ),
     (
+        "tautline_voice_index",
+        Gauge,
+        UNLABELLED,
+        "Entries by which calls are found, by index; 0 in each when there is no call.",
+    ),
+    (
         "tautline_voice_sessions",
         Gauge,
         UNLABELLED,
@@ -300,6 +306,9 @@ fn describe() {
     }
     for transport in voice::TRANSPORTS {
         metrics::gauge!("tautline_voice_sessions", "transport" => *transport).set(0.0);
+    }
+    for index in voice::INDEXES {
+        metrics::gauge!("tautline_voice_index", "index" => *index).set(0.0);
     }
 }
 

@@ -10,6 +10,7 @@ pub(crate) mod board;
 mod call;
 mod ending;
 mod endpoint;
+mod gate;
 mod offer;
 mod pace;
 pub(crate) mod policies;
@@ -20,13 +21,16 @@ mod strangers;
 mod stun;
 mod talk;
 mod tcp;
+pub(crate) mod upstream;
 pub(crate) mod wire;
 
 pub(crate) use board::{Full, Who};
 pub(crate) use ending::Ending;
-pub(crate) use endpoint::{Handle, Parts, Refused, start};
+pub(crate) use endpoint::{Answered, Handle, Parts, Refused, start};
 pub(crate) use talk::{Talk, Terms};
 
+use crate::ids::random_id;
+use serde_json::json;
 use std::sync::Arc;
 
 /// What others do to a session.
@@ -47,6 +51,19 @@ pub(crate) enum Control {
 
 /// How a session is reached; whoever it leads to may have gone.
 pub(crate) type Line = Arc<dyn Fn(Control) + Send + Sync>;
+
+/// The event that says how long a session still lasts. Official clients pass over what they do not know, where an
+/// `error` could end a call that is fine.
+pub(crate) fn warning(remaining_ms: u64) -> String {
+    let expires_at = (crate::token::wall_ms() + remaining_ms).div_ceil(1000);
+    json!({
+        "type": "tautline.session.expiring",
+        "event_id": format!("event_{}", random_id()),
+        "expires_at": expires_at,
+        "remaining_ms": remaining_ms,
+    })
+    .to_string()
+}
 
 /// How a session is held; the labels of `tautline_voice_sessions`.
 pub(crate) const TRANSPORTS: &[&str] = &[
@@ -69,3 +86,6 @@ pub(crate) const DROPPED: &[&str] = &[
     "unknown_name",
     "unknown_source",
 ];
+
+/// What calls are found by; the labels of `tautline_voice_index`.
+pub(crate) const INDEXES: &[&str] = &["calls", "deadlines", "half_open", "names", "sources", "tcp"];

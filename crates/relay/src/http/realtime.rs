@@ -10,13 +10,14 @@ pub(super) use upgrade::upgrade;
 
 use super::orders::{Desk, json};
 use super::{App, auth};
-use crate::config::Config;
+use crate::config::{Config, Upstream};
 use crate::limit;
 use crate::peer::Peer;
-use crate::voice::board::{Board, Reach, is_id};
+use crate::voice::board::{Board, Reach, call_id, is_id};
 use crate::voice::policies::Policies;
 use crate::voice::secrets::{Grant, Secrets};
-use crate::voice::{self, Ending, Full, Parts, Refused, Terms};
+use crate::voice::upstream::{Client, Trouble, Watched};
+use crate::voice::{self, Answered, Ending, Full, Line, Parts, Refused, Terms, Who};
 use crate::{Fatal, parse::Rate};
 use axum::extract::{Path, Query, Request, State};
 use axum::http::{HeaderMap, StatusCode, Uri, header};
@@ -26,7 +27,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tautline_machine::relay::Stage;
+use tautline_machine::relay::voice::Settings;
 use tautline_protocol::limits::{self, hit};
+use tokio::sync::{mpsc, oneshot};
 use visitor::{For, Shown, Visitor};
 
 /// Whether errors on this path have the Realtime API's shape.
@@ -44,6 +47,8 @@ pub(crate) struct Voices {
     terms: Terms,
     rate: Rate,
     max_message: usize,
+    /// Who answers instead of the relay.
+    upstream: Option<Arc<Client>>,
 }
 
 impl Voices {
@@ -65,6 +70,13 @@ impl Voices {
             idle_ms: ms(config.voice.idle),
             longest_ms: ms(config.voice.longest),
         };
+        let upstream = match &config.voice.upstream {
+            Upstream::Loopback => None,
+            Upstream::Openai { key, base, ca } => {
+                let client = Client::new(key.clone(), base.clone(), ca.as_deref())?;
+                Some(Arc::new(client))
+            }
+        };
         let board = Board::new();
         let (handle, thread) = voice::start(Parts {
             voice: config.voice.clone(),
@@ -81,6 +93,7 @@ impl Voices {
             terms,
             rate: config.voice.rate,
             max_message: config.voice.max_message,
+            upstream,
         };
         Ok((service, thread))
     }
@@ -283,11 +296,13 @@ pub(super) async fn calls(
         Some(session) => visitor.settings.with(session)?,
         None => visitor.settings,
     };
-    let answered = app
-        .voice
-        .handle
-        .call(form.sdp, visitor.who, settings)
-        .await?;
+    let answered = match &app.voice.upstream {
+        None => {
+            let handle = &app.voice.handle;
+            handle.call(form.sdp, visitor.who, settings).await?
+        }
+        Some(client) => forward(&app.voice, client, form.sdp, visitor.who, settings).await?,
+    };
     let headers = [
         (header::CONTENT_TYPE, "application/sdp".to_owned()),
         (header::CACHE_CONTROL, "no-store".to_owned()),
@@ -297,6 +312,79 @@ pub(super) async fn calls(
         ),
     ];
     Ok((StatusCode::CREATED, headers, answered.sdp).into_response())
+}
+
+impl From<Trouble> for Failure {
+    fn from(trouble: Trouble) -> Self {
+        let status = StatusCode::from_u16(trouble.status()).unwrap_or(StatusCode::BAD_GATEWAY);
+        let (code, message) = (trouble.code(), trouble.message());
+        match trouble {
+            Trouble::Rate(retry_after_s) => Self::invalid(status, code, message)
+                .retry_after_ms(retry_after_s.unwrap_or(5).saturating_mul(1_000)),
+            Trouble::Refused(_) => Self::invalid(status, code, message),
+            _ => Self::server(status, code, message),
+        }
+    }
+}
+
+/// Has the upstream answer; the sound goes from the browser to it, and the relay follows the call under a name of its own.
+async fn forward(
+    voices: &Voices,
+    client: &Arc<Client>,
+    offer: String,
+    who: Who,
+    settings: Settings,
+) -> Result<Answered, Failure> {
+    let (controls, controls_in) = mpsc::unbounded_channel();
+    let line: Line = Arc::new(move |control| {
+        // It ends by itself, and nobody needs to be told.
+        let _ = controls.send(control);
+    });
+    let id = call_id();
+    let seat = voices
+        .board
+        .seat(&id, &who, "upstream_webrtc", Arc::clone(&line))?;
+    let (done, answer) = oneshot::channel();
+    let (client, desk) = (Arc::clone(client), voices.desk.clone());
+    let (terms, handle) = (voices.terms, voices.handle.clone());
+    // On its own: whoever asked may hang up in the middle, and a call that the upstream made is not to be left there.
+    tokio::spawn(async move {
+        let mut seat = seat;
+        let call = match client.call(&offer, &settings).await {
+            Ok(call) => call,
+            Err(trouble) => {
+                seat.ends(Ending::UPSTREAM);
+                drop(seat);
+                let _ = done.send(Err(trouble));
+                return;
+            }
+        };
+        if done.is_closed() {
+            seat.ends(Ending::CLIENT);
+            let _ = client.hang_up(&call.id).await;
+            return;
+        }
+        let clock = handle.clock();
+        let upstream_id = call.id;
+        handle.run(move || {
+            Watched {
+                client,
+                upstream_id,
+                settings,
+                who,
+                seat,
+                line,
+                controls: controls_in,
+                desk,
+                terms,
+                clock,
+            }
+            .run()
+        });
+        let _ = done.send(Ok(call.sdp));
+    });
+    let sdp = answer.await.map_err(|_| going_down())??;
+    Ok(Answered { id, sdp })
 }
 
 fn no_such_call() -> Failure {

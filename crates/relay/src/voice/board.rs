@@ -297,10 +297,11 @@ impl Drop for Seat {
             }
             gone
         };
-        let ending = match self.ending {
-            Some(ending) => ending,
-            None if std::thread::panicking() => Ending::PANIC,
-            None => Ending::TRANSPORT,
+        let ending = if std::thread::panicking() {
+            metrics::counter!("tautline_session_panics_total").increment(1);
+            Ending::PANIC
+        } else {
+            self.ending.unwrap_or(Ending::TRANSPORT)
         };
         ending.limit.into_iter().for_each(limit::hit);
         metrics::gauge!("tautline_voice_sessions", "transport" => self.transport).decrement(1.0);

@@ -62,6 +62,8 @@ endings! {
     TRANSPORT = "transport", INTERNAL, "the transport failed", None;
     /// The upstream ended it or went away.
     UPSTREAM = "upstream", INTERNAL, "the upstream ended the session", None;
+    /// The upstream does not keep what the policy locks.
+    POLICY = "policy", POLICY, "the session does not keep to its policy", None;
     /// A bug of the relay's.
     PANIC = "panic", INTERNAL, "an error of the relay's", None;
 }

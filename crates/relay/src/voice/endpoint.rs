@@ -181,6 +181,7 @@ pub(crate) fn start(parts: Parts) -> Result<(Handle, std::thread::JoinHandle<()>
                     half_open: 0,
                     last_key: 0,
                     strangers: Strangers::default(),
+                    told: [0; super::INDEXES.len()],
                 };
                 endpoint.run(sockets.tcp, jobs_in).await;
             });
@@ -252,6 +253,8 @@ pub(crate) struct Endpoint {
     half_open: usize,
     last_key: Key,
     strangers: Strangers,
+    /// What the metrics were told of each index.
+    told: [usize; super::INDEXES.len()],
 }
 
 /// A call, and when it is to be woken.
@@ -288,6 +291,7 @@ impl Endpoint {
                 () = tokio::time::sleep_until(next.into()) => {}
             }
             self.wake_due();
+            self.tell();
         }
         if let Some(accepting) = accepting {
             accepting.abort();
@@ -295,6 +299,24 @@ impl Endpoint {
         let keys: Vec<Key> = self.calls.keys().copied().collect();
         for key in keys {
             self.with(key, |call, _| call.end(Ending::SHUTDOWN));
+        }
+    }
+
+    /// Tells the metrics how much it holds, where that has changed.
+    fn tell(&mut self) {
+        let held = [
+            self.calls.len(),
+            self.deadlines.len(),
+            self.half_open,
+            self.by_name.len(),
+            self.by_source.len(),
+            self.sockets.tcp.borrow().len(),
+        ];
+        for ((index, held), told) in super::INDEXES.iter().zip(held).zip(&mut self.told) {
+            if *told != held {
+                *told = held;
+                metrics::gauge!("tautline_voice_index", "index" => *index).set(held as f64);
+            }
         }
     }
 
@@ -412,7 +434,6 @@ impl Endpoint {
         }));
         let Ok((mut call, made)) = ran else {
             // The call went with the panic, and its seat with it.
-            metrics::counter!("tautline_session_panics_total").increment(1);
             self.forget(key, &name, &before, was_set_up);
             return None;
         };
@@ -427,10 +448,8 @@ impl Endpoint {
         }
         if call.ending().is_some() {
             let is_set_up = call.is_set_up();
-            let closed = catch_unwind(AssertUnwindSafe(|| call.close(now, &*routes)));
-            if closed.is_err() {
-                metrics::counter!("tautline_session_panics_total").increment(1);
-            }
+            // Counted by its seat, should it panic.
+            let _ = catch_unwind(AssertUnwindSafe(|| call.close(now, &*routes)));
             self.forget(key, &name, &after, is_set_up);
             return Some(made);
         }

@@ -1,26 +1,17 @@
 //! One conversation, whichever edge it is held over: the peer's machine, and what a session may take up. No I/O here;
 //! the edges carry out what [`Talk::next`] says.
 
-use super::pace::Pace;
+use super::gate::{self, Gate, Over};
 use super::sideband::Joined;
-use super::{Ending, Who};
+use super::{Ending, Who, warning};
 use crate::ids::{random_id, random_seed};
 use crate::limit;
 use crate::parse::Rate;
-use serde::Deserialize;
-use serde_json::json;
-use serde_json::value::RawValue;
-use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use tautline_machine::Time;
 use tautline_machine::relay::voice::{ApiError, Edge, Output, Peer, Settings, Setup};
 use tautline_protocol::limits::{self, hit};
-
-/// Least time between two errors for what was dropped: a flood is not answered by one.
-const TELL_EVERY_MS: u64 = 100;
-/// Messages up to that size are not looked into for sound: at the rate of messages they cannot bring too much.
-const SMALL: usize = 1024;
 
 /// What every session of this relay goes by.
 #[derive(Clone, Copy, Debug)]
@@ -55,43 +46,14 @@ pub(crate) struct Talk {
     peer: Peer,
     /// Bytes of the largest event its client takes.
     largest: usize,
-    messages: Pace,
-    sound: Pace,
-    /// Since when it is over its rates, and when it last was.
-    over: Option<(Time, Time)>,
-    told: Option<Time>,
+    gate: Gate,
     idle_ms: u64,
     warn_at: Option<Time>,
     ends_at: Time,
-    expires_at_s: u64,
     wake: Option<Time>,
     sidebands: Vec<Joined>,
     own: VecDeque<String>,
     ending: Option<Ending>,
-}
-
-#[derive(Deserialize)]
-struct Head<'a> {
-    #[serde(borrow, rename = "type")]
-    kind: Cow<'a, str>,
-    #[serde(borrow)]
-    audio: Option<&'a RawValue>,
-}
-
-/// Bytes of sound that an event brings, decoded.
-fn sound_in(text: &str) -> u64 {
-    if text.len() <= SMALL {
-        return 0;
-    }
-    match serde_json::from_str::<Head<'_>>(text) {
-        Ok(Head {
-            kind,
-            audio: Some(audio),
-        }) if kind == "input_audio_buffer.append" => {
-            (audio.get().len().saturating_sub(2) as u64 / 4) * 3
-        }
-        _ => 0,
-    }
 }
 
 impl Talk {
@@ -116,24 +78,15 @@ impl Talk {
             },
             now,
         );
-        let rate = terms.rate;
         Self {
             who,
             peer,
             largest,
-            messages: Pace::new(u64::from(rate.per_s), u64::from(rate.burst), now),
-            sound: Pace::new(
-                limits::VOICE_AUDIO_PER_S as u64,
-                limits::VOICE_AUDIO_BURST as u64,
-                now,
-            ),
-            over: None,
-            told: None,
+            gate: Gate::new(terms.rate, now),
             idle_ms: terms.idle_ms,
             // A session that is shorter than the warning is warned half-way.
             warn_at: Some(now + (length_ms - limits::VOICE_WARNING_MS.min(length_ms / 2))),
             ends_at: now + length_ms,
-            expires_at_s,
             wake: None,
             sidebands: Vec::new(),
             own: VecDeque::new(),
@@ -143,57 +96,35 @@ impl Talk {
 
     /// A client's event.
     pub(crate) fn message(&mut self, text: &str, now: Time) {
-        if !self.messages.take(1, now) {
-            return self.refuse(hit::VOICE_MESSAGES, "Too many messages; send fewer.", now);
+        match self.gate.message(text, now) {
+            Ok(()) => self.peer.event(text, now),
+            Err(over) => self.refuse(over),
         }
-        if !self.sound.take(sound_in(text), now) {
-            let what = "Too much sound; send it no faster than it is spoken.";
-            return self.refuse(hit::VOICE_AUDIO, what, now);
-        }
-        self.within(now);
-        self.peer.event(text, now);
     }
 
     /// What came was no text.
     pub(crate) fn not_text(&mut self, now: Time) {
-        if self.messages.take(1, now) {
-            let why = "Events are JSON in text messages.";
-            self.peer.error(&ApiError::invalid("invalid_event", why));
-        } else {
-            self.refuse(hit::VOICE_MESSAGES, "Too many messages; send fewer.", now);
+        match self.gate.message("", now) {
+            Ok(()) => self.peer.error(&gate::not_text()),
+            Err(over) => self.refuse(over),
         }
     }
 
     /// What its microphone heard, over RTP.
     pub(crate) fn audio(&mut self, ulaw: &[u8], now: Time) {
         // As linear samples, which is what is kept of it.
-        if self.sound.take(ulaw.len() as u64 * 2, now) {
-            self.peer.audio(ulaw, now);
-        } else {
-            let what = "Too much sound; send it no faster than it is spoken.";
-            self.refuse(hit::VOICE_AUDIO, what, now);
+        match self.gate.sound(ulaw.len() as u64 * 2, now) {
+            Ok(()) => self.peer.audio(ulaw, now),
+            Err(over) => self.refuse(over),
         }
     }
 
-    fn within(&mut self, now: Time) {
-        // A second without a refusal, and it is not over its rates any more.
-        if self.over.is_some_and(|(_, last)| now - last >= 1_000) {
-            self.over = None;
+    fn refuse(&mut self, over: Over) {
+        if let Some(error) = over.error {
+            self.peer.error(&error);
         }
-    }
-
-    fn refuse(&mut self, row: &'static str, what: &str, now: Time) {
-        limit::hit(row);
-        self.within(now);
-        let (since, _) = *self.over.get_or_insert((now, now));
-        self.over = Some((since, now));
-        if now - since >= limits::VOICE_OVER_MS {
+        if over.ends {
             self.end(Ending::RATE);
-        }
-        if self.told.is_none_or(|at| now - at >= TELL_EVERY_MS) {
-            self.told = Some(now);
-            self.peer
-                .error(&ApiError::invalid("rate_limit_exceeded", what));
         }
     }
 
@@ -218,16 +149,7 @@ impl Talk {
     pub(crate) fn timeout(&mut self, now: Time) {
         if self.warn_at.is_some_and(|at| now >= at) {
             self.warn_at = None;
-            let left_ms = self.ends_at - now;
-            self.own.push_back(
-                json!({
-                    "type": "tautline.session.expiring",
-                    "event_id": format!("event_{}", random_id()),
-                    "expires_at": self.expires_at_s,
-                    "remaining_ms": left_ms,
-                })
-                .to_string(),
-            );
+            self.own.push_back(warning(self.ends_at - now));
         }
         if now >= self.ends_at {
             let why = "The session has reached its longest duration.";

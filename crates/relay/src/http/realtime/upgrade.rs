@@ -7,6 +7,7 @@ use super::visitor::{For, Shown, Visitor};
 use crate::peer::{Peer, Visit};
 use crate::socket::{Detached, Socket};
 use crate::voice::socket::Session;
+use crate::voice::upstream::Proxied;
 use crate::voice::wire::Wire;
 use crate::voice::{Line, Talk, sideband};
 use crate::ws;
@@ -148,10 +149,15 @@ fn new_session(app: &App, visitor: Visitor, model: Option<&str>) -> Result<Begin
         let _ = controls.send(control);
     });
     let voice = Arc::clone(&app.voice);
+    let upstream = voice.upstream.clone();
+    let transport = match upstream {
+        None => "websocket",
+        Some(_) => "upstream_websocket",
+    };
     let id = format!("sess_{}", crate::ids::random_id());
     let seat = voice
         .board
-        .seat(&id, &visitor.who, "websocket", Arc::clone(&line))?;
+        .seat(&id, &visitor.who, transport, Arc::clone(&line))?;
     Ok(Box::new(move |taken| {
         let (handle, desk) = (voice.handle.clone(), voice.desk.clone());
         let (terms, max_message) = (voice.terms, voice.max_message);
@@ -162,6 +168,21 @@ fn new_session(app: &App, visitor: Visitor, model: Option<&str>) -> Result<Begin
                 return;
             };
             let who = visitor.who;
+            if let Some(client) = upstream {
+                let proxied = Proxied {
+                    client,
+                    wire,
+                    settings,
+                    who,
+                    seat,
+                    line,
+                    controls: controls_in,
+                    desk,
+                    terms,
+                    clock,
+                };
+                return proxied.run().await;
+            }
             let talk = Talk::begin(Edge::Socket, settings, who, usize::MAX, terms, clock.now());
             let session = Session {
                 wire,
