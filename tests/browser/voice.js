@@ -15,7 +15,7 @@ function call(VoiceConnection, { getToken = () => 'ek_test', muted = false, time
     told.push([event, value]);
     listeners.get(event)?.(value);
   };
-  const connection = new VoiceConnection(rtc, emit, getToken ?? undefined, JSON.stringify(SESSION), microphone !== false, muted, timeoutMs, attempts);
+  const connection = new VoiceConnection(rtc, emit, getToken ?? undefined, microphone !== false, muted, timeoutMs, attempts);
   const values = (event) => told.filter(([name]) => name === event).map(([, value]) => value);
   const heardOf = (event, n = 1) => until(event, () => values(event).length >= n);
   return { connection, told, values, heardOf, on: (event, then) => listeners.set(event, then), states: () => values('connection.change') };
