@@ -28,6 +28,7 @@ scenarios! {
     unconfirmed_settings_are_told = "callIsUnacknowledged",
     it_can_be_given_up_anywhere = "callIsGivenUpAnywhere",
     what_is_wrong_with_the_microphone_is_named = "callNamesWhatIsWrongWithTheMicrophone",
+    a_token_that_is_not_to_be_had_is_named = "callHasNoToken",
     a_borrowed_stream_is_never_stopped = "callBorrowsAStream",
     a_mute_before_the_call_holds = "callIsMutedBeforeItIsMade",
     push_to_talk = "callIsPushToTalk",

@@ -313,6 +313,11 @@ export class Rtc {
     };
   }
 
+  /** The session object as JSON text. */
+  session() {
+    return JSON.stringify(this.#settings.session);
+  }
+
   /** What calls to come are told; also what they are to confirm. @param {Record<string, any>} session */
   setSession(session) {
     this.#settings = { ...this.#settings, session };

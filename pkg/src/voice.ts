@@ -55,7 +55,7 @@ export class VoiceConnection {
   constructor(options?: VoiceOptions) {
     const { config, session, getToken, debug } = voiceOptions(options);
     if (debug) ledger().stacks = true;
-    const settings = json('session', session);
+    json('session', session);
     this.#session = session;
     const { microphone, startMuted, connectTimeoutMs, maxReconnectAttempts, ...browser } = config;
     this.#handle = new Handle(
@@ -64,7 +64,7 @@ export class VoiceConnection {
       () => {
         const rtc = new Rtc({ ...browser, microphone, session });
         const told = (event: string, value: unknown) => this.#told(event, value);
-        return new GlueVoice(rtc, told, getToken, settings, microphone !== false, startMuted, connectTimeoutMs, maxReconnectAttempts);
+        return new GlueVoice(rtc, told, getToken, microphone !== false, startMuted, connectTimeoutMs, maxReconnectAttempts);
       },
       () => this.dispose(),
       (error) => this.#trapped(error),
@@ -190,8 +190,8 @@ export class VoiceConnection {
     text('send({type})', given.type);
     if (given.type === 'session.update' && isSession(given.session)) {
       this.#session = merged(this.#session, given.session) as RealtimeSession;
-      const settings = json('send({session})', this.#session);
-      this.#handle.act((glue) => glue.setSession(this.#session, settings));
+      json('send({session})', this.#session);
+      this.#handle.act((glue) => glue.setSession(this.#session));
     }
     const { event_id, ...rest } = given;
     const body = json('send(event)', rest);

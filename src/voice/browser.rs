@@ -45,6 +45,8 @@ extern "C" {
     pub(super) fn meter(this: &Rtc) -> Result<Meter, JsValue>;
     #[wasm_bindgen(method, catch, js_name = streamOf)]
     pub(super) fn stream_of(this: &Rtc, track: &JsValue) -> Result<JsValue, JsValue>;
+    #[wasm_bindgen(method, catch)]
+    pub(super) fn session(this: &Rtc) -> Result<String, JsValue>;
     #[wasm_bindgen(method, catch, js_name = setSession)]
     pub(super) fn set_session(this: &Rtc, session: &JsValue) -> Result<(), JsValue>;
     #[wasm_bindgen(method, catch)]

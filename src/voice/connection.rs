@@ -19,18 +19,20 @@ pub struct VoiceConnection {
 
 #[wasm_bindgen]
 impl VoiceConnection {
-    /// No call yet. `emit` is told each event and its value; `settings` is the session object as JSON text.
+    /// No call yet. `emit` is told each event and its value.
+    ///
+    /// # Errors
+    /// When `rtc` has no session.
     #[wasm_bindgen(constructor)]
     pub fn new(
         rtc: Rtc,
         emit: Function,
         get_token: Option<Function>,
-        settings: String,
         microphone: bool,
         muted: bool,
         timeout_ms: Option<f64>,
         attempts: Option<f64>,
-    ) -> Self {
+    ) -> Result<Self, JsValue> {
         let usual = Config::default();
         let config = Config {
             has_token: get_token.is_some(),
@@ -38,11 +40,11 @@ impl VoiceConnection {
             muted,
             connect_timeout_ms: timeout_ms.map_or(usual.connect_timeout_ms, |ms| ms as u64),
             max_reconnect_attempts: attempts.map_or(usual.max_reconnect_attempts, |max| max as u32),
-            settings,
+            settings: rtc.session()?,
         };
-        Self {
+        Ok(Self {
             driver: Driver::new(rtc, emit, get_token, config),
-        }
+        })
     }
 
     /// Resolves once the settings are confirmed; shares an attempt under way.
@@ -170,10 +172,14 @@ impl VoiceConnection {
     }
 
     /// What calls to come are told, and are to confirm.
+    ///
+    /// # Errors
+    /// What JSON cannot hold.
     #[wasm_bindgen(js_name = setSession)]
-    pub fn set_session(&self, session: &JsValue, text: String) -> Result<(), JsValue> {
+    pub fn set_session(&self, session: &JsValue) -> Result<(), JsValue> {
         self.driver.rtc.set_session(session)?;
-        self.driver.input(Input::Settings(text));
+        self.driver
+            .input(Input::Settings(self.driver.rtc.session()?));
         Ok(())
     }
 

@@ -5,6 +5,7 @@ import { relaySocket, restaurant, token } from '../support/server.js';
 export async function trapLeavesNothing({ WebSocketService, ConnectionManager, OrderUpdates, VoiceConnection, provokeTrap }) {
   const id = restaurant('trap');
   const jwt = await token(id);
+  const peer = await callConnected(VoiceConnection);
   // Something of every kind: open and opening sockets, timers, listeners, waits, leases, calls under way.
   const services = [];
   for (let n = 0; n < 3; n += 1) services.push(new WebSocketService({ restaurantId: id }, relaySocket(), () => jwt));
@@ -18,7 +19,6 @@ export async function trapLeavesNothing({ WebSocketService, ConnectionManager, O
   orders.initialize();
   pending.push(orders.fetchOrders('', undefined), services[0].request('order:cancel', '{}', 60_000, undefined, undefined));
   for (const promise of pending) promise.catch(() => {});
-  const peer = await callConnected(VoiceConnection);
   const kinds = Object.keys(ledger()).sort();
   same(kinds, ['audio_context', 'audio_element', 'closure', 'data_channel', 'fetch', 'lease', 'listener', 'media_track', 'peer_connection', 'socket', 'timer'], 'what is live before');
 

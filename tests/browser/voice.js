@@ -15,7 +15,7 @@ function call(VoiceConnection, { getToken = () => 'ek_test', muted = false, time
     told.push([event, value]);
     listeners.get(event)?.(value);
   };
-  const connection = new VoiceConnection(rtc, emit, getToken, JSON.stringify(SESSION), microphone !== false, muted, timeoutMs, attempts);
+  const connection = new VoiceConnection(rtc, emit, getToken ?? undefined, microphone !== false, muted, timeoutMs, attempts);
   const values = (event) => told.filter(([name]) => name === event).map(([, value]) => value);
   const heardOf = (event, n = 1) => until(event, () => values(event).length >= n);
   return { connection, told, values, heardOf, on: (event, then) => listeners.set(event, then), states: () => values('connection.change') };
@@ -272,6 +272,35 @@ export async function callNamesWhatIsWrongWithTheMicrophone({ VoiceConnection })
   const { connection } = call(VoiceConnection, { microphone: false });
   await connect(connection);
   same(ledger().media_track, undefined, 'tracks');
+  await ended(connection, peer);
+}
+
+export async function callHasNoToken({ VoiceConnection }) {
+  const why = new Error('no network');
+  const peer = new Peer();
+  const throws = () => {
+    throw why;
+  };
+  for (const [getToken, cause] of [[throws, why], [() => Promise.reject(why), why], [() => null, undefined], [() => 7, undefined], [undefined, undefined]]) {
+    const { connection } = call(VoiceConnection, { getToken: getToken ?? null });
+    const error = await rejection(connect(connection));
+    same([error.code, error.stage], ['connect_failed', 'token'], String(getToken));
+    check(error.cause === cause, `what was thrown: ${error.cause}`);
+    await nothingOfACall();
+    connection.dispose();
+  }
+  // One that was handed over is used, for its own call and those in its place.
+  const { connection } = call(VoiceConnection, { getToken: null });
+  await connection.connect('ek_given', undefined);
+  await connection.reconnect(undefined);
+  same(peer.posts.map(({ token }) => token), ['Bearer ek_given', 'Bearer ek_given'], 'given');
+  // A refused token is replaced once, and then named.
+  const asked = [];
+  peer.refusal = { status: 401, error: { code: 'invalid_token', message: 'no' } };
+  const refused = call(VoiceConnection, { getToken: ({ reason }) => (asked.push(reason), 'ek_old') });
+  const error = await rejection(connect(refused.connection));
+  same([error.code, error.status, error.serverCode, error.stage, asked], ['auth_failed', 401, 'invalid_token', 'exchange', ['connect', 'rejected']], 'refused');
+  refused.connection.dispose();
   await ended(connection, peer);
 }
 

@@ -60,9 +60,14 @@ fn classes(trap: &Trap) -> Result<JsValue, JsValue> {
     let service = WebSocketService::new(Object::new().into(), JsValue::UNDEFINED, None)?;
     let manager = ConnectionManager::new(&service, None);
     let orders = OrderUpdates::new(&service);
-    let rtc = Object::new().unchecked_into();
+    let rtc = Object::new();
+    Reflect::set(
+        &rtc,
+        &"session".into(),
+        &Function::new_no_args("return '{}'"),
+    )?;
     let emit = Function::new_no_args("");
-    let voice = VoiceConnection::new(rtc, emit, None, "{}".into(), false, false, None, None);
+    let voice = VoiceConnection::new(rtc.unchecked_into(), emit, None, false, false, None, None)?;
     let classes = Object::new();
     for (name, instance) in [
         ("ConnectionManager", JsValue::from(manager)),

@@ -634,7 +634,7 @@ fn creates(page: &Page) -> Vec<String> {
 fn one_response_at_a_time() {
     let mut page = Page::connected();
     let (first, second) = (create(&mut page), create(&mut page));
-    assert_eq!(creates(&page), [first.clone()]);
+    assert_eq!(creates(&page), [first.as_str()]);
     page.hear(Event::Created {
         response: "r1".into(),
     });
