@@ -23,7 +23,7 @@ describe('the transcript', () => {
       item({ id: 'b', role: 'assistant', text: '', interrupted: true }),
     ]);
     expect(cut).toMatchObject({ text: 'That makes', interrupted: true, remark: false });
-    expect(unheard).toMatchObject({ text: 'Cut off before a word was heard', remark: true });
+    expect(unheard).toMatchObject({ text: 'Cut off before a word was heard', interrupted: true, remark: true });
   });
 
   it('says of speech without words that there was some, and never invents any', () => {

@@ -77,7 +77,7 @@ export function transcriptLines(items: readonly TranscriptItem[]): readonly Tran
     const words = item.text?.trim() ?? '';
     if (words !== '') return [{ id: item.id, who, text: words, remark: false, forming, interrupted: item.interrupted }];
     const remark = remarkOf(item);
-    return remark === null ? [] : [{ id: item.id, who, text: remark, remark: true, forming, interrupted: false }];
+    return remark === null ? [] : [{ id: item.id, who, text: remark, remark: true, forming, interrupted: item.interrupted }];
   });
 }
 

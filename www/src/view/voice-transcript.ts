@@ -47,6 +47,6 @@ class LineView implements View<TranscriptLine> {
     setAttribute(this.element, 'data-remark', remark);
     setAttribute(this.element, 'data-forming', forming);
     setAttribute(this.element, 'data-interrupted', interrupted);
-    setAttribute(this.#cut, 'hidden', !interrupted);
+    setAttribute(this.#cut, 'hidden', !interrupted || remark);
   }
 }
