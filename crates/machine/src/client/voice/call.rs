@@ -272,7 +272,7 @@ impl Voice {
         id: Option<String>,
         turn: bool,
         now: Time,
-    ) -> Result<String, Failure> {
+    ) -> Result<String, Box<Failure>> {
         if matches!(self.phase, Phase::Disposed) {
             return Err(disposed());
         }
@@ -378,7 +378,7 @@ impl Voice {
         }
     }
 
-    fn settle(&mut self, waiter: WaiterId, result: Result<(), Failure>) {
+    fn settle(&mut self, waiter: WaiterId, result: Result<(), Box<Failure>>) {
         self.out.push_back(Output::Settle(waiter, result));
     }
 
@@ -689,7 +689,7 @@ impl Voice {
     }
 
     /// A call could not be had.
-    fn fail(&mut self, failure: Failure, now: Time) {
+    fn fail(&mut self, failure: Box<Failure>, now: Time) {
         self.end_call();
         if self.again
             && failure.retryable
@@ -730,7 +730,7 @@ impl Voice {
         });
     }
 
-    fn give_up(&mut self, failure: Failure) {
+    fn give_up(&mut self, failure: Box<Failure>) {
         self.phase = Phase::Failed;
         self.release_microphone(&failure);
         self.set_state(State::Error);
@@ -769,7 +769,7 @@ impl Voice {
         self.again = false;
         self.release_microphone(failure);
         for waiter in std::mem::take(&mut self.waiters) {
-            self.settle(waiter, Err(failure.clone()));
+            self.settle(waiter, Err(Box::new(failure.clone())));
         }
         if was_wanted {
             self.tell(Notice::Ended {
@@ -814,7 +814,7 @@ impl Voice {
                 self.tell(Notice::Alarm(alarm, active));
             }
         }
-        self.tell(Notice::Stats(self.report()));
+        self.tell(Notice::Stats);
     }
 
     fn open_microphone(&mut self, any: bool) {
@@ -832,7 +832,7 @@ impl Voice {
         }
         self.mic.fallback = false;
         for waiter in std::mem::take(&mut self.mic_waiters) {
-            self.settle(waiter, Err(failure.clone()));
+            self.settle(waiter, Err(Box::new(failure.clone())));
         }
     }
 
@@ -952,11 +952,11 @@ impl Voice {
     }
 }
 
-fn aborted() -> Failure {
+fn aborted() -> Box<Failure> {
     Failure::new(ErrorCode::Aborted, "disconnect() was called")
 }
 
-fn disposed() -> Failure {
+fn disposed() -> Box<Failure> {
     Failure::new(
         ErrorCode::Disposed,
         "this object was disposed; make a new one",

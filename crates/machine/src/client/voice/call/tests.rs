@@ -122,7 +122,7 @@ impl Page {
         self.give(Input::Event(call, event));
     }
 
-    fn settled(&self, waiter: WaiterId) -> Option<Result<(), Failure>> {
+    fn settled(&self, waiter: WaiterId) -> Option<Result<(), Box<Failure>>> {
         let mut settled = self.outputs.iter().filter_map(|output| match output {
             Output::Settle(id, result) if *id == waiter => Some(result.clone()),
             _ => None,
