@@ -20,12 +20,10 @@ use tautline_protocol::{ErrorCode, JsonWriter, Stage};
 const SETTINGS_MS: u64 = 5_000;
 /// How long packets may stay away, once the browser has noticed, before another call takes this one's place.
 const PATH_MS: u64 = 5_000;
-/// The same from the last packet: a browser may notice late.
-const UNHEARD_MS: u64 = 7_000;
-/// What is left to a path in any case.
-const PATH_LEAST_MS: u64 = 1_000;
+/// The same from the last second in which a packet came: Chromium notices after five to seven.
+const UNHEARD_MS: u64 = 6_000;
 /// The first step of the backoff between new calls, and its cap.
-const BACKOFF_MS: (u64, u64) = (500, 5_000);
+const BACKOFF_MS: (u64, u64) = (200, 5_000);
 /// A call that held for so long starts the backoff over.
 const SETTLED_MS: u64 = 10_000;
 const SECOND_MS: u64 = 1_000;
@@ -576,9 +574,9 @@ impl Voice {
                 self.done(call, Stage::Ice);
             }
             Path::Disconnected if self.is_live() => {
-                let unheard = (self.heard.1 + UNHEARD_MS).max(now + PATH_LEAST_MS);
-                self.timers.set(Timer::Path, unheard.min(now + PATH_MS));
                 self.tell(Notice::Disconnected);
+                let until = (self.heard.1 + UNHEARD_MS).min(now + PATH_MS);
+                self.timers.set(Timer::Path, until);
             }
             Path::Disconnected => {}
             Path::Failed if self.is_live() => self.lost(EndReason::Network, now),
