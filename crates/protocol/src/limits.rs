@@ -201,3 +201,73 @@ pub const CLIENT_LEVEL_MS: u64 = 50;
 pub const CLIENT_SNAPSHOT_PART_MS: u64 = 30_000;
 /// Listeners of one event after which a client warns, once.
 pub const CLIENT_LISTENERS: usize = 100;
+/// The longest voice session, ms.
+pub const VOICE_LENGTH_MS: u64 = 3_600_000;
+/// Warning before a voice session ends for its length, ms.
+pub const VOICE_WARNING_MS: u64 = 60_000;
+/// Bytes of one `input_audio_buffer.append`, decoded.
+pub const VOICE_APPEND_BYTES: usize = 15 * 1024 * 1024;
+/// Bytes of sound that wait for a commit.
+pub const VOICE_WAITING_BYTES: usize = 8 * 1024 * 1024;
+/// Bytes of sound kept with the items of a conversation; of the oldest it is forgotten first.
+pub const VOICE_KEPT_BYTES: usize = 4 * 1024 * 1024;
+/// Items of a conversation; the oldest are forgotten first.
+pub const VOICE_ITEMS: usize = 512;
+/// Bytes of one item, as JSON, without sound.
+pub const VOICE_ITEM_BYTES: usize = 128 * 1024;
+/// Bytes of a message on a data channel.
+pub const VOICE_CHANNEL_MESSAGE: usize = 256 * 1024;
+/// Voice sessions at once.
+pub const VOICE_SESSIONS: usize = 500;
+/// Voice sessions of one restaurant.
+pub const VOICE_RESTAURANT: usize = 250;
+/// Voice sessions of one customer or kiosk.
+pub const VOICE_PERSON: usize = 2;
+/// Calls that are being set up.
+pub const VOICE_HALF_OPEN: usize = 100;
+/// Time for a call to be set up, ms.
+pub const VOICE_SETUP_MS: u64 = 10_000;
+/// Time without a datagram of a call's peer, ms.
+pub const VOICE_SILENCE_MS: u64 = 6_000;
+/// Time in which nobody says or does anything in a voice session, ms.
+pub const VOICE_IDLE_MS: u64 = 300_000;
+/// Messages a second of a voice session.
+pub const VOICE_MESSAGES_PER_S: u32 = 100;
+/// Messages at once of a voice session.
+pub const VOICE_MESSAGES_BURST: u32 = 200;
+/// Bytes of sound a second, decoded, that come in the messages of a voice session.
+pub const VOICE_AUDIO_PER_S: usize = 128 * 1024;
+/// The same at once.
+pub const VOICE_AUDIO_BURST: usize = 512 * 1024;
+/// Time over its rates that ends a voice session, ms.
+pub const VOICE_OVER_MS: u64 = 5_000;
+/// Bytes of events that wait to be sent to one client of a voice session.
+pub const VOICE_QUEUE_BYTES: usize = 8 * 1024 * 1024;
+/// Events that wait to be sent to one sideband.
+pub const VOICE_SIDEBAND_EVENTS: usize = 1_024;
+/// Sidebands of one voice session.
+pub const VOICE_SIDEBANDS: usize = 4;
+/// Addresses that one call's peer is tried at.
+pub const VOICE_PATHS: usize = 8;
+/// ICE connections over TCP at once.
+pub const VOICE_TCP_CONNECTIONS: usize = 1_024;
+/// Bytes of a message on `/v1/realtime`.
+pub const REALTIME_MESSAGE: usize = 16 * 1024 * 1024;
+/// Bytes of an offer with its form.
+pub const REALTIME_FORM: usize = 1024 * 1024;
+/// `ek_` secrets that have not run out.
+pub const REALTIME_SECRETS: usize = 10_000;
+/// The shortest life of one, s.
+pub const REALTIME_SECRET_MIN_S: u64 = 10;
+/// The longest life of one, s.
+pub const REALTIME_SECRET_MAX_S: u64 = 7_200;
+/// Its life unless asked otherwise, s.
+pub const REALTIME_SECRET_S: u64 = 600;
+/// Datagrams a second of an address that belong to no call.
+pub const UDP_STRANGER_PER_S: u32 = 50;
+/// Time in which an address that sent more is not listened to, ms.
+pub const UDP_STRANGER_IGNORED_MS: u64 = 10_000;
+/// Addresses that this is kept for.
+pub const UDP_STRANGERS: usize = 4_096;
+/// What goes to an address before it has answered, in times of what came from it.
+pub const UDP_AMPLIFICATION: u64 = 3;

@@ -2,8 +2,10 @@
 //! A flag wins over the environment, which wins over the file, which wins over the default.
 
 mod edge;
+mod voice;
 
 pub use edge::{Edge, EdgeArgs, PublicUrl};
+pub use voice::{Origin, Upstream, Voice, VoiceArgs};
 
 use crate::parse::{Rate, duration, rate};
 use crate::peer::Net;
@@ -31,6 +33,10 @@ pub struct ServeArgs {
     #[command(flatten)]
     #[serde(flatten)]
     edge: EdgeArgs,
+    /// Voice sessions
+    #[command(flatten)]
+    #[serde(flatten)]
+    voice: VoiceArgs,
     /// Folder of the store; `:memory:` keeps nothing [default: ./data]
     #[arg(long, env = "TAUTLINE_DATA_DIR", value_name = "DIR")]
     data_dir: Option<PathBuf>,
@@ -183,6 +189,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// TLS, proxies, and what operators look at.
     pub edge: Edge,
+    /// Voice sessions.
+    pub voice: Voice,
     /// Where the store lives.
     pub data_dir: DataDir,
     /// When a commit counts as stored.
@@ -272,6 +280,7 @@ impl ServeArgs {
             .or(file.listen)
             .unwrap_or(SocketAddr::from(([127, 0, 0, 1], 8787)));
         let edge = self.edge.or(file.edge).resolve(listen, keys.dev)?;
+        let voice = self.voice.or(file.voice).resolve(keys.dev)?;
         let max_message = self
             .max_message
             .or(file.max_message)
@@ -306,6 +315,7 @@ impl ServeArgs {
         Ok(Config {
             listen,
             edge,
+            voice,
             data_dir: self.data_dir.or(file.data_dir).into(),
             durability: self
                 .durability

@@ -11,12 +11,15 @@ pub(crate) mod operators;
 mod orders;
 mod past;
 mod problem;
-mod rate;
+pub(crate) mod rate;
+mod realtime;
 mod revoke;
 mod sessions;
 mod socket;
 mod www;
 
+pub(crate) use orders::Desk;
+pub(crate) use realtime::Voices;
 pub(crate) use www::Www;
 
 use crate::config::Config;
@@ -32,7 +35,7 @@ use crate::tls::{self, Tls};
 use crate::token::Keys;
 use axum::Router;
 use axum::middleware;
-use axum::routing::{delete, get, patch, post};
+use axum::routing::{any, delete, get, patch, post};
 use hyper::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -60,6 +63,8 @@ pub(crate) struct App {
     revoked: Arc<Revocations>,
     guard: Arc<guard::Guard>,
     writes: Arc<rate::Writes>,
+    desk: Desk,
+    pub(crate) voice: Arc<Voices>,
     served: Option<Arc<[String]>>,
     www: Option<Arc<Www>>,
     metrics: PrometheusHandle,
@@ -74,6 +79,9 @@ pub(crate) struct Made {
     pub(crate) store: Store,
     pub(crate) keys: Arc<Keys>,
     pub(crate) revoked: Arc<Revocations>,
+    pub(crate) writes: Arc<rate::Writes>,
+    pub(crate) desk: Desk,
+    pub(crate) voice: Voices,
     pub(crate) www: Option<Www>,
     pub(crate) metrics: PrometheusHandle,
     pub(crate) pressure: Arc<Pressure>,
@@ -97,7 +105,9 @@ impl App {
                 &config.edge,
                 &config.allowed_origins,
             )),
-            writes: Arc::new(rate::Writes::new(config.rate)),
+            writes: made.writes,
+            desk: made.desk,
+            voice: Arc::new(made.voice),
             served: config.restaurants.clone().map(Into::into),
             www: made.www.map(Arc::new),
             metrics: made.metrics,
@@ -149,7 +159,15 @@ pub(crate) fn router(app: App) -> Router {
         )
         .route("/api/v1/restaurants/{rid}/revoke", post(revoke::revoke))
         .route("/api/v1/sessions", get(sessions::list))
-        .route("/api/v1/sessions/{id}", delete(sessions::close));
+        .route("/api/v1/sessions/{id}", delete(sessions::close))
+        .route("/v1/realtime", get(realtime::upgrade))
+        .route(
+            "/v1/realtime/client_secrets",
+            post(realtime::client_secrets),
+        )
+        .route("/v1/realtime/calls", post(realtime::calls))
+        .route("/v1/realtime/calls/{id}/hangup", post(realtime::hangup))
+        .route("/v1/realtime/{*rest}", any(realtime::unknown));
     if app.dev {
         router = router
             .route("/metrics", get(health::metrics))

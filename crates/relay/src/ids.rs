@@ -1,3 +1,6 @@
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+
 /// 26 letters of base 32, 128 bits of chance: the id of an order, a session, an epoch.
 pub(crate) fn random_id() -> String {
     let mut bits = u128::from_le_bytes(random());
@@ -11,6 +14,16 @@ pub(crate) fn random_id() -> String {
             char::from(letter)
         })
         .collect()
+}
+
+/// 256 bits of chance, as text: what somebody is let in by.
+pub(crate) fn random_secret() -> String {
+    BASE64_URL_SAFE_NO_PAD.encode(random::<32>())
+}
+
+/// A seed for a machine.
+pub(crate) fn random_seed() -> u64 {
+    u64::from_le_bytes(random())
 }
 
 /// A number below `bound`.

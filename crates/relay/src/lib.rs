@@ -1,7 +1,7 @@
 //! Tautline's relay (`docs/architecture.md`): a restaurant is a log, a connection is a cursor.
 //!
-//! Three kinds of thread: one answers HTTP and lets sockets go after their handshake, one (the shard) owns logs and
-//! connections, two belong to the store. Decisions are `tautline-machine`'s; what is here drives them.
+//! Four kinds of thread: one answers HTTP and lets sockets go after their handshake, one (the shard) owns logs and
+//! connections, one owns voice sessions, two belong to the store. Decisions are `tautline-machine`'s; what is here drives them.
 
 mod clock;
 pub mod config;
@@ -22,11 +22,12 @@ pub mod store;
 mod tls;
 pub mod token;
 pub mod upkeep;
+mod voice;
 mod watch;
 pub mod ws;
 
 pub use fatal::Fatal;
-pub use parse::Rate;
+pub use parse::{Rate, ReachedAt};
 pub use peer::Net;
 pub use revoked::Revocation;
 pub use run::serve;

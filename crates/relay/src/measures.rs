@@ -3,6 +3,7 @@
 
 use crate::Fatal;
 use crate::config::{Config, DataDir, Durability};
+use crate::voice;
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tautline_protocol::limits;
@@ -198,6 +199,30 @@ const ALL: &[(&str, Kind, Present, &str)] = &[
         "Tasks of the thread that owns the connections.",
     ),
     (
+        "tautline_udp_dropped_total",
+        Counter,
+        ("reason", voice::DROPPED),
+        "Datagrams of calls that were not taken or not sent, by reason.",
+    ),
+    (
+        "tautline_voice_ended_total",
+        Counter,
+        ("reason", voice::Ending::REASONS),
+        "Voice sessions that ended, by reason.",
+    ),
+    (
+        "tautline_voice_index",
+        Gauge,
+        UNLABELLED,
+        "Entries by which calls are found, by index; 0 in each when there is no call.",
+    ),
+    (
+        "tautline_voice_sessions",
+        Gauge,
+        UNLABELLED,
+        "Voice sessions now, by transport.",
+    ),
+    (
         "process_max_fds",
         Gauge,
         UNLABELLED,
@@ -278,6 +303,12 @@ fn describe() {
         "tautline_snapshots_total",
     ] {
         metrics::counter!(name).increment(0);
+    }
+    for transport in voice::TRANSPORTS {
+        metrics::gauge!("tautline_voice_sessions", "transport" => *transport).set(0.0);
+    }
+    for index in voice::INDEXES {
+        metrics::gauge!("tautline_voice_index", "index" => *index).set(0.0);
     }
 }
 

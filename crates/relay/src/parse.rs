@@ -67,6 +67,35 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
         .ok_or_else(wrong)
 }
 
+/// Reads `IP` or `IP:PORT`: where peers reach the relay.
+pub(crate) fn reached_at(text: &str) -> Result<ReachedAt, String> {
+    if let Ok(ip) = text.trim_matches(['[', ']']).parse() {
+        return Ok(ReachedAt { ip, port: None });
+    }
+    let at: std::net::SocketAddr = text.parse().map_err(|_| {
+        format!("\"{text}\" is not an IP address, or one with a port like 203.0.113.7:3478")
+    })?;
+    Ok(ReachedAt {
+        ip: at.ip(),
+        port: Some(at.port()),
+    })
+}
+
+/// An address as peers know it; without a port it is the socket's own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReachedAt {
+    /// The address.
+    pub ip: std::net::IpAddr,
+    /// The port, where a proxy or a NAT changes it.
+    pub port: Option<u16>,
+}
+
+impl<'de> Deserialize<'de> for ReachedAt {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        reached_at(&String::deserialize(deserializer)?).map_err(de::Error::custom)
+    }
+}
+
 pub(crate) fn duration_field<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<Duration>, D::Error> {

@@ -3,7 +3,8 @@
 use crate::Fatal;
 use crate::Secret;
 use crate::config::{Config, DataDir, LogFormat};
-use crate::http::{self, App, Made, operators};
+use crate::http::rate::Writes;
+use crate::http::{self, App, Desk, Made, Voices, operators};
 use crate::load::{self, Pressure};
 use crate::measures;
 use crate::peer::{Peers, most_connections};
@@ -12,6 +13,7 @@ use crate::shard::{self, Bounds, Handle, Parts};
 use crate::store::{Running, Store};
 use crate::tls::{self, Tls};
 use crate::token::Keys;
+use crate::voice;
 use metrics_exporter_prometheus::PrometheusHandle;
 use std::io::IsTerminal;
 use std::net::SocketAddr;
@@ -50,15 +52,24 @@ pub fn serve(config: Config) -> Result<(), Fatal> {
     close(served, running)
 }
 
-type Served = Result<(Handle, JoinHandle<()>, Result<(), Fatal>), Fatal>;
+/// The threads that served, and how that ended.
+struct Ended {
+    shard: (Handle, JoinHandle<()>),
+    voice: (voice::Handle, JoinHandle<()>),
+    outcome: Result<(), Fatal>,
+}
 
-/// The shard ends with its last handle, then the store with nobody left to use it.
+type Served = Result<Ended, Fatal>;
+
+/// Voice sessions end with their last handle, then the shard with its own, then the store with nobody left to use it.
 fn close(served: Served, running: Running) -> Result<(), Fatal> {
     let ended = match served {
-        Ok((handle, thread, ended)) => {
-            drop(handle);
-            let _ = thread.join();
-            ended
+        Ok(ended) => {
+            drop(ended.voice.0);
+            let _ = ended.voice.1.join();
+            drop(ended.shard.0);
+            let _ = ended.shard.1.join();
+            ended.outcome
         }
         Err(fatal) => Err(fatal),
     };
@@ -131,6 +142,10 @@ fn start(
     };
     let (handle, thread) =
         shard::start(parts).map_err(|error| Fatal::new(format!("no thread: {error}")))?;
+    let writes = Arc::new(Writes::new(config.rate));
+    let desk = Desk::new(handle.clone(), Arc::clone(&writes), Arc::clone(&revoked));
+    let (service, voice_thread) = Voices::start(&config, desk.clone())?;
+    let voice_handle = service.handle.clone();
     let (end, ended) = watch::channel(None);
     let (stop, stopping) = watch::channel(false);
     let upkeep = metrics.clone();
@@ -139,6 +154,9 @@ fn start(
         store,
         keys: Arc::clone(&keys),
         revoked,
+        writes,
+        desk,
+        voice: service,
         www,
         metrics,
         pressure: Arc::clone(&pressure),
@@ -167,7 +185,11 @@ fn start(
     });
     // A thread that still reads a file is not waited for.
     runtime.shutdown_background();
-    Ok((handle, thread, outcome))
+    Ok(Ended {
+        shard: (handle, thread),
+        voice: (voice_handle, voice_thread),
+        outcome,
+    })
 }
 
 /// Listens there; where that came to be when the port was 0.
@@ -274,11 +296,11 @@ impl Server {
             }),
             End::Asked => {
                 tracing::info!("going down");
-                drain(&config, &app.shard, server, &mut signals).await;
+                drain(&config, &app, server, &mut signals).await;
                 Ok(())
             }
             End::Broken(why) => {
-                drain(&config, &app.shard, server, &mut signals).await;
+                drain(&config, &app, server, &mut signals).await;
                 Err(Fatal::new(format!(
                     "the store failed ({why}); the relay ends so that the next start reads what the disk really holds"
                 )))
@@ -290,13 +312,13 @@ impl Server {
 /// Every client told 1012, requests under way answered; all within `--drain`, or until a second signal.
 async fn drain(
     config: &Config,
-    shard: &Handle,
+    app: &App,
     server: tokio::task::JoinHandle<()>,
     signals: &mut Signals,
 ) {
     let goodbye = async {
-        let clients = shard.ask(|shard, done| shard.drain(done));
-        let _ = tokio::join!(clients, server);
+        let clients = app.shard.ask(|shard, done| shard.drain(done));
+        let _ = tokio::join!(clients, server, app.voice.end_all());
     };
     tokio::select! {
         () = goodbye => tracing::info!("every client has gone"),

@@ -24,7 +24,7 @@ mod wire;
 
 pub(crate) use admission::Bounds;
 pub(crate) use commands::Author;
-pub(crate) use peers::Trouble;
+pub(crate) use peers::{SessionView, Trouble};
 
 use crate::clock::Clock;
 use crate::load::Pressure;

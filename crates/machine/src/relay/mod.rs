@@ -22,6 +22,7 @@ pub mod session;
 pub mod snapshot;
 mod turns;
 pub mod view;
+pub mod voice;
 
 pub use about::About;
 pub use admission::{Address, Admission, Refusal};

@@ -85,6 +85,46 @@ rows! {
     REVOCATIONS = "revocations",
     /// [`super::LOOP_DELAY_MS`], [`super::COMMIT_DELAY_MS`]: new sockets refused, cursors ended, commands refused.
     OVERLOAD = "overload",
+    /// [`super::VOICE_SESSIONS`].
+    VOICE_SESSIONS = "voice_sessions",
+    /// [`super::VOICE_RESTAURANT`].
+    VOICE_RESTAURANT = "voice_restaurant",
+    /// [`super::VOICE_PERSON`].
+    VOICE_PERSON = "voice_person",
+    /// [`super::VOICE_HALF_OPEN`].
+    VOICE_HALF_OPEN = "voice_half_open",
+    /// [`super::VOICE_SETUP_MS`].
+    VOICE_SETUP = "voice_setup",
+    /// [`super::VOICE_SILENCE_MS`].
+    VOICE_SILENCE = "voice_silence",
+    /// [`super::VOICE_IDLE_MS`].
+    VOICE_IDLE = "voice_idle",
+    /// [`super::VOICE_LENGTH_MS`].
+    VOICE_LENGTH = "voice_length",
+    /// [`super::VOICE_MESSAGES_PER_S`], [`super::VOICE_MESSAGES_BURST`].
+    VOICE_MESSAGES = "voice_messages",
+    /// [`super::VOICE_AUDIO_PER_S`], [`super::VOICE_AUDIO_BURST`].
+    VOICE_AUDIO = "voice_audio",
+    /// [`super::VOICE_QUEUE_BYTES`], [`super::VOICE_SIDEBAND_EVENTS`].
+    VOICE_QUEUE = "voice_queue",
+    /// [`super::VOICE_SIDEBANDS`].
+    VOICE_SIDEBANDS = "voice_sidebands",
+    /// [`super::VOICE_CHANNEL_MESSAGE`].
+    VOICE_CHANNEL_MESSAGE = "voice_channel_message",
+    /// [`super::VOICE_PATHS`].
+    VOICE_PATHS = "voice_paths",
+    /// [`super::VOICE_TCP_CONNECTIONS`].
+    VOICE_TCP = "voice_tcp",
+    /// [`super::REALTIME_MESSAGE`].
+    REALTIME_MESSAGE = "realtime_message",
+    /// [`super::REALTIME_FORM`].
+    REALTIME_FORM = "realtime_form",
+    /// [`super::REALTIME_SECRETS`].
+    REALTIME_SECRETS = "realtime_secrets",
+    /// [`super::UDP_STRANGER_PER_S`].
+    UDP_STRANGERS = "udp_strangers",
+    /// [`super::UDP_AMPLIFICATION`].
+    UDP_AMPLIFICATION = "udp_amplification",
 }
 
 #[cfg(test)]

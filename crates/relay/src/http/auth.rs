@@ -4,7 +4,7 @@ use crate::peer::Peer;
 use crate::token::Identity;
 use axum::extract::{FromRequestParts, OptionalFromRequestParts};
 use axum::http::request::Parts;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use tautline_protocol::permission::{self, Operation};
 use tautline_protocol::{AuthCode, NackCode, is_restaurant_id};
 
@@ -28,23 +28,37 @@ impl OptionalFromRequestParts<App> for Caller {
     }
 }
 
+/// The token of `Authorization`.
+pub(super) fn bearer(headers: &HeaderMap) -> Option<&str> {
+    headers
+        .get(header::AUTHORIZATION)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.split_once(' '))
+        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
+        .map(|(_, token)| token.trim())
+}
+
 impl App {
     fn caller(&self, parts: &Parts) -> Result<Caller, Problem> {
         let headers = &parts.headers;
-        let peer = parts.extensions.get::<Peer>();
-        let bearer = headers
-            .get(header::AUTHORIZATION)
-            .and_then(|value| value.to_str().ok())
-            .and_then(|value| value.split_once(' '))
-            .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
-            .map(|(_, token)| token.trim());
-        let Some(token) = bearer else {
+        let Some(token) = bearer(headers) else {
             return Err(Problem::new(
                 StatusCode::UNAUTHORIZED,
                 AuthCode::TokenInvalid.as_str(),
                 "send Authorization: Bearer <token>",
             ));
         };
+        let peer = parts.extensions.get::<Peer>();
+        self.identify(token, headers, peer).map(Caller)
+    }
+
+    /// Whose token this is.
+    pub(super) fn identify(
+        &self,
+        token: &str,
+        headers: &HeaderMap,
+        peer: Option<&Peer>,
+    ) -> Result<Identity, Problem> {
         if let Some(peer) = peer {
             peer.may_try(headers)?;
         }
@@ -67,7 +81,7 @@ impl App {
         if identity.is_wildcard() && headers.contains_key(header::ORIGIN) {
             return Err(AuthCode::RestaurantForbidden.into());
         }
-        Ok(Caller(identity))
+        Ok(identity)
     }
 
     /// Whether this caller may speak for this restaurant, and whether it is served here.

@@ -3,6 +3,7 @@
 
 use super::App;
 use super::problem::Problem;
+use super::realtime;
 use crate::config::{Edge, PublicUrl};
 use crate::peer::Peer;
 use axum::extract::{Request, State};
@@ -10,6 +11,12 @@ use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use std::net::{IpAddr, SocketAddr};
+
+/// What the Realtime API's official clients send; a `*` would not stand for `authorization`.
+const REALTIME_HEADERS: &str = "authorization, content-type, accept, openai-organization, openai-project, openai-safety-identifier, \
+    x-openai-agents-sdk, x-stainless-arch, x-stainless-helper-method, x-stainless-lang, x-stainless-os, \
+    x-stainless-package-version, x-stainless-retry-count, x-stainless-runtime, x-stainless-runtime-version, \
+    x-stainless-timeout";
 
 /// The rules for one listener.
 #[derive(Debug)]
@@ -156,7 +163,7 @@ pub(super) async fn check(State(app): State<App>, request: Request, next: Next) 
     if let Some(refusal) = request.extensions().get::<Peer>().and_then(Peer::refused)
         && !matches!(request.uri().path(), "/healthz" | "/readyz" | "/metrics")
     {
-        let mut response = Problem::from(refusal).into_response();
+        let mut response = Problem::from(refusal).answer(request.uri().path());
         // What it takes up is lent.
         let close = HeaderValue::from_static("close");
         response.headers_mut().insert(header::CONNECTION, close);
@@ -167,14 +174,16 @@ pub(super) async fn check(State(app): State<App>, request: Request, next: Next) 
     if !app.guard.host_is_ours(headers, dev) || (dev && is_forwarded(headers)) {
         let detail = "this relay answers to localhost and loopback addresses only";
         return Problem::new(StatusCode::MISDIRECTED_REQUEST, "host_not_allowed", detail)
-            .into_response();
+            .answer(request.uri().path());
     }
     let Ok(foreign) = app.guard.origin(headers) else {
         let detail = "this origin may not use the relay; --allowed-origin names those that may";
-        return Problem::new(StatusCode::FORBIDDEN, "origin_not_allowed", detail).into_response();
+        return Problem::new(StatusCode::FORBIDDEN, "origin_not_allowed", detail)
+            .answer(request.uri().path());
     };
     let foreign = foreign.cloned();
     let preflight = request.method() == Method::OPTIONS;
+    let realtime = realtime::is_path(request.uri().path());
     let mut response = if preflight {
         StatusCode::NO_CONTENT.into_response()
     } else {
@@ -199,9 +208,11 @@ pub(super) async fn check(State(app): State<App>, request: Request, next: Next) 
             );
             headers.insert(
                 header::ACCESS_CONTROL_ALLOW_HEADERS,
-                HeaderValue::from_static(
-                    "authorization, content-type, idempotency-key, traceparent",
-                ),
+                HeaderValue::from_static(if realtime {
+                    REALTIME_HEADERS
+                } else {
+                    "authorization, content-type, idempotency-key, traceparent"
+                }),
             );
             headers.insert(
                 header::ACCESS_CONTROL_MAX_AGE,

@@ -5,9 +5,12 @@ use super::auth::Caller;
 use super::body::Text;
 use super::past;
 use super::problem::Problem;
-use crate::shard::Author;
+use super::rate::Writes;
+use crate::revoked::Revocations;
+use crate::shard::{Author, Handle};
 use crate::store::PastFrom;
 use crate::token::Identity;
+use crate::voice::{Control, Line, Who};
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -64,22 +67,95 @@ pub(super) async fn submit(
                 })?,
         ),
     };
-    let author = Author {
-        scope: caller.speaks_for(),
-        key: key.map(|id| Key {
-            id: id.to_owned(),
-            hash,
-        }),
-    };
-    let answer = app
-        .shard
-        .ask(move |shard, done| shard.submit_http(&restaurant, author, command, done))
-        .await;
-    match answer {
-        Some(Answer::Ack(ack)) => Ok(ack),
-        Some(Answer::Nack(nack)) => Err(nack.into()),
-        None => Err(Problem::unanswered()),
+    let key = key.map(|id| Key {
+        id: id.to_owned(),
+        hash,
+    });
+    app.desk.judged(&caller, restaurant, key, command).await
+}
+
+/// Where the orders of requests and of voice sessions are handed in: one judge, one memory, one rate.
+#[derive(Clone)]
+pub(crate) struct Desk {
+    shard: Handle,
+    writes: Arc<Writes>,
+    revoked: Arc<Revocations>,
+}
+
+impl Desk {
+    pub(crate) fn new(shard: Handle, writes: Arc<Writes>, revoked: Arc<Revocations>) -> Self {
+        Self {
+            shard,
+            writes,
+            revoked,
+        }
     }
+
+    async fn judged(
+        &self,
+        caller: &Identity,
+        restaurant: String,
+        key: Option<Key>,
+        command: Command,
+    ) -> Result<Arc<Ack>, Problem> {
+        let author = Author {
+            scope: caller.speaks_for(),
+            key,
+        };
+        let answer = self
+            .shard
+            .ask(move |shard, done| shard.submit_http(&restaurant, author, command, done))
+            .await;
+        match answer {
+            Some(Answer::Ack(ack)) => Ok(ack),
+            Some(Answer::Nack(nack)) => Err(nack.into()),
+            None => Err(Problem::unanswered()),
+        }
+    }
+
+    /// An order of a voice session's; its id is the command's, so that a call that is repeated makes one order.
+    async fn order(&self, who: &Who, call_id: &str, order: &str) -> Result<String, String> {
+        if self.revoked.revokes(&who.identity, &who.restaurant) {
+            return Err("the token was revoked".into());
+        }
+        if !is_command_id(call_id) {
+            return Err("the function call has no id that an order can be made under".into());
+        }
+        let detail = |problem: Problem| problem.detail().to_owned();
+        self.writes.take(&who.identity).map_err(detail)?;
+        let (command, hash) = http::create(order)?;
+        let key = Key {
+            id: call_id.to_owned(),
+            hash,
+        };
+        let ack = self
+            .judged(&who.identity, who.restaurant.clone(), Some(key), command)
+            .await
+            .map_err(detail)?;
+        let made: Option<Made<'_>> = ack
+            .result
+            .as_deref()
+            .and_then(|result| serde_json::from_str(result).ok());
+        made.map(|made| made.order.get().to_owned())
+            .ok_or_else(|| "this function call's id belongs to another command".into())
+    }
+
+    /// Hands an order in and tells its session what became of it. On the thread of the sessions.
+    pub(crate) fn place(&self, who: &Who, call_id: String, order: String, line: Line) {
+        let (desk, who) = (self.clone(), who.clone());
+        tokio::task::spawn_local(async move {
+            let result = desk.order(&who, &call_id, &order).await;
+            tracing::debug!(made = result.is_ok(), "a voice session hands in an order");
+            line(Control::Ordered { call_id, result });
+        });
+    }
+}
+
+/// What an order's ack holds.
+#[derive(Deserialize)]
+struct Made<'a> {
+    #[serde(borrow)]
+    order: &'a RawValue,
 }
 
 /// `POST …/orders`.
@@ -90,11 +166,6 @@ pub(super) async fn create(
     headers: HeaderMap,
     Text(body): Text,
 ) -> Answered {
-    #[derive(Deserialize)]
-    struct Made<'a> {
-        #[serde(borrow)]
-        order: &'a RawValue,
-    }
     #[derive(Deserialize)]
     struct Named {
         id: String,

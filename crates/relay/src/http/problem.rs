@@ -1,5 +1,7 @@
+use super::realtime::{self, Failure};
 use axum::http::{HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
+use tautline_machine::relay::voice::{self, ApiError};
 use tautline_machine::relay::{Nack, Refusal};
 use tautline_protocol::limits::hit;
 use tautline_protocol::{AuthCode, JsonWriter, NackCode, Outcome};
@@ -64,6 +66,19 @@ impl Problem {
 
     pub(crate) fn unreadable() -> Self {
         Self::unavailable("the store cannot be read now")
+    }
+
+    pub(super) fn detail(&self) -> &str {
+        &self.detail
+    }
+
+    /// As this path's clients read errors: those of `/v1/realtime` know another shape.
+    pub(super) fn answer(self, path: &str) -> Response {
+        if realtime::is_path(path) {
+            Failure::from(self).into_response()
+        } else {
+            self.into_response()
+        }
     }
 
     pub(crate) fn retry_after_ms(self, ms: u64) -> Self {
@@ -162,10 +177,32 @@ impl IntoResponse for Problem {
 }
 
 /// The path is known, the method is not.
-pub(super) async fn method_not_allowed(method: Method, uri: Uri) -> Problem {
+pub(super) async fn method_not_allowed(method: Method, uri: Uri) -> Response {
     Problem::new(
         StatusCode::METHOD_NOT_ALLOWED,
         "method_not_allowed",
         format!("{method} is not for {}", uri.path()),
     )
+    .answer(uri.path())
+}
+
+impl From<Problem> for Failure {
+    fn from(problem: Problem) -> Self {
+        let kind = if problem.status.is_server_error() {
+            voice::SERVER
+        } else {
+            voice::INVALID_REQUEST
+        };
+        let error = ApiError {
+            kind,
+            code: problem.code,
+            message: problem.detail,
+            param: None,
+        };
+        let failure = Self::new(problem.status, error);
+        match problem.retry_after_ms {
+            Some(ms) => failure.retry_after_ms(ms),
+            None => failure,
+        }
+    }
 }

@@ -14,7 +14,7 @@ const MANY: usize = 4096;
 
 /// HTTP writes of one token's `sub` (`docs/operations.md`, Limits); `service` has the append queue only.
 #[derive(Debug)]
-pub(super) struct Writes {
+pub(crate) struct Writes {
     rate: Rate,
     buckets: Mutex<HashMap<String, Bucket>>,
 }
@@ -36,7 +36,7 @@ impl Bucket {
 }
 
 impl Writes {
-    pub(super) fn new(rate: Rate) -> Self {
+    pub(crate) fn new(rate: Rate) -> Self {
         Self {
             rate,
             buckets: Mutex::default(),
@@ -44,7 +44,7 @@ impl Writes {
     }
 
     /// Takes one, or says when the next may come.
-    pub(super) fn take(&self, caller: &Identity) -> Result<(), Problem> {
+    pub(in crate::http) fn take(&self, caller: &Identity) -> Result<(), Problem> {
         if caller.role == Role::Service {
             return Ok(());
         }

@@ -85,11 +85,13 @@ pub(super) async fn revoke(
     }
     app.revoked.add(revocation.clone());
     let before = rfc3339(revocation.iat_before_ms);
+    let voice = app.voice.board.revoke(&revocation);
     let closed = app
         .shard
         .get(move |shard| shard.revoke(&revocation))
         .await
-        .unwrap_or(0);
+        .unwrap_or(0)
+        + voice;
     tracing::info!(closed, "tokens were revoked");
     Ok(json(
         StatusCode::OK,

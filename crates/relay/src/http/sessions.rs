@@ -2,15 +2,26 @@ use super::App;
 use super::auth::Caller;
 use super::orders::json;
 use super::problem::Problem;
+use crate::shard::SessionView;
+use crate::voice::Ending;
+use crate::voice::board::View;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use serde::Serialize;
 use std::time::{Duration, Instant};
 use tautline_protocol::permission::Operation;
 use tautline_protocol::{JsonWriter, limits};
 
 /// How often answers are looked for.
 const LOOK: Duration = Duration::from_millis(50);
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum AnySession<'a> {
+    Orders(&'a SessionView),
+    Voice(&'a View),
+}
 
 /// `GET /api/v1/sessions`: which screen is there, and how far behind.
 pub(super) async fn list(
@@ -32,14 +43,23 @@ pub(super) async fn list(
         }
         tokio::time::sleep(LOOK).await;
     }
+    let voice = app
+        .voice
+        .board
+        .views(|restaurant| app.may_use(&caller, restaurant));
     let own = app.clone();
-    let sessions = app
+    let orders = app
         .shard
         .get(move |shard| shard.sessions(|restaurant| own.may_use(&caller, restaurant)))
         .await;
-    let Some(sessions) = sessions else {
+    let Some(orders) = orders else {
         return Err(Problem::unavailable("the relay is going down"));
     };
+    let sessions: Vec<_> = orders
+        .iter()
+        .map(AnySession::Orders)
+        .chain(voice.iter().map(AnySession::Voice))
+        .collect();
     let views = serde_json::to_string(&sessions)
         .map_err(|_| Problem::unavailable("the sessions cannot be written down"))?;
     Ok(json(
@@ -58,6 +78,10 @@ pub(super) async fn close(
     Path(id): Path<String>,
 ) -> Result<Response, Problem> {
     App::permit(&caller, Operation::Sessions)?;
+    let may_see = |restaurant: &str| app.may_use(&caller, restaurant);
+    if app.voice.board.close(&id, Ending::OPERATOR, may_see) {
+        return Ok(StatusCode::NO_CONTENT.into_response());
+    }
     let own = app.clone();
     let closed = app
         .shard

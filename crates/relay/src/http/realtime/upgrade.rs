@@ -1,0 +1,215 @@
+//! `GET /v1/realtime`: a session of its own, or a second connection to one that runs (`call_id`).
+
+use super::super::App;
+use super::super::problem::Problem;
+use super::Failure;
+use super::visitor::{For, Shown, Visitor};
+use crate::peer::{Peer, Visit};
+use crate::socket::{Detached, Socket};
+use crate::voice::socket::Session;
+use crate::voice::upstream::Proxied;
+use crate::voice::wire::Wire;
+use crate::voice::{Line, Talk, sideband};
+use crate::ws;
+use axum::extract::{Query, Request, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use hyper_util::rt::TokioIo;
+use std::collections::HashMap;
+use std::sync::Arc;
+use tautline_machine::relay::voice::{ApiError, Edge};
+use tokio::sync::mpsc;
+
+/// The subprotocol that is spoken.
+const REALTIME: &str = "realtime";
+/// How a browser, which cannot set a header, sends its secret. Never echoed, never logged.
+const KEY: &str = "openai-insecure-api-key.";
+
+fn offered(headers: &HeaderMap) -> impl Iterator<Item = &str> {
+    headers
+        .get_all(header::SEC_WEBSOCKET_PROTOCOL)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .map(str::trim)
+}
+
+/// Which session is asked for.
+enum Wanted<'a> {
+    /// A new one.
+    New { model: Option<&'a str> },
+    /// One that runs.
+    Running(&'a str),
+}
+
+fn wanted(query: &HashMap<String, String>) -> Result<Wanted<'_>, Failure> {
+    let given = |name: &str| query.get(name).map(String::as_str);
+    if given("intent").is_some() {
+        return Err(ApiError::value(
+            "intent",
+            "Sessions that only transcribe are not held here; name a model.",
+        )
+        .into());
+    }
+    match (given("model"), given("call_id")) {
+        (Some(_), Some(_)) => {
+            Err(ApiError::value("call_id", "Name model or call_id, not both.").into())
+        }
+        (model, None) => Ok(Wanted::New { model }),
+        (None, Some(id)) => Ok(Wanted::Running(id)),
+    }
+}
+
+/// Answers 101 and hands the socket to the thread of the sessions.
+pub(in crate::http) async fn upgrade(
+    State(app): State<App>,
+    query: Query<HashMap<String, String>>,
+    mut request: Request,
+) -> Result<Response, Failure> {
+    app.takes_sessions()?;
+    let shaken = ws::handshake(request.headers())
+        .map_err(|no| Failure::invalid(no.status, "websocket_required", no.detail))?;
+    let Some(peer) = request.extensions_mut().remove::<Peer>() else {
+        return Err(Problem::unavailable("nobody is at the other end").into());
+    };
+    let headers = request.headers();
+    let wanted = wanted(&query)?;
+    let key = super::auth::bearer(headers)
+        .or_else(|| offered(headers).find_map(|item| item.strip_prefix(KEY)));
+    let shown = Shown {
+        headers,
+        peer: Some(&peer),
+        key,
+        restaurant: query.get("restaurant_id").map(String::as_str),
+    };
+    let comes = match wanted {
+        Wanted::New { .. } => For::Start,
+        Wanted::Running(_) => For::Reach,
+    };
+    let visitor = app.visitor(&shown, comes)?;
+    let visit = peer.visit(headers).map_err(Problem::from)?;
+    let echo = offered(headers).any(|item| item == REALTIME);
+    let begin = match wanted {
+        Wanted::New { model } => new_session(&app, visitor, model)?,
+        Wanted::Running(id) => follow(&app, &visitor, id)?,
+    };
+    let upgraded = hyper::upgrade::on(&mut request);
+    tokio::spawn(async move {
+        match detach(upgraded).await {
+            Ok((socket, early)) => begin(Taken {
+                socket,
+                early,
+                visit,
+            }),
+            Err(error) => tracing::debug!(error, "a socket was lost during its handshake"),
+        }
+    });
+    let mut response = StatusCode::SWITCHING_PROTOCOLS.into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    headers.insert(header::SEC_WEBSOCKET_ACCEPT, shaken.accept);
+    if echo {
+        headers.insert(
+            header::SEC_WEBSOCKET_PROTOCOL,
+            HeaderValue::from_static(REALTIME),
+        );
+    }
+    Ok(response)
+}
+
+/// A socket after its handshake.
+struct Taken {
+    socket: Detached,
+    early: bytes::Bytes,
+    visit: Visit,
+}
+
+async fn detach(upgraded: hyper::upgrade::OnUpgrade) -> Result<(Detached, bytes::Bytes), String> {
+    let parts = upgraded
+        .await
+        .map_err(|error| error.to_string())?
+        .downcast::<TokioIo<Socket>>()
+        .map_err(|_| "not a socket of ours")?;
+    let socket = parts.io.into_inner().detach();
+    Ok((socket.map_err(|error| error.to_string())?, parts.read_buf))
+}
+
+type Begin = Box<dyn FnOnce(Taken) + Send>;
+
+/// A session of its own; its place is taken before the handshake, so that there being none is an answer and not a close.
+fn new_session(app: &App, visitor: Visitor, model: Option<&str>) -> Result<Begin, Failure> {
+    let settings = match model {
+        Some(model) => visitor.settings.with_model(model)?,
+        None => visitor.settings,
+    };
+    let (controls, controls_in) = mpsc::unbounded_channel();
+    let line: Line = Arc::new(move |control| {
+        // It ends by itself, and nobody needs to be told.
+        let _ = controls.send(control);
+    });
+    let voice = Arc::clone(&app.voice);
+    let upstream = voice.upstream.clone();
+    let transport = match upstream {
+        None => "websocket",
+        Some(_) => "upstream_websocket",
+    };
+    let id = format!("sess_{}", crate::ids::random_id());
+    let seat = voice
+        .board
+        .seat(&id, &visitor.who, transport, Arc::clone(&line))?;
+    Ok(Box::new(move |taken| {
+        let (handle, desk) = (voice.handle.clone(), voice.desk.clone());
+        let (terms, max_message) = (voice.terms, voice.max_message);
+        let clock = handle.clock();
+        handle.run(move || async move {
+            let _visit = taken.visit;
+            let Ok(wire) = Wire::new(taken.socket, &taken.early, max_message) else {
+                return;
+            };
+            let who = visitor.who;
+            if let Some(client) = upstream {
+                let proxied = Proxied {
+                    client,
+                    wire,
+                    settings,
+                    who,
+                    seat,
+                    line,
+                    controls: controls_in,
+                    desk,
+                    terms,
+                    clock,
+                };
+                return proxied.run().await;
+            }
+            let talk = Talk::begin(Edge::Socket, settings, who, usize::MAX, terms, clock.now());
+            let session = Session {
+                wire,
+                talk,
+                seat,
+                line,
+                controls: controls_in,
+                desk,
+                clock,
+            };
+            session.run().await;
+        });
+    }))
+}
+
+fn follow(app: &App, visitor: &Visitor, id: &str) -> Result<Begin, Failure> {
+    app.reached(id, visitor)?;
+    let line = app.voice.board.line(id).ok_or_else(super::no_such_call)?;
+    let voice = Arc::clone(&app.voice);
+    Ok(Box::new(move |taken| {
+        let (rate, max_message) = (voice.rate, voice.max_message);
+        let clock = voice.handle.clock();
+        voice.handle.run(move || async move {
+            let _visit = taken.visit;
+            if let Ok(wire) = Wire::new(taken.socket, &taken.early, max_message) {
+                sideband::follow(wire, line, rate, clock).await;
+            }
+        });
+    }))
+}

@@ -1,0 +1,360 @@
+//! One conversation, whichever edge it is held over: the peer's machine, and what a session may take up. No I/O here;
+//! the edges carry out what [`Talk::next`] says.
+
+use super::gate::{self, Gate, Over};
+use super::sideband::Joined;
+use super::{Ending, Who, warning};
+use crate::ids::{random_id, random_seed};
+use crate::limit;
+use crate::parse::Rate;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use tautline_machine::Time;
+use tautline_machine::relay::voice::{ApiError, Edge, Output, Peer, Settings, Setup};
+use tautline_protocol::limits::{self, hit};
+
+/// What every session of this relay goes by.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Terms {
+    pub(crate) rate: Rate,
+    pub(crate) idle_ms: u64,
+    pub(crate) longest_ms: u64,
+}
+
+impl Terms {
+    /// The longest a session under these settings may be.
+    pub(crate) fn length_ms(&self, settings: &Settings) -> u64 {
+        let policy = settings.policy().max_length_s.saturating_mul(1000);
+        self.longest_ms.min(policy)
+    }
+}
+
+/// What an edge is to do.
+#[derive(Debug)]
+pub(crate) enum Do {
+    /// Send it to the client; sidebands have it already.
+    Event(Arc<str>),
+    /// The next 20 ms of sound.
+    Play(Vec<u8>),
+    /// Have it judged, and say what became of it.
+    Submit { call_id: String, order: String },
+}
+
+/// See the module. Every call is followed by a drain of [`Talk::next`].
+pub(crate) struct Talk {
+    pub(crate) who: Who,
+    peer: Peer,
+    /// Bytes of the largest event its client takes.
+    largest: usize,
+    gate: Gate,
+    idle_ms: u64,
+    warn_at: Option<Time>,
+    ends_at: Time,
+    wake: Option<Time>,
+    sidebands: Vec<Joined>,
+    own: VecDeque<String>,
+    ending: Option<Ending>,
+}
+
+impl Talk {
+    /// A session that begins.
+    pub(crate) fn begin(
+        edge: Edge,
+        settings: Settings,
+        who: Who,
+        largest: usize,
+        terms: Terms,
+        now: Time,
+    ) -> Self {
+        let length_ms = terms.length_ms(&settings);
+        let expires_at_s = (crate::token::wall_ms() + length_ms).div_ceil(1000);
+        let peer = Peer::new(
+            Setup {
+                edge,
+                seed: random_seed(),
+                settings,
+                session_id: format!("sess_{}", random_id()),
+                expires_at_s,
+            },
+            now,
+        );
+        Self {
+            who,
+            peer,
+            largest,
+            gate: Gate::new(terms.rate, now),
+            idle_ms: terms.idle_ms,
+            // A session that is shorter than the warning is warned half-way.
+            warn_at: Some(now + (length_ms - limits::VOICE_WARNING_MS.min(length_ms / 2))),
+            ends_at: now + length_ms,
+            wake: None,
+            sidebands: Vec::new(),
+            own: VecDeque::new(),
+            ending: None,
+        }
+    }
+
+    /// A client's event.
+    pub(crate) fn message(&mut self, text: &str, now: Time) {
+        match self.gate.message(text, now) {
+            Ok(()) => self.peer.event(text, now),
+            Err(over) => self.refuse(over),
+        }
+    }
+
+    /// What came was no text.
+    pub(crate) fn not_text(&mut self, now: Time) {
+        match self.gate.message("", now) {
+            Ok(()) => self.peer.error(&gate::not_text()),
+            Err(over) => self.refuse(over),
+        }
+    }
+
+    /// What its microphone heard, over RTP.
+    pub(crate) fn audio(&mut self, ulaw: &[u8], now: Time) {
+        // As linear samples, which is what is kept of it.
+        match self.gate.sound(ulaw.len() as u64 * 2, now) {
+            Ok(()) => self.peer.audio(ulaw, now),
+            Err(over) => self.refuse(over),
+        }
+    }
+
+    fn refuse(&mut self, over: Over) {
+        if let Some(error) = over.error {
+            self.peer.error(&error);
+        }
+        if over.ends {
+            self.end(Ending::RATE);
+        }
+    }
+
+    /// What became of an order.
+    pub(crate) fn ordered(&mut self, call_id: &str, result: Result<&str, &str>, now: Time) {
+        self.peer.ordered(call_id, result, now);
+    }
+
+    /// One more that follows.
+    pub(crate) fn join(&mut self, joined: Joined) {
+        self.sidebands.retain(|joined| !joined.has_gone());
+        if self.sidebands.len() >= limits::VOICE_SIDEBANDS {
+            limit::hit(hit::VOICE_SIDEBANDS);
+            return;
+        }
+        if joined.send(&self.peer.greeting().into()) {
+            self.sidebands.push(joined);
+        }
+    }
+
+    /// Time passed.
+    pub(crate) fn timeout(&mut self, now: Time) {
+        if self.warn_at.is_some_and(|at| now >= at) {
+            self.warn_at = None;
+            self.own.push_back(warning(self.ends_at - now));
+        }
+        if now >= self.ends_at {
+            let why = "The session has reached its longest duration.";
+            self.peer.error(&ApiError::invalid("session_expired", why));
+            self.end(Ending::LENGTH);
+        } else if now - self.peer.active_at() >= self.idle_ms {
+            let why = "Nobody said or did anything for too long.";
+            self.peer.error(&ApiError::invalid("session_idle", why));
+            self.end(Ending::IDLE);
+        } else if self.wake.is_some_and(|at| now >= at) {
+            self.wake = None;
+            self.peer.timeout(now);
+        }
+    }
+
+    fn end(&mut self, ending: Ending) {
+        self.ending.get_or_insert(ending);
+    }
+
+    /// Whether it is over, and why.
+    pub(crate) fn ending(&self) -> Option<Ending> {
+        self.ending
+    }
+
+    /// When [`Talk::timeout`] is wanted. Right after a drain.
+    pub(crate) fn wake(&self) -> Time {
+        let idle = self.peer.active_at() + self.idle_ms;
+        [self.wake, self.warn_at, Some(idle)]
+            .into_iter()
+            .flatten()
+            .fold(self.ends_at, Time::min)
+    }
+
+    /// What is to be done; `None` ends every drain.
+    pub(crate) fn next(&mut self) -> Option<Do> {
+        let text = match self.own.pop_front() {
+            Some(text) => text,
+            None => match self.peer.poll_output() {
+                Output::Event(text) => text,
+                Output::Play(sound) => return Some(Do::Play(sound)),
+                Output::Submit { call_id, order } => return Some(Do::Submit { call_id, order }),
+                Output::Wait(at) => {
+                    self.wake = at;
+                    return None;
+                }
+            },
+        };
+        let event: Arc<str> = text.into();
+        self.sidebands.retain(|joined| joined.send(&event));
+        Some(Do::Event(if event.len() > self.largest {
+            limit::hit(hit::VOICE_CHANNEL_MESSAGE);
+            let why = format!(
+                "An event of {} bytes is larger than the {} that this connection takes.",
+                event.len(),
+                self.largest
+            );
+            let error = ApiError::server("event_too_large", why);
+            error
+                .to_event(&format!("event_{}", random_id()), None)
+                .into()
+        } else {
+            event
+        }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::token::{Identity, Scope};
+    use serde_json::Value;
+    use tautline_machine::relay::voice::{Defaults, Policy};
+    use tautline_protocol::Role;
+
+    fn at(ms: u64) -> Time {
+        Time::from_ms(ms)
+    }
+
+    fn talk(largest: usize, longest_ms: u64, idle_ms: u64) -> Talk {
+        let identity = Identity {
+            sub: "ann".into(),
+            role: Role::Kiosk,
+            scope: Scope::One("grow".into()),
+            expires_at_ms: 0,
+            issued_at_ms: None,
+            order_ids: Arc::default(),
+        };
+        let settings =
+            Settings::new(&Arc::new(Policy::demo()), None, &Defaults::default()).unwrap();
+        let who = Who {
+            identity,
+            restaurant: "grow".into(),
+        };
+        let terms = Terms {
+            rate: Rate {
+                per_s: 10,
+                burst: 20,
+            },
+            idle_ms,
+            longest_ms,
+        };
+        Talk::begin(Edge::Socket, settings, who, largest, terms, at(0))
+    }
+
+    fn events(talk: &mut Talk) -> Vec<Value> {
+        let mut events = Vec::new();
+        while let Some(done) = talk.next() {
+            if let Do::Event(text) = done {
+                events.push(serde_json::from_str(&text).unwrap());
+            }
+        }
+        events
+    }
+
+    fn codes(talk: &mut Talk) -> Vec<String> {
+        let events = events(talk).into_iter();
+        let code = |event: Value| event["error"]["code"].as_str().map(String::from);
+        events.filter_map(code).collect()
+    }
+
+    #[test]
+    fn a_flood_is_dropped_with_an_error_and_ends_the_session_after_five_seconds() {
+        let mut talk = talk(1 << 20, 3_600_000, 300_000);
+        events(&mut talk);
+        for _ in 0..20 {
+            talk.message(r#"{"type":"input_audio_buffer.clear"}"#, at(0));
+        }
+        assert!(!codes(&mut talk).contains(&"rate_limit_exceeded".to_owned()));
+        for _ in 0..100 {
+            talk.message(r#"{"type":"input_audio_buffer.clear"}"#, at(1));
+        }
+        let told = codes(&mut talk);
+        assert_eq!(
+            told,
+            ["rate_limit_exceeded"],
+            "one error for a burst of drops"
+        );
+        for ms in (2..5_001).step_by(2) {
+            talk.message(r#"{"type":"input_audio_buffer.clear"}"#, at(ms));
+            assert_eq!(talk.ending(), None, "{ms}");
+        }
+        talk.message(r#"{"type":"input_audio_buffer.clear"}"#, at(5_001));
+        talk.message(r#"{"type":"input_audio_buffer.clear"}"#, at(5_001));
+        assert_eq!(talk.ending(), Some(Ending::RATE));
+    }
+
+    #[test]
+    fn a_second_within_the_rates_forgives() {
+        let mut talk = talk(1 << 20, 3_600_000, 300_000);
+        for round in 0..20 {
+            for _ in 0..40 {
+                talk.message("{}", at(round * 2_000));
+            }
+            talk.message("{}", at(round * 2_000 + 1_500));
+            events(&mut talk);
+        }
+        assert_eq!(talk.ending(), None);
+    }
+
+    #[test]
+    fn sound_is_counted_as_it_is_decoded() {
+        let mut talk = talk(1 << 20, 3_600_000, 300_000);
+        let append = |bytes: usize| {
+            let base64 = "A".repeat(bytes / 3 * 4);
+            format!(r#"{{"audio":"{base64}","type":"input_audio_buffer.append"}}"#)
+        };
+        talk.message(&append(limits::VOICE_AUDIO_BURST), at(0));
+        assert!(codes(&mut talk).is_empty());
+        talk.message(&append(3_000), at(1));
+        assert_eq!(codes(&mut talk), ["rate_limit_exceeded"]);
+        talk.message(&append(3_000), at(1_000));
+        assert!(codes(&mut talk).is_empty());
+    }
+
+    #[test]
+    fn its_length_is_warned_of_and_kept() {
+        let mut talk = talk(1 << 20, 200_000, 300_000);
+        events(&mut talk);
+        talk.timeout(at(139_999));
+        assert!(events(&mut talk).is_empty());
+        assert!(talk.wake() <= at(140_000));
+        talk.timeout(at(140_000));
+        let warned = events(&mut talk);
+        assert_eq!(warned[0]["type"], "tautline.session.expiring");
+        assert_eq!(warned[0]["remaining_ms"], 60_000);
+        talk.message(r#"{"type":"input_audio_buffer.clear"}"#, at(199_000));
+        events(&mut talk);
+        talk.timeout(at(200_000));
+        assert_eq!(codes(&mut talk), ["session_expired"]);
+        assert_eq!(talk.ending(), Some(Ending::LENGTH));
+    }
+
+    #[test]
+    fn nobody_does_anything_and_it_ends() {
+        let mut talk = talk(1 << 20, 3_600_000, 5_000);
+        events(&mut talk);
+        assert_eq!(talk.wake(), at(5_000));
+        talk.timeout(at(5_000));
+        assert_eq!(codes(&mut talk), ["session_idle"]);
+        assert_eq!(talk.ending(), Some(Ending::IDLE));
+    }
+
+    #[test]
+    fn an_event_larger_than_the_client_takes_becomes_an_error() {
+        let mut talk = talk(200, 3_600_000, 5_000);
+        assert_eq!(codes(&mut talk), ["event_too_large"]);
+    }
+}

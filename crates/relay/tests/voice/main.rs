@@ -1,0 +1,79 @@
+//! Voice sessions against the real binary: a caller made of the same stack as the relay's own end, a WebSocket client,
+//! and strangers.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test that cannot go on has failed"
+)]
+
+mod caller;
+mod calls;
+mod deadlines;
+mod secrets;
+mod sockets;
+mod strangers;
+#[path = "../relay/support.rs"]
+#[allow(dead_code, reason = "the tests beside these use the rest")]
+mod support;
+mod upstream;
+
+use serde_json::{Value, json};
+use std::path::Path;
+use support::{Answer, Relay};
+
+/// A relay with an empty store in memory.
+fn relay(args: &[&str]) -> Relay {
+    Relay::start(Path::new(":memory:"), args)
+}
+
+/// `POST` to `/v1/realtime…`, with a body of that type.
+async fn post(relay: &Relay, path: &str, token: &str, kind: &str, body: &str) -> Answer {
+    let headers = [("content-type", kind)];
+    let path = format!("/v1/realtime{path}");
+    let mut http = relay.http().await;
+    http.send("POST", &path, token, &headers, body)
+        .await
+        .unwrap()
+}
+
+/// A secret, minted for whoever the token is.
+async fn mint(relay: &Relay, token: &str, body: Value) -> Answer {
+    post(
+        relay,
+        "/client_secrets",
+        token,
+        "application/json",
+        &body.to_string(),
+    )
+    .await
+}
+
+async fn secret(relay: &Relay, role: &str) -> String {
+    let token = relay.token(role).await;
+    let answer = mint(relay, &token, json!({})).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    answer.json()["value"].as_str().unwrap().to_owned()
+}
+
+/// The code of an error in the Realtime API's shape.
+fn code(answer: &Answer) -> String {
+    let error = &answer.json()["error"];
+    for key in ["type", "code", "message", "param"] {
+        assert!(error.get(key).is_some(), "{answer:?}");
+    }
+    error["code"].as_str().unwrap().to_owned()
+}
+
+/// Voice sessions, by the metrics.
+async fn sessions(relay: &Relay) -> f64 {
+    relay.metric("tautline_voice_sessions").await
+}
+
+async fn none_left(relay: &Relay) {
+    relay
+        .until("every session gone", || async {
+            sessions(relay).await == 0.0
+        })
+        .await;
+}
