@@ -35,5 +35,7 @@ scenarios! {
     an_unplugged_microphone_is_replaced = "callLosesItsMicrophone",
     a_lost_call_comes_back = "callComesBack",
     refused_autoplay_is_told_and_a_click_mends_it = "callWaitsForAGesture",
+    it_ends_with_the_page = "callEndsWithThePage",
+    devices_change_within_a_call = "callChangesDevices",
     calls_leave_nothing = "callsLeaveNothing",
 }

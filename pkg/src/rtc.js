@@ -98,7 +98,8 @@ class Player {
   /** Rejects where the browser wants a gesture first. @param {MediaStream} [stream] @param {string} [device] */
   async play(stream, device) {
     if (stream) this.#audio.srcObject = stream;
-    if (device !== undefined) await this.sink(device);
+    // A device that is gone: the usual one is better than none.
+    if (device !== undefined) await this.sink(device).catch(() => {});
     if (this.#audio.srcObject) await this.#audio.play();
   }
 

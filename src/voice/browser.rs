@@ -59,7 +59,6 @@ extern "C" {
     pub(super) fn report(this: &Rtc, numbers: &[f64]) -> Result<JsValue, JsValue>;
 
     /// `RTCPeerConnection`.
-    #[wasm_bindgen(extends = EventTarget)]
     #[derive(Clone, Debug)]
     pub(super) type Peer;
     #[wasm_bindgen(method, getter, catch)]
@@ -68,7 +67,6 @@ extern "C" {
     pub(super) fn connection_state(this: &Peer) -> Result<JsValue, JsValue>;
 
     /// `RTCDataChannel`.
-    #[wasm_bindgen(extends = EventTarget)]
     #[derive(Clone, Debug)]
     pub(super) type Channel;
     #[wasm_bindgen(method, getter, catch, js_name = close)]

@@ -220,7 +220,6 @@ impl VoiceConnection {
 
     /// How the call did over its last second.
     pub fn stats(&self) -> JsValue {
-        let report = self.driver.machine.borrow().report();
-        self.driver.report(&report)
+        self.driver.stats()
     }
 }

@@ -43,8 +43,6 @@ impl Driver {
     }
 
     pub(super) fn open(&self, call: CallId) {
-        let earlier = self.cause.take();
-        drop(earlier);
         let promise = self.make_line(call).and_then(|line| {
             let peer = line.peer.clone();
             self.line.replace(Some(line));
@@ -76,13 +74,13 @@ impl Driver {
             });
             listener.map(|listener| listeners.push(listener))
         };
-        on(&peer, "connectionstatechange", |driver, call, _| {
+        on(target(&peer), "connectionstatechange", |driver, call, _| {
             driver.path(call)
         })?;
-        on(&peer, "track", |driver, call, event| {
+        on(target(&peer), "track", |driver, call, event| {
             driver.track(call, event)
         })?;
-        on(&channel, "open", |driver, call, _| {
+        on(target(&channel), "open", |driver, call, _| {
             let most = driver
                 .peer(call)
                 .and_then(|peer| driver.rtc.max_message(&peer).ok());
@@ -92,13 +90,13 @@ impl Driver {
                 most.unwrap_or_default() as usize,
             ));
         })?;
-        on(&channel, "close", |driver, call, _| {
+        on(target(&channel), "close", |driver, call, _| {
             driver.input(Input::ChannelClosed(call))
         })?;
-        on(&channel, "bufferedamountlow", |driver, call, _| {
+        on(target(&channel), "bufferedamountlow", |driver, call, _| {
             driver.input(Input::Writable(call, driver.buffered(call)));
         })?;
-        on(&channel, "message", |driver, call, event| {
+        on(target(&channel), "message", |driver, call, event| {
             let data = event.unchecked_ref::<Told>().data();
             if let Some(value) = data.ok().and_then(|data| parse(&data)) {
                 driver.arrived(Arrival::Message(call, value));
@@ -268,4 +266,9 @@ impl Driver {
         line.as_ref()
             .map_or(JsValue::UNDEFINED, |line| (*line.peer).clone().into())
     }
+}
+
+/// What its events are heard from.
+fn target<T: JsCast>(object: &Resource<T>) -> &EventTarget {
+    (**object).unchecked_ref()
 }

@@ -2,13 +2,11 @@
 
 use super::Driver;
 use super::waits::Step;
-use crate::convert::to_js;
 use crate::guard::{Resource, Timer};
 use crate::ledger::Kind;
 use js_sys::Array;
-use serde::Serialize;
 use tautline_machine::client::TokenReason;
-use tautline_machine::client::voice::{Alarm, CallId, Notice, Output, Report, TranscriptLine};
+use tautline_machine::client::voice::{Alarm, CallId, Notice, Output, TranscriptLine};
 use tautline_protocol::limits::CLIENT_LEVEL_MS;
 use wasm_bindgen::prelude::*;
 
@@ -17,12 +15,6 @@ use wasm_bindgen::prelude::*;
 pub(super) struct Transcript {
     items: Vec<(String, JsValue)>,
     list: Option<Array>,
-}
-
-#[derive(Serialize)]
-struct TokenRequest {
-    reason: &'static str,
-    attempt: u32,
 }
 
 impl Driver {
@@ -55,16 +47,16 @@ impl Driver {
     }
 
     fn fetch_token(&self, call: CallId, reason: TokenReason, number: u32) {
+        // A connect begins here: what went wrong before is not its cause.
+        let earlier = self.cause.take();
+        drop(earlier);
         let given = self.given.take().filter(|_| reason == TokenReason::Connect);
         let answer = match (given, &self.get_token) {
             (Some(token), _) => Ok(token.into()),
             (None, Some(get_token)) => {
-                let reason = reason.as_str();
-                let request = TokenRequest {
-                    reason,
-                    attempt: number,
-                };
-                get_token.call1(&JsValue::UNDEFINED, &to_js(&request))
+                let request =
+                    self.object("reason attempt", &[reason.as_str().into(), number.into()]);
+                get_token.call1(&JsValue::UNDEFINED, &request)
             }
             // The one that was handed over for the call before.
             (None, None) => Ok(self
@@ -182,7 +174,7 @@ impl Driver {
                 // The promise's own error has the same cause.
                 self.cause.replace(cause);
             }
-            Notice::Stats(report) => self.tell("stats", &self.report(&report)),
+            Notice::Stats => self.tell("stats", &self.stats()),
             Notice::Alarm(alarm, active) => {
                 self.tell_of(
                     "alarm",
@@ -195,7 +187,8 @@ impl Driver {
     }
 
     /// `VoiceStats`.
-    pub(super) fn report(&self, report: &Report) -> JsValue {
+    pub(super) fn stats(&self) -> JsValue {
+        let report = self.machine.borrow().report();
         let number = |value: Option<u64>| value.map_or(f64::NAN, |value| value as f64);
         let share = |value: Option<u64>| number(value) / 1_000.0;
         let alarms = report.alarms.iter().map(|&alarm: &Alarm| 1 << alarm as u32);

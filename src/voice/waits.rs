@@ -132,7 +132,7 @@ impl Driver {
         promise
     }
 
-    pub(super) fn settle(&self, id: WaiterId, result: Result<(), Failure>) {
+    pub(super) fn settle(&self, id: WaiterId, result: Result<(), Box<Failure>>) {
         let Some(Waiter {
             settle,
             wants_stream,

@@ -451,6 +451,47 @@ export async function callWaitsForAGesture({ VoiceConnection }) {
   await ended(connection, peer);
 }
 
+export async function callEndsWithThePage({ VoiceConnection }) {
+  const peer = new Peer();
+  for (const persisted of [true, false]) {
+    const { connection } = call(VoiceConnection, {});
+    await connect(connection);
+    window.dispatchEvent(new PageTransitionEvent('pagehide', { persisted }));
+    same(connection.getConnectionState(), 'disconnected', `persisted ${persisted}`);
+    await nothingOfACall();
+    same(peer.hangups.at(-1).keepalive, true, 'told on the way out');
+    if (!persisted) same((await rejection(connect(connection))).code, 'disposed', 'for good');
+    connection.dispose();
+  }
+  same(peer.hangups.length, 2, 'hang-ups');
+  await nothingLive();
+  await noneUnhandled();
+  peer.end();
+}
+
+export async function callChangesDevices({ VoiceConnection }) {
+  const peer = new Peer();
+  const { connection, values } = call(VoiceConnection, {});
+  const stream = await connection.setupMicrophone();
+  check(stream instanceof MediaStream && stream === connection.getMicrophoneStream(), 'asked for before the call');
+  await connection.setOutputDevice('');
+  await connect(connection);
+  check(stream === connection.getMicrophoneStream(), 'and used in it');
+  const devices = await navigator.mediaDevices.enumerateDevices();
+  const other = devices.filter(({ kind, deviceId }) => kind === 'audioinput' && deviceId !== 'default').at(-1);
+  await connection.setMicrophoneDevice(other.deviceId);
+  const [track] = connection.getMicrophoneStream().getAudioTracks();
+  same([track.getSettings().deviceId, track.enabled, ledger().media_track, browser().tracks], [other.deviceId, true, 1, 1], 'another');
+  await until('in the call', () => connection.getPeerConnection().getSenders()[0].track === track);
+  same((await rejection(connection.setMicrophoneDevice('nobody'))).code, 'microphone_overconstrained', 'none like that');
+  check(connection.getMicrophoneStream().getAudioTracks()[0] === track, 'the one in use stays');
+  await rejection(connection.setOutputDevice('nobody'));
+  await connection.resumeAudio();
+  await peer.receives();
+  same([peer.posts.length, values('microphone.ended')], [1, []], 'the same call');
+  await ended(connection, peer);
+}
+
 export async function callsLeaveNothing({ VoiceConnection }) {
   const peer = new Peer();
   for (let n = 0; n < 20; n += 1) {

@@ -127,10 +127,10 @@ impl Board {
             return full(hit::VOICE_RESTAURANT);
         }
         let person = who.person();
-        if let Some(person) = &person {
-            if known.people.get(person).copied().unwrap_or(0) >= limits::VOICE_PERSON {
-                return full(hit::VOICE_PERSON);
-            }
+        if let Some(person) = &person
+            && known.people.get(person).copied().unwrap_or(0) >= limits::VOICE_PERSON
+        {
+            return full(hit::VOICE_PERSON);
         }
         *known.restaurants.entry(who.restaurant.clone()).or_default() += 1;
         if let Some(person) = person {

@@ -87,6 +87,19 @@ mod tests {
         assert!(!policies.of("other").admits(Role::Kiosk));
     }
 
+    /// The page for operators shows a policy file: it is one.
+    #[test]
+    fn the_example_in_the_documentation_is_taken() {
+        let page = include_str!("../../../../docs/operations.md");
+        let example = page.split("```toml\n[\"*\"]").nth(1).unwrap();
+        let example = format!("[\"*\"]{}", example.split("```").next().unwrap());
+        let policies = Policies::read(&example, false).unwrap();
+        let grow = policies.of("grow");
+        assert!(grow.single_use && grow.admits(Role::Customer));
+        assert_eq!(grow.menu.items.len(), 1);
+        assert_eq!(grow.menu.items[0].price.get(), 1150);
+    }
+
     #[test]
     fn what_cannot_be_used_names_its_table() {
         for (text, words) in [

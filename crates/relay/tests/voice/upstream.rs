@@ -224,11 +224,7 @@ async fn faulty(answer: &'static str) -> (String, Arc<AtomicUsize>) {
                 let head = String::from_utf8_lossy(&request[..n]).into_owned();
                 let key = head
                     .lines()
-                    .find_map(|line| {
-                        line.to_lowercase()
-                            .starts_with("authorization")
-                            .then_some(line)
-                    })
+                    .find(|line| line.to_lowercase().starts_with("authorization"))
                     .unwrap_or_default();
                 if head.contains("/hangup") {
                     count.fetch_add(1, Ordering::Relaxed);

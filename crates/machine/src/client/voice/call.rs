@@ -20,12 +20,10 @@ use tautline_protocol::{ErrorCode, JsonWriter, Stage};
 const SETTINGS_MS: u64 = 5_000;
 /// How long packets may stay away, once the browser has noticed, before another call takes this one's place.
 const PATH_MS: u64 = 5_000;
-/// The same from the last packet: a browser may notice late.
-const UNHEARD_MS: u64 = 7_000;
-/// What is left to a path in any case.
-const PATH_LEAST_MS: u64 = 1_000;
+/// The same from the last second in which a packet came: Chromium notices after five to seven.
+const UNHEARD_MS: u64 = 6_000;
 /// The first step of the backoff between new calls, and its cap.
-const BACKOFF_MS: (u64, u64) = (500, 5_000);
+const BACKOFF_MS: (u64, u64) = (200, 5_000);
 /// A call that held for so long starts the backoff over.
 const SETTLED_MS: u64 = 10_000;
 const SECOND_MS: u64 = 1_000;
@@ -272,7 +270,7 @@ impl Voice {
         id: Option<String>,
         turn: bool,
         now: Time,
-    ) -> Result<String, Failure> {
+    ) -> Result<String, Box<Failure>> {
         if matches!(self.phase, Phase::Disposed) {
             return Err(disposed());
         }
@@ -378,7 +376,7 @@ impl Voice {
         }
     }
 
-    fn settle(&mut self, waiter: WaiterId, result: Result<(), Failure>) {
+    fn settle(&mut self, waiter: WaiterId, result: Result<(), Box<Failure>>) {
         self.out.push_back(Output::Settle(waiter, result));
     }
 
@@ -576,9 +574,9 @@ impl Voice {
                 self.done(call, Stage::Ice);
             }
             Path::Disconnected if self.is_live() => {
-                let unheard = (self.heard.1 + UNHEARD_MS).max(now + PATH_LEAST_MS);
-                self.timers.set(Timer::Path, unheard.min(now + PATH_MS));
                 self.tell(Notice::Disconnected);
+                let until = (self.heard.1 + UNHEARD_MS).min(now + PATH_MS);
+                self.timers.set(Timer::Path, until);
             }
             Path::Disconnected => {}
             Path::Failed if self.is_live() => self.lost(EndReason::Network, now),
@@ -689,7 +687,7 @@ impl Voice {
     }
 
     /// A call could not be had.
-    fn fail(&mut self, failure: Failure, now: Time) {
+    fn fail(&mut self, failure: Box<Failure>, now: Time) {
         self.end_call();
         if self.again
             && failure.retryable
@@ -730,7 +728,7 @@ impl Voice {
         });
     }
 
-    fn give_up(&mut self, failure: Failure) {
+    fn give_up(&mut self, failure: Box<Failure>) {
         self.phase = Phase::Failed;
         self.release_microphone(&failure);
         self.set_state(State::Error);
@@ -769,7 +767,7 @@ impl Voice {
         self.again = false;
         self.release_microphone(failure);
         for waiter in std::mem::take(&mut self.waiters) {
-            self.settle(waiter, Err(failure.clone()));
+            self.settle(waiter, Err(Box::new(failure.clone())));
         }
         if was_wanted {
             self.tell(Notice::Ended {
@@ -814,7 +812,7 @@ impl Voice {
                 self.tell(Notice::Alarm(alarm, active));
             }
         }
-        self.tell(Notice::Stats(self.report()));
+        self.tell(Notice::Stats);
     }
 
     fn open_microphone(&mut self, any: bool) {
@@ -832,7 +830,7 @@ impl Voice {
         }
         self.mic.fallback = false;
         for waiter in std::mem::take(&mut self.mic_waiters) {
-            self.settle(waiter, Err(failure.clone()));
+            self.settle(waiter, Err(Box::new(failure.clone())));
         }
     }
 
@@ -952,11 +950,11 @@ impl Voice {
     }
 }
 
-fn aborted() -> Failure {
+fn aborted() -> Box<Failure> {
     Failure::new(ErrorCode::Aborted, "disconnect() was called")
 }
 
-fn disposed() -> Failure {
+fn disposed() -> Box<Failure> {
     Failure::new(
         ErrorCode::Disposed,
         "this object was disposed; make a new one",

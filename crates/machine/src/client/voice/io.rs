@@ -1,7 +1,7 @@
 //! What goes in and comes out of a [`super::Voice`].
 
 use super::microphone::Trouble;
-use super::quality::{Report, Sample};
+use super::quality::Sample;
 use crate::Time;
 use crate::client::{TokenReason, WaiterId};
 use tautline_protocol::{ErrorCode, Stage};
@@ -333,8 +333,8 @@ pub struct Failure {
 }
 
 impl Failure {
-    pub(super) fn new(code: ErrorCode, message: &'static str) -> Self {
-        Self {
+    pub(super) fn new(code: ErrorCode, message: &'static str) -> Box<Self> {
+        Box::new(Self {
             code,
             message,
             stage: None,
@@ -342,10 +342,10 @@ impl Failure {
             server_code: None,
             said: None,
             retryable: code.retryable(),
-        }
+        })
     }
 
-    pub(super) fn at(mut self, stage: Stage) -> Self {
+    pub(super) fn at(mut self: Box<Self>, stage: Stage) -> Box<Self> {
         self.stage = Some(stage);
         self
     }
@@ -422,7 +422,7 @@ pub enum Output {
     /// Take a second's statistics; answer with [`Input::Sample`].
     Measure(CallId),
     /// Settle a `connect()`, `reconnect()`, `setupMicrophone()` or `setMicrophoneDevice()`.
-    Settle(WaiterId, Result<(), Failure>),
+    Settle(WaiterId, Result<(), Box<Failure>>),
     /// Tell the page.
     Tell(Notice),
     /// Nothing more to do until then; ends every drain.
@@ -448,7 +448,7 @@ pub enum Notice {
         delay_ms: Option<u64>,
     },
     /// `reconnect.needed`.
-    ReconnectNeeded(Failure),
+    ReconnectNeeded(Box<Failure>),
     /// `connection.timeout`.
     TimedOut(Stage),
     /// `speaking`.
@@ -482,13 +482,13 @@ pub enum Notice {
         replaced: bool,
     },
     /// `microphone.denied`.
-    MicrophoneDenied(Failure),
-    /// `stats`.
-    Stats(Report),
+    MicrophoneDenied(Box<Failure>),
+    /// `stats`: there is a new [`super::Voice::report`].
+    Stats,
     /// `alarm`.
     Alarm(Alarm, bool),
     /// `error`.
-    Error(Failure),
+    Error(Box<Failure>),
 }
 
 /// Why a call ended.

@@ -34,7 +34,7 @@ impl Line {
     }
 
     /// Whether a message of that size can be taken.
-    pub(super) fn admits(&self, bytes: usize) -> Result<(), Failure> {
+    pub(super) fn admits(&self, bytes: usize) -> Result<(), Box<Failure>> {
         if !self.is_open() {
             return Err(Failure::new(
                 ErrorCode::ConnectFailed,

@@ -38,7 +38,7 @@ impl Trouble {
         }
     }
 
-    pub(super) fn failure(self) -> Failure {
+    pub(super) fn failure(self) -> Box<Failure> {
         let (code, message) = match self {
             Self::Denied => (
                 ErrorCode::MicrophoneDenied,
