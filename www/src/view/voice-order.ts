@@ -4,6 +4,7 @@ import { lineKey, totalText, type DraftLine, type OrderDraft } from '../model/vo
 
 /** The order as it is being taken, and the way to the kitchen. */
 export class VoiceOrderView {
+  readonly #title = h('span', {});
   readonly #total = h('span', { class: 'panel-count' });
   readonly #list = h('ul', { class: 'draft-lines' });
   readonly #lines = new KeyedList<DraftLine, LineView>(this.#list, lineKey, () => new LineView());
@@ -12,7 +13,7 @@ export class VoiceOrderView {
   readonly element = h(
     'section',
     { class: 'voice-order', 'aria-labelledby': 'voice-order', 'data-testid': 'voice-order' },
-    h('h3', { class: 'panel-head', id: 'voice-order' }, h('span', {}, 'Order so far'), this.#total),
+    h('h3', { class: 'panel-head', id: 'voice-order' }, this.#title, this.#total),
     this.#list,
     this.#answer,
     this.#submit,
@@ -30,6 +31,7 @@ export class VoiceOrderView {
     const dishes = lines.reduce((sum, { quantity }) => sum + quantity, 0);
     const total = totalText(lines);
     setText(this.#total, total === null ? `${dishes}` : `${dishes} · ${total}`);
+    setText(this.#title, phase === 'sent' ? 'Order' : 'Order so far');
     setText(this.#answer, answerWords(draft));
     setText(this.#submit, phase === 'sending' ? 'Sending…' : 'Send to the kitchen');
     setAttribute(this.#submit, 'hidden', phase === 'sent');

@@ -21,7 +21,7 @@ export class VoiceView {
   readonly #form = h('form', { class: 'voice-form', 'data-voice': 'say' }, this.#text, this.#send);
   readonly #sound: VoiceSoundView;
   readonly #modes = (['hold', 'open'] as const).map((mode) =>
-    h('button', { type: 'button', class: 'station', 'data-voice': 'mode', 'data-mode': mode }, mode === 'hold' ? 'Hold to talk' : 'Open microphone'));
+    h('button', { type: 'button', class: 'station', 'data-voice': 'mode', 'data-mode': mode }, mode === 'hold' ? 'Hold to talk' : 'Open mic'));
   readonly #startWords = h('span', {});
   readonly #start = h('button', { type: 'button', class: 'voice-main voice-start', 'data-voice': 'start', 'data-testid': 'voice-start' }, icon('microphone'), this.#startWords);
   readonly #talkWords = h('span', {});
