@@ -251,6 +251,30 @@ test('a relay that dies in the middle of a call is told of in words, and the cal
   }
 });
 
+test('the trouble buttons are for the orders’ connection, and a restart of the relay heals the call as well', async ({ page }) => {
+  const own = await startRelay();
+  try {
+    await watchMedia(page);
+    await openDisplay(page, own.url);
+    await startCall(page);
+    await say(page, 'a cola');
+    await expect(part(page, 'line')).toHaveCount(1);
+    const told = await statesTold(page);
+    await page.locator('[data-testid=trouble-cut]').click();
+    await expect(page.locator('[data-counter=Reconnects] dd')).toHaveText('1');
+    await expect(connection(page)).toHaveAttribute('data-state', 'connected');
+    expect(await told()).toEqual([]);
+    await page.locator('[data-testid=trouble-restart]').click();
+    await expect.poll(told, { timeout: 20_000 }).toEqual(['Calling again', 'In a call']);
+    await expect(connection(page)).toHaveAttribute('data-state', 'connected');
+    await part(page, 'submit').click();
+    await expect(ticket(page)).toContainText('Cola');
+    await expect(page.locator('.notice')).toHaveCount(0);
+  } finally {
+    await own.stop();
+  }
+});
+
 test('a tab that is killed is gone from the relay', async ({ browser }) => {
   const restaurant = 'killed';
   const page = await browser.newPage();
