@@ -5,3 +5,4 @@ export { startProxy } from './proxy.mjs';
 export { faults, NO_FAULTS, orderSet, record, relaySet, seen } from './record.mjs';
 export { startRelay } from './relay.mjs';
 export { brought, watchSockets } from './sockets.mjs';
+export { freePort, startUdpProxy } from './udp.mjs';
