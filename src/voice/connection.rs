@@ -3,7 +3,7 @@
 use super::Driver;
 use super::browser::Rtc;
 use super::waits::Step;
-use crate::core::{Signal, now};
+use crate::core::now;
 use crate::error::Error;
 use js_sys::{Function, Promise};
 use std::rc::Rc;
@@ -49,25 +49,20 @@ impl VoiceConnection {
 
     /// Resolves once the settings are confirmed; shares an attempt under way.
     pub fn connect(&self, token: Option<String>, signal: Option<AbortSignal>) -> Promise {
-        self.driver
-            .promise(signal.map(Signal::new), false, |driver, id| {
-                if token.is_some() {
-                    driver.given.replace(token);
-                }
-                let state = driver.machine.borrow().state();
-                if matches!(state, State::Disconnected | State::Error) {
-                    driver.forget_transcript();
-                }
-                driver.input(Input::Connect(id));
-            })
+        let driver = &self.driver;
+        if token.is_some() {
+            driver.given.replace(token);
+        }
+        let state = driver.machine.borrow().state();
+        if matches!(state, State::Disconnected | State::Error) {
+            driver.forget_transcript();
+        }
+        driver.ask(signal, false, Input::Connect)
     }
 
     /// A new call with the conversation of this one.
     pub fn reconnect(&self, signal: Option<AbortSignal>) -> Promise {
-        self.driver
-            .promise(signal.map(Signal::new), false, |driver, id| {
-                driver.input(Input::Reconnect(id));
-            })
+        self.driver.ask(signal, false, Input::Reconnect)
     }
 
     /// Hangs up.
@@ -83,9 +78,7 @@ impl VoiceConnection {
     /// Asks for the microphone; resolves with its stream.
     #[wasm_bindgen(js_name = setupMicrophone)]
     pub fn setup_microphone(&self) -> Promise {
-        self.driver.promise(None, true, |driver, id| {
-            driver.input(Input::WantMicrophone(id));
-        })
+        self.driver.ask(None, true, Input::WantMicrophone)
     }
 
     /// Uses a stream of the page's; none gives it back.
@@ -112,10 +105,8 @@ impl VoiceConnection {
     /// Uses another device, now and from now on.
     #[wasm_bindgen(js_name = setMicrophoneDevice)]
     pub fn set_microphone_device(&self, device: &str) -> Promise {
-        self.driver.promise(None, false, |driver, id| {
-            driver.microphones.want(device);
-            driver.input(Input::ChangeMicrophone(id));
-        })
+        self.driver.microphones.want(device);
+        self.driver.ask(None, false, Input::ChangeMicrophone)
     }
 
     /// Plays on another device, now and from now on.
@@ -144,9 +135,11 @@ impl VoiceConnection {
     /// Plays what the browser did not play without a gesture.
     #[wasm_bindgen(js_name = resumeAudio)]
     pub fn resume_audio(&self) -> Promise {
-        self.driver.promise(None, false, |driver, id| {
-            driver.play(Step::Resume(id));
-        })
+        let (promise, id) = self.driver.promise(None, false);
+        if let Some(id) = id {
+            self.driver.play(Step::Resume(id));
+        }
+        promise
     }
 
     /// Mutes or unmutes.

@@ -13,6 +13,7 @@ use tautline_machine::client::voice::{
 };
 use tautline_protocol::ErrorCode;
 use wasm_bindgen::prelude::*;
+use web_sys::AbortSignal;
 
 /// What a promise of the browser's, or of `getToken`, is for.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -97,17 +98,17 @@ impl Waits {
 }
 
 impl Driver {
-    /// A promise for the page, answered under a number.
+    /// A promise for the page, and the number that it is answered under; none where its signal was aborted already.
     pub(super) fn promise(
         &self,
-        signal: Option<Signal>,
+        signal: Option<AbortSignal>,
         wants_stream: bool,
-        then: impl FnOnce(&Self, WaiterId),
-    ) -> Promise {
+    ) -> (Promise, Option<WaiterId>) {
         let (promise, settle) = Settle::promise();
+        let signal = signal.map(Signal::new);
         if let Some(reason) = signal.as_ref().and_then(Signal::aborted) {
             settle.settle(Err(reason));
-            return promise;
+            return (promise, None);
         }
         let id = WaiterId(self.waits.number());
         let weak = self.me.clone();
@@ -128,7 +129,20 @@ impl Driver {
             wants_stream,
             _abort,
         });
-        then(self, id);
+        (promise, Some(id))
+    }
+
+    /// A promise that the machine answers.
+    pub(super) fn ask(
+        &self,
+        signal: Option<AbortSignal>,
+        wants_stream: bool,
+        input: fn(WaiterId) -> Input,
+    ) -> Promise {
+        let (promise, id) = self.promise(signal, wants_stream);
+        if let Some(id) = id {
+            self.input(input(id));
+        }
         promise
     }
 

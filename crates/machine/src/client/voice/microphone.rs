@@ -1,6 +1,9 @@
 //! What became of asking for a microphone, and what takes an unplugged one's place.
 
-use super::io::{Failure, MicId};
+use super::call::{Phase, Voice};
+use super::io::{Failure, MicId, Notice, Output};
+use crate::Time;
+use crate::client::WaiterId;
 use tautline_protocol::{ErrorCode, Stage};
 
 /// Why there is none.
@@ -132,6 +135,142 @@ impl Microphone {
 
     pub(super) fn is_opening(&self) -> bool {
         matches!(self.state, MicState::Opening { .. })
+    }
+}
+
+impl Voice {
+    pub(super) fn open_microphone(&mut self, any: bool) {
+        let id = self.mic.open(any);
+        self.out.push_back(Output::OpenMicrophone { id, any });
+    }
+
+    pub(super) fn release_microphone(&mut self, failure: &Failure) {
+        if self.mic.is_there() || self.mic.is_opening() {
+            self.out.push_back(Output::ReleaseMicrophone);
+        }
+        // A stream of the page's stays for the next call.
+        if !self.mic.borrowed {
+            self.mic.state = MicState::None;
+        }
+        self.mic.fallback = false;
+        for waiter in std::mem::take(&mut self.mic_waiters) {
+            self.settle(waiter, Err(Box::new(failure.clone())));
+        }
+    }
+
+    pub(super) fn want_microphone(&mut self, waiter: WaiterId) {
+        if self.mic.is_there() {
+            return self.settle(waiter, Ok(()));
+        }
+        self.mic_waiters.push(waiter);
+        if !self.mic.is_opening() {
+            self.open_microphone(false);
+        }
+    }
+
+    pub(super) fn borrowed(&mut self, lent: bool) {
+        self.mic.borrowed = lent;
+        self.mic.fallback = false;
+        if lent {
+            self.mic.state = MicState::Held(MicId(0));
+            return self.microphone_there();
+        }
+        self.mic.state = MicState::None;
+        if self.is_wanted() && self.config.microphone {
+            self.open_microphone(false);
+        }
+    }
+
+    pub(super) fn microphone_there(&mut self) {
+        for waiter in std::mem::take(&mut self.mic_waiters) {
+            self.settle(waiter, Ok(()));
+        }
+        if let Phase::Dialling(dial) = &self.phase {
+            let call = dial.call;
+            self.done(call, Stage::Microphone);
+        }
+    }
+
+    pub(super) fn microphone(&mut self, asked: MicId, result: Result<(), Trouble>, now: Time) {
+        let MicState::Opening { id, any, held } = self.mic.state else {
+            return;
+        };
+        if id != asked {
+            return;
+        }
+        let trouble = match result {
+            Ok(()) => {
+                self.mic.state = MicState::Held(id);
+                self.mic.borrowed = false;
+                self.mic.fallback = any;
+                return self.microphone_there();
+            }
+            Err(trouble) => trouble,
+        };
+        self.mic.state = held.map_or(MicState::None, MicState::Held);
+        let failure = trouble.failure();
+        let waiters = std::mem::take(&mut self.mic_waiters);
+        let somebody_waits = !waiters.is_empty();
+        for waiter in waiters {
+            self.settle(waiter, Err(failure.clone()));
+        }
+        if held.is_some() {
+            // The one in use stays.
+            return;
+        }
+        match &self.phase {
+            Phase::Dialling(dial) if !dial.is_done(Stage::Microphone) => {
+                self.tell(Notice::MicrophoneDenied(failure.clone()));
+                self.fail(failure, now);
+            }
+            _ if !self.is_wanted() => {
+                if somebody_waits {
+                    self.tell(Notice::MicrophoneDenied(failure));
+                }
+            }
+            _ if !any => self.open_microphone(true),
+            _ => {
+                // The call goes on without; the next device that comes is taken.
+                self.mic.fallback = true;
+                self.tell(Notice::MicrophoneEnded { replaced: false });
+                let ended = Failure::new(
+                    ErrorCode::MicrophoneEnded,
+                    "the microphone is gone and there is no other; plug one in",
+                );
+                self.tell(Notice::Error(ended));
+            }
+        }
+    }
+
+    pub(super) fn microphone_ended(&mut self, id: MicId) {
+        if self.mic.held() != Some(id) {
+            return;
+        }
+        if self.mic.borrowed {
+            return self.tell(Notice::MicrophoneEnded { replaced: false });
+        }
+        if let MicState::Opening { held, .. } = &mut self.mic.state {
+            // Another is asked for already.
+            *held = None;
+            return;
+        }
+        self.mic.state = MicState::None;
+        if self.is_wanted() {
+            self.tell(Notice::MicrophoneEnded { replaced: true });
+            self.open_microphone(true);
+        }
+    }
+
+    /// The wanted microphone is back, or, where there is none, some microphone may be.
+    pub(super) fn devices(&mut self, wanted: bool) {
+        if !self.mic.fallback || self.mic.borrowed || self.mic.is_opening() || !self.is_wanted() {
+            return;
+        }
+        if wanted {
+            self.open_microphone(false);
+        } else if !self.mic.is_there() {
+            self.open_microphone(true);
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! A call to a voice model (`docs/protocol.md` §3): [`Voice`] decides when its parts are made, what a loss of them
 //! means, whose turn it is, and what was said.
 //!
-//! - `call.rs`: the stages of a connect and the ladder after a loss.
+//! - `call.rs`: its state, its door, and the ladder after a loss. `dial.rs`: the stages of a connect.
 //! - `turns.rs`: one response at a time, push-to-talk, barge-in.
 //! - `conversation.rs`: what was said, in order, and how a new call is told of it.
 //! - `line.rs`: what waits for the data channel. `quality.rs`: the score and the alarms. `microphone.rs`: what became
@@ -9,6 +9,7 @@
 
 mod call;
 mod conversation;
+mod dial;
 mod io;
 mod line;
 mod microphone;

@@ -1,8 +1,12 @@
 use super::*;
 use crate::Rng;
+use crate::client::TokenReason;
+use crate::client::voice::dial::{SETTINGS_MS, STAGES};
 use crate::client::voice::turns::{TAIL_MS, UNANSWERED_MS};
+use crate::client::voice::{Event, Exchange, MicId, Path, TokenResult, Trouble};
 use crate::client::voice::{Item, ItemKind, Role};
 use proptest::prelude::*;
+use tautline_protocol::Stage;
 
 /// A call, and what it has asked for.
 struct Page {
