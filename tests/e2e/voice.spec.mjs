@@ -2,7 +2,7 @@
 
 import { chromium, expect, test } from '@playwright/test';
 import {
-  connection, EMPTY_LEDGER, heardEnergy, inCall, liveMedia, meter, NO_MEDIA, openDisplay, part, SAID, say, startCall, startRelay, ticket, voiceLedger, voiceSessions, watchMedia,
+  connection, EMPTY_LEDGER, freePort, heardEnergy, inCall, liveMedia, meter, NO_MEDIA, openDisplay, part, SAID, say, startCall, startRelay, startUdpProxy, ticket, voiceLedger, voiceSessions, watchMedia,
 } from './harness/index.mjs';
 
 test.use({ viewport: { width: 1920, height: 1080 } });
@@ -248,6 +248,31 @@ test('a relay that dies in the middle of a call is told of in words, and the cal
     expect((await liveMedia(page)).connections).toBe(1);
   } finally {
     await own.stop();
+  }
+});
+
+test('a network that swallows the call’s packets is told of, and the call goes on when it lets them through', async ({ page }) => {
+  const udp = await freePort();
+  const proxy = await startUdpProxy(udp);
+  const own = await startRelay({ args: ['--voice-udp', `127.0.0.1:${udp}`, '--voice-public-ip', `127.0.0.1:${proxy.port}`] });
+  try {
+    await watchMedia(page);
+    await openDisplay(page, own.url);
+    await startCall(page);
+    await say(page, 'a cola');
+    await expect(part(page, 'line')).toHaveCount(1);
+    const told = await statesTold(page);
+    proxy.cut = true;
+    await expect.poll(told, { timeout: 20_000 }).toEqual(['Calling again']);
+    await expect(part(page, 'talk')).toBeDisabled();
+    proxy.cut = false;
+    await expect.poll(told, { timeout: 20_000 }).toEqual(['Calling again', 'In a call']);
+    await part(page, 'submit').click();
+    await expect(ticket(page)).toContainText('Cola');
+    expect((await liveMedia(page)).connections).toBe(1);
+  } finally {
+    await own.stop();
+    await proxy.stop();
   }
 });
 
