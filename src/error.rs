@@ -27,6 +27,7 @@ struct Fields {
     timeout_ms: Option<f64>,
     retry_after_ms: Option<f64>,
     stage: Option<&'static str>,
+    server_code: Option<String>,
     #[serde(with = "serde_wasm_bindgen::preserve")]
     cause: JsValue,
 }
@@ -93,6 +94,26 @@ impl<'a> Error<'a> {
 
     pub(crate) fn nack_code(mut self, code: Option<NackCode>) -> Self {
         self.fields.nack_code = code.map(NackCode::as_str);
+        self
+    }
+
+    #[cfg(feature = "voice")]
+    pub(crate) fn stage(mut self, stage: Option<Stage>) -> Self {
+        self.fields.stage = stage.map(Stage::as_str);
+        self
+    }
+
+    /// What a server said of a refusal.
+    #[cfg(feature = "voice")]
+    pub(crate) fn server(
+        mut self,
+        status: Option<u16>,
+        code: Option<String>,
+        retryable: bool,
+    ) -> Self {
+        self.fields.status = status;
+        self.fields.server_code = code;
+        self.fields.retryable = Some(retryable);
         self
     }
 

@@ -21,6 +21,21 @@ pub(crate) enum Kind {
     Fetch,
     /// A holder of a connection.
     Lease,
+    /// A call's peer connection.
+    #[cfg(feature = "voice")]
+    PeerConnection,
+    /// Its data channel.
+    #[cfg(feature = "voice")]
+    DataChannel,
+    /// A microphone, from when it is asked for.
+    #[cfg(feature = "voice")]
+    MediaTrack,
+    /// What plays the answer.
+    #[cfg(feature = "voice")]
+    AudioElement,
+    /// What measures levels.
+    #[cfg(feature = "voice")]
+    AudioContext,
 }
 
 impl Kind {
@@ -33,6 +48,16 @@ impl Kind {
             Self::Closure => "closure",
             Self::Fetch => "fetch",
             Self::Lease => "lease",
+            #[cfg(feature = "voice")]
+            Self::PeerConnection => "peer_connection",
+            #[cfg(feature = "voice")]
+            Self::DataChannel => "data_channel",
+            #[cfg(feature = "voice")]
+            Self::MediaTrack => "media_track",
+            #[cfg(feature = "voice")]
+            Self::AudioElement => "audio_element",
+            #[cfg(feature = "voice")]
+            Self::AudioContext => "audio_context",
         }
     }
 }

@@ -3,6 +3,7 @@
 //!
 //! - [`WebSocketService`], [`ConnectionManager`], [`OrderUpdates`]: a file each, handles on one core a service.
 //! - `core`: the driver. One door for inputs, a turn that takes them one by one, the outputs performed.
+//! - `voice`: [`VoiceConnection`] and its driver, of the same shape; left out of the module that has no voice.
 //! - `guard`, `ledger`: owning is the only way to have a browser resource, and each is on the ledger.
 //! - `frame`, `orders`: what is read of received objects, which stay the engine's own.
 //! - `lifecycle`: what the page tells of itself. `host`: what the layer lends to this module.
@@ -22,10 +23,14 @@ mod lifecycle;
 mod options;
 mod order_updates;
 mod orders;
+#[cfg(feature = "voice")]
+mod voice;
 mod websocket_service;
 
 pub use connection_manager::ConnectionManager;
 pub use core::{receive_begin, receive_end, receive_event, receive_other, receive_rest};
 pub use host::{Host, install_host, memory_bytes, provoke_trap};
 pub use order_updates::OrderUpdates;
+#[cfg(feature = "voice")]
+pub use voice::{Rtc, VoiceConnection};
 pub use websocket_service::WebSocketService;

@@ -1,12 +1,11 @@
-//! The page's life (`pkg/README.md`, page lifecycle): one set of listeners for all services, there from the first live
-//! one to the last. Never `unload` or `beforeunload`: they would keep the page out of the back/forward cache.
+//! The page's life (`pkg/README.md`, page lifecycle): one set of listeners for all services and calls, there from the
+//! first live one to the last. Never `unload` or `beforeunload`: they would keep the page out of the back/forward cache.
 
-use crate::core::Core;
 use crate::guard::Listener;
 use crate::{host, js};
 use std::cell::RefCell;
 use std::rc::{Rc, Weak};
-use tautline_machine::client::{Input, PageEvent};
+use tautline_machine::client::PageEvent;
 use wasm_bindgen::prelude::*;
 use web_sys::EventTarget;
 
@@ -25,9 +24,17 @@ extern "C" {
     fn visibility_state(this: &Page) -> Result<JsValue, JsValue>;
 }
 
+/// What lives in a page and is told of its life.
+pub(crate) trait Alive {
+    /// The page's life changed.
+    fn page(&self, event: PageEvent);
+    /// The page goes for good: everything is released.
+    fn end(&self);
+}
+
 #[derive(Default)]
 struct Life {
-    services: Vec<Weak<Core>>,
+    alive: Vec<Weak<dyn Alive>>,
     listeners: Vec<Listener>,
 }
 
@@ -35,11 +42,11 @@ thread_local! {
     static LIFE: RefCell<Life> = RefCell::default();
 }
 
-/// The service lives from now on.
-pub(crate) fn join(core: &Rc<Core>) {
+/// It lives from now on.
+pub(crate) fn join(one: Weak<dyn Alive>) {
     let first = LIFE.with(|life| {
         let mut life = life.borrow_mut();
-        life.services.push(Rc::downgrade(core));
+        life.alive.push(one);
         life.listeners.is_empty()
     });
     if first {
@@ -51,12 +58,12 @@ pub(crate) fn join(core: &Rc<Core>) {
 }
 
 /// It does not any more.
-pub(crate) fn leave(core: &Core) {
+pub(crate) fn leave(one: *const ()) {
     let gone = LIFE.with(|life| {
         let mut life = life.borrow_mut();
-        life.services
-            .retain(|service| !std::ptr::eq(service.as_ptr(), core));
-        if life.services.is_empty() {
+        life.alive
+            .retain(|other| !std::ptr::addr_eq(other.as_ptr(), one));
+        if life.alive.is_empty() {
             std::mem::take(&mut life.listeners)
         } else {
             Vec::new()
@@ -65,10 +72,10 @@ pub(crate) fn leave(core: &Core) {
     drop(gone);
 }
 
-fn services() -> Vec<Rc<Core>> {
+fn alive() -> Vec<Rc<dyn Alive>> {
     LIFE.with(|life| {
         life.borrow()
-            .services
+            .alive
             .iter()
             .filter_map(Weak::upgrade)
             .collect()
@@ -79,8 +86,8 @@ fn tell(event: PageEvent) {
     if host::is_dead() {
         return;
     }
-    for service in services() {
-        service.input(Input::Page(event));
+    for one in alive() {
+        one.page(event);
     }
 }
 
@@ -140,12 +147,11 @@ fn is_hidden() -> bool {
     state.is_ok_and(|state| state.as_string().is_some_and(|state| state == "hidden"))
 }
 
-/// The page goes for good: everything is released.
 fn end() {
     if host::is_dead() {
         return;
     }
-    for service in services() {
-        service.dispose();
+    for one in alive() {
+        one.end();
     }
 }

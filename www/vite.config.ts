@@ -26,6 +26,7 @@ export default defineConfig(({ mode }) => {
         '/ws': { ...toRelay, ws: true, rewriteWsOrigin: true },
         '/api': toRelay,
         '/dev': toRelay,
+        '/v1': toRelay,
         '/healthz': toRelay,
       },
     },

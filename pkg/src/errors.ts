@@ -20,6 +20,18 @@ export const ERROR_CODES = [
   'invalid_argument',
   'callback',
   'http_failed',
+  'microphone_denied',
+  'microphone_dismissed',
+  'microphone_missing',
+  'microphone_in_use',
+  'microphone_overconstrained',
+  'microphone_ended',
+  'microphone_failed',
+  'insecure_context',
+  'sdp_exchange_failed',
+  'ice_failed',
+  'needs_gesture',
+  'realtime_error',
 ] as const;
 
 /** Why something could not be. A closed set: a `switch` over it can be complete. */
@@ -48,12 +60,24 @@ export const OUTCOMES = ['not_applied', 'unknown', 'not_sent'] as const;
 export type Outcome = (typeof OUTCOMES)[number];
 
 /** Every `stage`; the same list as `Stage` of the protocol crate. */
-export const STAGES = ['url', 'token', 'socket', 'auth'] as const;
+export const STAGES = [
+  'url',
+  'token',
+  'socket',
+  'auth',
+  'microphone',
+  'offer',
+  'exchange',
+  'answer',
+  'ice',
+  'channel',
+  'settings',
+] as const;
 
 /** The part of a connection attempt in which it failed. */
 export type Stage = (typeof STAGES)[number];
 
-/** Codes for which trying the same again can help; `nack` and `http_failed` say so one by one. */
+/** Codes for which trying the same again can help; `nack`, `http_failed`, `sdp_exchange_failed` say so one by one. */
 const RETRYABLE: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   'connect_failed',
   'connect_timeout',
@@ -62,6 +86,11 @@ const RETRYABLE: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   'request_timeout',
   'auth_expired',
   'http_failed',
+  'microphone_dismissed',
+  'microphone_in_use',
+  'microphone_ended',
+  'ice_failed',
+  'needs_gesture',
 ]);
 
 /** What a {@link TautlineError} carries beside its code and message, where it applies. */
@@ -78,6 +107,7 @@ export interface ErrorFields {
   readonly timeoutMs?: number | undefined;
   readonly retryAfterMs?: number | undefined;
   readonly stage?: Stage | undefined;
+  readonly serverCode?: string | undefined;
 }
 
 /**
@@ -103,7 +133,7 @@ export class TautlineError extends Error {
   declare readonly closeCode?: number;
   /** The reason that came with it. */
   declare readonly closeReason?: string;
-  /** `http_failed`: the HTTP status; absent when no answer came. */
+  /** `http_failed`, `sdp_exchange_failed`, `auth_failed`, …: the HTTP status; absent when no answer came. */
   declare readonly status?: number;
   /** `request_timeout`, `connect_timeout`: the time that was allowed, ms. */
   declare readonly timeoutMs?: number;
@@ -111,6 +141,8 @@ export class TautlineError extends Error {
   declare readonly retryAfterMs?: number;
   /** `connect_failed`, `connect_timeout`, …: the part of the attempt that failed. */
   declare readonly stage?: Stage;
+  /** `realtime_error`, `sdp_exchange_failed`: the server's own code, such as `invalid_offer`. */
+  declare readonly serverCode?: string;
 
   constructor(code: ErrorCode, message: string, fields: ErrorFields = {}) {
     super(message, fields.cause === undefined ? undefined : { cause: fields.cause });
@@ -125,6 +157,7 @@ export class TautlineError extends Error {
     if (fields.timeoutMs !== undefined) this.timeoutMs = fields.timeoutMs;
     if (fields.retryAfterMs !== undefined) this.retryAfterMs = fields.retryAfterMs;
     if (fields.stage !== undefined) this.stage = fields.stage;
+    if (fields.serverCode !== undefined) this.serverCode = fields.serverCode;
   }
 }
 

@@ -1,20 +1,8 @@
 /**
- * The client of a Tautline relay: one live connection to a restaurant's orders, shared by whoever needs it, and a
- * ledger of every browser resource it holds. Importing it has no side effect and needs no WebAssembly.
+ * The client of a Tautline relay: live orders and voice. Whoever needs no voice imports `tautline/core`, a smaller
+ * module with all the rest.
  */
-export { default, initSync } from './loader.js';
-export type { InitInput, ModuleSource } from './loader.js';
-export { createTautline } from './create.js';
-export type { Tautline, TautlineOptions } from './create.js';
-export { WebSocketService } from './service.js';
-export { ConnectionManager } from './manager.js';
-export type { Lease } from './lease.js';
-export { OrderUpdates } from './orders.js';
-export type { StatusOptions } from './orders.js';
-export type { EventFilter, OrderConditions } from './filter.js';
-export { Recording } from './recording.js';
-export { resources } from './resources.js';
-export { TautlineError } from './errors.js';
-export type { ErrorCode, ErrorFields, NackCode, Outcome, Stage } from './errors.js';
-export type * from './order.js';
-export type * from './types.js';
+export { default } from './loader.js';
+export * from './core.js';
+export { VoiceConnection, VoiceConnection as WebRTCConnection } from './voice.js';
+export type * from './voice-types.js';

@@ -17,6 +17,7 @@ const KINDS: readonly ResourceKind[] = [
   'data_channel',
   'media_track',
   'audio_element',
+  'audio_context',
   'worklet',
   'lease',
   'iterator',

@@ -249,6 +249,7 @@ export type ResourceKind =
   | 'data_channel'
   | 'media_track'
   | 'audio_element'
+  | 'audio_context'
   | 'worklet'
   | 'lease'
   | 'iterator';

@@ -1,6 +1,6 @@
 // What the README says of Vite, with the package as it is linked: the wasm is emitted once, and found.
 import assert from 'node:assert/strict';
-import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { test } from 'node:test';
@@ -17,7 +17,9 @@ async function built(script) {
     await build({ root, configFile: false, logLevel: 'silent', build: { assetsInlineLimit: 0, modulePreload: { polyfill: false } } });
     const names = await readdir(join(root, 'dist/assets'));
     const code = await Promise.all(names.filter((name) => name.endsWith('.js')).map((name) => readFile(join(root, 'dist/assets', name), 'utf8')));
-    return { wasm: names.filter((name) => name.endsWith('.wasm')), code: code.join('\n') };
+    const wasm = names.filter((name) => name.endsWith('.wasm'));
+    const bytes = wasm.length && (await stat(join(root, 'dist/assets', wasm[0]))).size;
+    return { wasm, bytes, code: code.join('\n') };
   } finally {
     await rm(root, { recursive: true });
   }
@@ -38,4 +40,17 @@ test('what a page does not use is not in its code', async () => {
   const { code } = await built("import { TautlineError } from 'tautline'; console.log(TautlineError);");
   assert.ok(code.includes('TautlineError'));
   assert.ok(!code.includes('WebAssembly'));
+});
+
+test('a page without calls has no code of calls, and with tautline/core no module of them', async () => {
+  const sizes = [];
+  for (const entry of ['tautline', 'tautline/core']) {
+    const { wasm, code, bytes } = await built(`import { createTautline } from '${entry}'; globalThis.tautline = createTautline({});`);
+    assert.equal(wasm.length, 1, entry);
+    assert.ok(!code.includes('oai-events'), entry);
+    sizes.push(bytes);
+  }
+  assert.ok(sizes[1] < sizes[0], `${sizes}`);
+  const { code } = await built("import { VoiceConnection } from 'tautline'; globalThis.call = new VoiceConnection();");
+  assert.ok(code.includes('oai-events'));
 });

@@ -5,7 +5,7 @@ import { test } from 'node:test';
 const before = { globals: new Set(Reflect.ownKeys(globalThis)), handles: process.getActiveResourcesInfo().length };
 delete globalThis.WebAssembly;
 before.globals.delete('WebAssembly');
-const { createTautline, ConnectionManager, default: init, initSync, OrderUpdates, resources, TautlineError, WebSocketService } = await import('../dist/index.js');
+const { createTautline, ConnectionManager, default: init, initSync, OrderUpdates, resources, TautlineError, VoiceConnection, WebSocketService } = await import('../dist/index.js');
 const afterImport = { globals: new Set(Reflect.ownKeys(globalThis)), handles: process.getActiveResourcesInfo().length };
 
 const notInitialized = (error) => error instanceof TautlineError && error.code === 'not_initialized' && /await init\(\)/.test(error.message);
@@ -34,6 +34,14 @@ test('constructors give inert objects in state disconnected', async () => {
   service.disconnect();
   manager.disconnect();
   orders.cleanup();
+
+  const call = new VoiceConnection({ getToken: () => 'x' });
+  assert.deepEqual([call.getConnectionState(), call.isConnecting(), call.isMuted(), call.transcript(), call.getDataChannel()], ['disconnected', false, true, [], null]);
+  call.on('connected', () => {})();
+  call.disconnect();
+  await assert.rejects(call.connect(), notInitialized);
+  assert.throws(() => call.startTalking(), notInitialized);
+  call.dispose();
 
   await assert.rejects(service.connect(), notInitialized);
   await assert.rejects(manager.acquire(), notInitialized);

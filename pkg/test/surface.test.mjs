@@ -11,11 +11,14 @@ const CLASSES = {
   ConnectionManager: ['acquire', 'connect', 'disconnect', 'dispose', 'forceDisconnect', 'getStatus'],
   OrderUpdates: ['cancelOrder', 'cleanup', 'createOrder', 'dispose', 'fetchOrder', 'fetchOrders', 'initialize', 'onOrderUpdate', 'onOrders', 'orders', 'requestSync', 'updateItemStatus', 'updateOrderStatus'],
 };
+CLASSES.VoiceConnection = ['connect', 'disableMicrophone', 'disconnect', 'dispose', 'enableMicrophone', 'getConnectionState', 'getDataChannel', 'getMicrophoneStream', 'getPeerConnection', 'interrupt', 'isConnected', 'isConnecting', 'isMuted', 'listenerCount', 'off', 'on', 'once', 'reconnect', 'removeAllListeners', 'resumeAudio', 'send', 'setMicrophoneDevice', 'setMicrophoneStream', 'setOutputDevice', 'setupMicrophone', 'startTalking', 'stats', 'stopTalking', 'transcript'];
 const OBJECTS = { resources: ['counts', 'list', 'memory', 'onChange', 'register', 'shutdownAll'] };
-const TYPES = ['Tautline', 'TautlineEvents', 'Lease', 'SendHandle', 'Ack', 'Entry', 'Freshness', 'Stats', 'ConnectionState', 'ResourceKind', 'Order', 'NewOrder', 'Item', 'OrderUpdate', 'ErrorCode', 'EventFilter', 'OrderConditions'];
+const TYPES = ['Tautline', 'TautlineEvents', 'Lease', 'SendHandle', 'Ack', 'Entry', 'Freshness', 'Stats', 'ConnectionState', 'ResourceKind', 'Order', 'NewOrder', 'Item', 'OrderUpdate', 'ErrorCode', 'EventFilter', 'OrderConditions', 'VoiceEvents', 'VoiceState', 'VoiceStats', 'VoiceAlarm', 'TranscriptItem', 'ToolCall', 'RealtimeEvent', 'RealtimeSession'];
 const OPTIONS = ['url', 'restaurantId', 'getToken', 'reconnectInterval', 'maxReconnectDelay', 'maxReconnectAttempts', 'connectTimeout', 'heartbeatInterval', 'pongTimeoutMs', 'outboxLimit', 'outboxTtlMs', 'authProbeInterval', 'staleAfter', 'client', 'subprotocol', 'debug'];
+const VOICE_OPTIONS = ['relay', 'callsUrl', 'model', 'session', 'restaurantId', 'iceServers', 'microphone', 'startMuted', 'muteAudioOutput', 'connectTimeoutMs', 'maxReconnectAttempts', 'getToken', 'fallback', 'debug'];
+const VOICE_EVENTS = ['connection.change', 'connected', 'dataChannelReady', 'dataChannelMessage', 'transcript', 'tool.call', 'track.received', 'level', 'speaking', 'microphone.muted', 'microphone.ended', 'microphone.denied', 'needsGesture', 'ice.disconnection', 'disconnection', 'reconnect.needed', 'connection.timeout', 'stats', 'alarm', 'error'];
 const EVENTS = ['stateChange', 'stale', 'fresh', 'connected', 'disconnected', 'reconnecting', 'degraded', 'error', 'message', 'resumed', 'gap', 'maxReconnectAttemptsReached', 'latency'];
-const ERROR = ['code', 'retryable', 'cause', 'outcome', 'nackCode', 'closeCode', 'closeReason', 'status', 'timeoutMs', 'stage', 'message', 'name', 'stack', 'retryAfterMs'];
+const ERROR = ['code', 'retryable', 'cause', 'outcome', 'nackCode', 'closeCode', 'closeReason', 'status', 'timeoutMs', 'stage', 'message', 'name', 'stack', 'retryAfterMs', 'serverCode'];
 
 const entry = new URL('../dist/index.d.ts', import.meta.url).pathname;
 const program = ts.createProgram([entry], { target: ts.ScriptTarget.ES2022, lib: ['lib.es2022.d.ts', 'lib.dom.d.ts'], moduleResolution: ts.ModuleResolutionKind.Bundler, module: ts.ModuleKind.ESNext, types: [] });
@@ -31,7 +34,7 @@ test('the declarations compile on their own', () => {
 });
 
 test('what is exported at run time is what is declared', () => {
-  assert.deepEqual(sorted(Object.keys(tautline)), sorted(['default', 'initSync', 'createTautline', 'TautlineError', 'Recording', ...Object.keys(CLASSES), ...Object.keys(OBJECTS)]));
+  assert.deepEqual(sorted(Object.keys(tautline)), sorted(['default', 'initSync', 'createTautline', 'TautlineError', 'Recording', 'WebRTCConnection', ...Object.keys(CLASSES), ...Object.keys(OBJECTS)]));
   for (const name of [...Object.keys(tautline), ...TYPES]) assert.ok(exported.has(name), `${name} is declared`);
 });
 
@@ -44,6 +47,15 @@ for (const [name, methods] of Object.entries(CLASSES)) {
   });
 }
 
+test('core is all the rest, over a module of its own', async () => {
+  const core = await import('tautline/core');
+  assert.deepEqual(sorted(Object.keys(core)), sorted(Object.keys(tautline).filter((name) => !['VoiceConnection', 'WebRTCConnection'].includes(name))));
+  assert.notEqual(core.WebSocketService, tautline.WebSocketService);
+  const exports = (path) => WebAssembly.Module.exports(new WebAssembly.Module(readFileSync(new URL(path, import.meta.url)))).map(({ name }) => name);
+  assert.ok(exports('../wasm/tautline_bg.wasm').includes('voiceconnection_new'));
+  assert.deepEqual(exports('../core/wasm/tautline_bg.wasm').filter((name) => name.includes('voice')), []);
+});
+
 test('resources has these methods and no others', () => {
   assert.deepEqual(sorted(Object.keys(tautline.resources)), OBJECTS.resources);
 });
@@ -53,14 +65,20 @@ test('options, events and error fields are declared', () => {
   assert.deepEqual(sorted(instance('TautlineOptions')), sorted([...OPTIONS, 'module', 'lingerMs']));
   assert.deepEqual(sorted(instance('TautlineEvents')), sorted(EVENTS));
   assert.deepEqual(sorted(instance('TautlineError')), sorted(ERROR));
+  assert.deepEqual(sorted(instance('VoiceOptions')), sorted(VOICE_OPTIONS));
+  assert.deepEqual(sorted(instance('VoiceEvents')), sorted(VOICE_EVENTS));
 });
 
 test('the README names every option and every error code, and its example compiles', () => {
   const readme = readFileSync(new URL('../README.md', import.meta.url), 'utf8');
-  for (const name of [...OPTIONS, 'module', 'lingerMs', ...ERROR_CODES]) assert.ok(readme.includes(`\`${name}\``), name);
-  const [, example] = readme.match(/```ts\n([\s\S]*?)```/);
+  for (const name of [...OPTIONS, 'module', 'lingerMs', ...VOICE_OPTIONS, ...ERROR_CODES]) assert.ok(readme.includes(`\`${name}\``), name);
+  // Each as a module of its own.
+  for (const [, example] of readme.matchAll(/```ts\n([\s\S]*?)```/g)) compiles(example);
+});
+
+function compiles(example) {
   const file = new URL('example.ts', import.meta.url).pathname;
-  const page = 'declare const showBadge: (state: string) => void, showBanner: (text: string) => void, hideBanner: () => void, render: (list: readonly object[]) => void, beep: () => void;\n';
+  const page = 'declare const showBadge: (state: string) => void, showBanner: (text: string) => void, hideBanner: () => void, render: (list: readonly object[]) => void, beep: () => void, button: HTMLButtonElement, meter: HTMLMeterElement, addToOrder: (args: string) => string;\n';
   const options = { target: ts.ScriptTarget.ES2022, lib: ['lib.es2022.d.ts', 'lib.dom.d.ts'], moduleResolution: ts.ModuleResolutionKind.Bundler, module: ts.ModuleKind.ESNext, types: [], strict: true };
   const host = ts.createCompilerHost(options);
   const { getSourceFile, fileExists } = host;
@@ -68,7 +86,7 @@ test('the README names every option and every error code, and its example compil
   host.getSourceFile = (name, ...rest) => (name === file ? ts.createSourceFile(name, page + example, ts.ScriptTarget.ES2022) : getSourceFile(name, ...rest));
   const errors = ts.getPreEmitDiagnostics(ts.createProgram([file], options, host)).map(({ messageText }) => ts.flattenDiagnosticMessageText(messageText, '\n'));
   assert.deepEqual(errors, []);
-});
+}
 
 test('every public name has a doc comment', () => {
   const bare = [...exported].filter(([, symbol]) => symbol.getDocumentationComment(checker).length === 0).map(([name]) => name);
@@ -78,11 +96,11 @@ test('every public name has a doc comment', () => {
 test('the tarball would hold each file of dist, and the only asset expression is the glue\'s', () => {
   const root = new URL('..', import.meta.url);
   const { files, exports } = JSON.parse(readFileSync(new URL('package.json', root), 'utf8'));
-  const built = readdirSync(new URL('dist', root)).map((name) => `dist/${name}`);
-  assert.deepEqual(sorted(files), sorted([...built, 'wasm/tautline.js', 'wasm/tautline_bg.wasm']));
+  const built = ['', 'core/'].flatMap((module) => [...readdirSync(new URL(`${module}dist`, root)).map((name) => `${module}dist/${name}`), `${module}wasm/tautline.js`, `${module}wasm/tautline_bg.wasm`]);
+  assert.deepEqual(sorted(files), sorted(built));
   for (const file of [...files, ...Object.values(exports).flatMap((target) => (typeof target === 'string' ? [target] : Object.values(target)))]) {
     assert.ok(existsSync(new URL(file, root)), file);
   }
   const assets = files.filter((file) => file.endsWith('.js')).flatMap((file) => [...readFileSync(new URL(file, root), 'utf8').matchAll(/new URL\([^)]*import\.meta\.url\)/g)].map(() => file));
-  assert.deepEqual(assets, ['wasm/tautline.js']);
+  assert.deepEqual(sorted(assets), ['core/wasm/tautline.js', 'wasm/tautline.js']);
 });

@@ -8,6 +8,8 @@ import init, {
   OrderUpdates,
   resources,
   TautlineError,
+  VoiceConnection,
+  WebRTCConnection,
   WebSocketService,
   type ConnectionState,
   type ErrorCode,
@@ -17,6 +19,11 @@ import init, {
   type Order,
   type OrderUpdate,
   type ResourceKind,
+  type Speaking,
+  type ToolCall,
+  type TranscriptItem,
+  type VoiceState,
+  type VoiceStats,
 } from 'tautline';
 
 declare module 'tautline' {
@@ -136,6 +143,33 @@ function ledger(): void {
   resources.register({ name: 'camera', kind: 'camera', priority: 'urgent', cleanup: () => {} });
 }
 
+async function call(): Promise<void> {
+  const made = new VoiceConnection({ relay: 'https://relay.example', getToken: ({ reason, attempt }) => (reason === 'rejected' && attempt > 1 ? null : 'ek_x'), startMuted: true, microphone: false });
+  same<typeof WebRTCConnection, typeof VoiceConnection>(true);
+  new VoiceConnection();
+  // @ts-expect-error no such fallback yet
+  new VoiceConnection({ fallback: 'websocket' });
+  // @ts-expect-error a token is never renewed within a call
+  new VoiceConnection({ getToken: ({ reason }) => (reason === 'renew' ? null : 'x') });
+  made.on('connection.change', (state) => same<typeof state, VoiceState>(true));
+  made.on('transcript', (item) => same<typeof item, TranscriptItem>(true));
+  made.on('tool.call', (told) => same<typeof told, ToolCall>(true));
+  made.on('speaking', (told) => same<typeof told, Speaking>(true));
+  made.on('event:response.done', ({ response }) => same<typeof response, unknown>(true));
+  made.once('reconnect.needed', (error) => same<typeof error, TautlineError>(true));
+  // @ts-expect-error no such event
+  made.on('conected', () => {});
+  await made.connect('ek_x', { signal: AbortSignal.timeout(1000) });
+  same<ReturnType<typeof made.send>, string>(true);
+  // @ts-expect-error an event has a type
+  made.send({ item: {} });
+  const stats = await made.stats();
+  same<typeof stats, VoiceStats>(true);
+  // @ts-expect-error read only
+  made.transcript()[0]!.text = '';
+  made.dispose();
+}
+
 function failure(error: unknown): string {
   if (!(error instanceof TautlineError)) return '';
   same<typeof error.code, ErrorCode>(true);
@@ -145,4 +179,4 @@ function failure(error: unknown): string {
   return error.code;
 }
 
-export { failure, ledger, loading, orders, service, sharing, update };
+export { call, failure, ledger, loading, orders, service, sharing, update };

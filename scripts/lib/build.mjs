@@ -1,7 +1,7 @@
 // What is built, and when it need not be: each part is redone only when the content it is made from changed.
 
 import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { copyFileSync, existsSync, mkdirSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { brotliCompressSync } from 'node:zlib';
@@ -68,22 +68,30 @@ const WASM_OPT = [
   '-Oz', '--enable-bulk-memory', '--enable-nontrapping-float-to-int', '--enable-sign-ext', '--enable-mutable-globals',
   '--enable-reference-types', '--enable-multivalue',
 ];
-const GLUE = ['pkg/wasm/tautline.js', 'pkg/wasm/tautline.d.ts', 'pkg/wasm/tautline_bg.wasm'];
+/** The modules: all of it, and the one without voice. */
+const MODULES = [
+  { name: 'all', out: 'pkg/wasm', args: [] },
+  { name: 'core', out: 'pkg/core/wasm', args: ['--no-default-features'] },
+];
 
 /** The client: Rust to wasm, its glue, then as small as it gets. */
-async function buildWasm() {
+async function buildWasm({ name, out, args }) {
+  const glue = ['tautline.js', 'tautline.d.ts', 'tautline_bg.wasm'].map((file) => join(out, file));
+  // A folder of its own for each: in one, either would throw the other's work away.
+  const folder = name === 'all' ? await targetDir() : join(await targetDir(), name);
   await step({
-    what: 'Compiling the client to WebAssembly', usual: '1 min the first time', log: 'client', when: COMPILES, tail: 40,
-    command: 'cargo', args: ['build', '-p', 'tautline', '--target', 'wasm32-unknown-unknown', '--profile', 'wasm-release'],
+    what: `Compiling the client to WebAssembly (${name})`, usual: '1 min the first time', log: `client-${name}`, when: COMPILES, tail: 40,
+    command: 'cargo',
+    args: ['build', '-p', 'tautline', '--target', 'wasm32-unknown-unknown', '--profile', 'wasm-release', '--target-dir', folder, ...args],
   });
-  const compiled = join(await targetDir(), 'wasm32-unknown-unknown/wasm-release/tautline.wasm');
+  const compiled = join(folder, 'wasm32-unknown-unknown/wasm-release/tautline.wasm');
   const inputs = createHash('sha256').update(readFileSync(compiled)).update(`${lockedVersion('wasm-bindgen')} ${WASM_OPT}`).digest('hex');
-  await unlessUpToDate('wasm', inputs, GLUE, async () => {
+  await unlessUpToDate(`wasm-${name}`, inputs, glue, async () => {
     await step({
       what: 'Making its JavaScript glue', usual: '1 s', log: 'wasm-bindgen', tail: 10,
-      command: 'wasm-bindgen', args: ['--target', 'web', '--out-dir', 'pkg/wasm', '--out-name', 'tautline', compiled],
+      command: 'wasm-bindgen', args: ['--target', 'web', '--out-dir', out, '--out-name', 'tautline', compiled],
     });
-    const wasm = join(root, 'pkg/wasm/tautline_bg.wasm');
+    const wasm = join(root, out, 'tautline_bg.wasm');
     const binaryen = join(createRequire(import.meta.url).resolve('binaryen/package.json'), '../bin/wasm-opt');
     await step({
       what: 'Making it small', usual: '20 s', log: 'wasm-opt', tail: 10,
@@ -94,13 +102,21 @@ async function buildWasm() {
   });
 }
 
-/** `pkg/`: the glue and the TypeScript layer over it. */
+/** What the layer has only for voice: not in `core`. */
+const VOICE = /^(index|voice|voice-options|voice-types|rtc|emitter)\./;
+
+/** `pkg/`: both modules' glue and the TypeScript layer over them, once for each. */
 export async function buildPackage() {
-  await buildWasm();
-  const inputs = fingerprint(['pkg/src', 'pkg/package.json', 'pkg/tsconfig.json', 'pkg/wasm', 'package-lock.json']);
-  await unlessUpToDate('package', inputs, ['pkg/dist'], async () => {
+  for (const module of MODULES) await buildWasm(module);
+  const inputs = fingerprint(['pkg/src', 'pkg/package.json', 'pkg/tsconfig.json', 'pkg/wasm', 'pkg/core/wasm', 'package-lock.json']);
+  await unlessUpToDate('package', inputs, ['pkg/dist', 'pkg/core/dist'], async () => {
     const [command, args] = npm('run', 'build', '-w', 'pkg');
     await step({ what: 'Compiling the TypeScript layer', usual: '5 s', log: 'package', command, args, tail: 40 });
+    // The same files over the other module: what they import as `../wasm/` lies beside them there too.
+    const core = join(root, 'pkg/core/dist');
+    rmSync(core, { recursive: true, force: true });
+    mkdirSync(core, { recursive: true });
+    for (const file of readdirSync(join(root, 'pkg/dist'))) if (!VOICE.test(file)) copyFileSync(join(root, 'pkg/dist', file), join(core, file));
   });
 }
 
@@ -114,11 +130,15 @@ export async function buildPage() {
   });
 }
 
-/** What a browser downloads, raw and as brotli sends it. */
+/** What a browser downloads of either module, raw and as brotli sends it: module, glue, layer. */
 export function sizes() {
   const kilobytes = (bytes) => `${(bytes / 1000).toFixed(1)} KB`;
-  return ['pkg/wasm/tautline_bg.wasm', 'pkg/wasm/tautline.js'].map((path) => {
-    const bytes = readFileSync(join(root, path));
-    return `${path}: ${kilobytes(bytes.length)}, brotli ${kilobytes(brotliCompressSync(bytes).length)}`;
+  return MODULES.map(({ name, out }) => {
+    const dist = join(root, out, '../dist');
+    const layer = readdirSync(dist).filter((file) => file.endsWith('.js')).map((file) => readFileSync(join(dist, file)));
+    const parts = [readFileSync(join(root, out, 'tautline_bg.wasm')), readFileSync(join(root, out, 'tautline.js')), Buffer.concat(layer)];
+    const packed = parts.map((part) => brotliCompressSync(part).length);
+    const all = packed.reduce((sum, bytes) => sum + bytes, 0);
+    return `${name}: wasm ${kilobytes(parts[0].length)}; brotli: wasm ${kilobytes(packed[0])}, glue ${kilobytes(packed[1])}, layer ${kilobytes(packed[2])}, together ${kilobytes(all)}`;
   });
 }

@@ -3,7 +3,7 @@
 import { createReadStream, existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { PLANTED } from '../../tests/e2e/harness/planted.mjs';
+import { PLANTED, SAID } from '../../tests/e2e/harness/planted.mjs';
 
 const quoted = (text) => new RegExp(text.replace(/[.*+?^${}()|[\]\\]/g, '\\$&'));
 
@@ -13,6 +13,9 @@ function patterns(folder) {
     ['a token', /eyJ[\w-]{6,}/, '{"x":"eyJhbGciOiJIUzI1NiJ9.e30.c2ln"}'],
     ['an Authorization header', /bearer[ :=]/i, 'authorization: Bearer abc'],
     ...Object.entries(PLANTED).map(([field, text]) => [field, quoted(text), `{"x":"${text}"}`]),
+    ['something said in a call', quoted(SAID), `{"text":"${SAID}"}`],
+    ["a session's secret", /\bek_[\w-]{16,}/, 'ek_0123456789abcdef'],
+    ['an SDP credential', /ice-(pwd|ufrag):|\bpwd\W+[\w+/]{22,}/, 'a=ice-pwd:asd88fgpdd777uzjYhagZg'],
     // What single specs say of their guests.
     ["a spec's guest", /Zebulon|55501\d\d|allergic/, 'Zebulon'],
   ];

@@ -28,7 +28,7 @@ use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::VecDeque;
 use std::rc::{Rc, Weak};
 use tautline_machine::Time;
-use tautline_machine::client::{AttemptId, Client, Closed, Input, Output};
+use tautline_machine::client::{AttemptId, Client, Closed, Input, Output, PageEvent};
 use tautline_protocol::Epoch;
 use wasm_bindgen::prelude::*;
 
@@ -115,7 +115,8 @@ impl Core {
             requests: http::Requests::default(),
             leases: waiters::LeaseBook::default(),
         });
-        lifecycle::join(&core);
+        let weak = core.me.clone();
+        lifecycle::join(weak);
         core
     }
 
@@ -280,7 +281,7 @@ impl Core {
         if self.disposed.replace(true) {
             return;
         }
-        lifecycle::leave(self);
+        lifecycle::leave(std::ptr::from_ref(self).cast());
         self.arrivals.borrow_mut().clear();
         self.inbox.borrow_mut().clear();
         // The machine is never borrowed while the page's code runs, so this may be inside a turn: what it has still
@@ -312,10 +313,20 @@ impl Core {
     }
 }
 
+impl lifecycle::Alive for Core {
+    fn page(&self, event: PageEvent) {
+        self.input(Input::Page(event));
+    }
+
+    fn end(&self) {
+        self.dispose();
+    }
+}
+
 impl Drop for Core {
     fn drop(&mut self) {
         // The last handle may go without `dispose`; the guards fall with their fields.
-        lifecycle::leave(self);
+        lifecycle::leave(std::ptr::from_ref(self).cast());
     }
 }
 

@@ -39,7 +39,7 @@ impl Signal {
     }
 
     /// Calls `then` when it is aborted; ends with the guard.
-    pub(super) fn listen(&self, then: impl Fn() + 'static) -> Option<Listener> {
+    pub(crate) fn listen(&self, then: impl Fn() + 'static) -> Option<Listener> {
         Listener::new(&self.0, "abort", move |_| then()).ok()
     }
 }

@@ -4,11 +4,15 @@
 mod fetch;
 mod listener;
 mod promise;
+#[cfg(feature = "voice")]
+mod resource;
 mod socket;
 mod timer;
 
 pub(crate) use fetch::Fetch;
 pub(crate) use listener::Listener;
 pub(crate) use promise::{Awaited, Settle};
+#[cfg(feature = "voice")]
+pub(crate) use resource::Resource;
 pub(crate) use socket::{Socket, SocketEvent};
 pub(crate) use timer::Timer;

@@ -1,9 +1,11 @@
 import { check, browser, heard, ledger, pause, same, until } from '../support/host.js';
+import { callConnected } from './voice.js';
 import { relaySocket, restaurant, token } from '../support/server.js';
 
-export async function trapLeavesNothing({ WebSocketService, ConnectionManager, OrderUpdates, provokeTrap }) {
+export async function trapLeavesNothing({ WebSocketService, ConnectionManager, OrderUpdates, VoiceConnection, provokeTrap }) {
   const id = restaurant('trap');
   const jwt = await token(id);
+  const peer = await callConnected(VoiceConnection);
   // Something of every kind: open and opening sockets, timers, listeners, waits, leases, calls under way.
   const services = [];
   for (let n = 0; n < 3; n += 1) services.push(new WebSocketService({ restaurantId: id }, relaySocket(), () => jwt));
@@ -18,7 +20,7 @@ export async function trapLeavesNothing({ WebSocketService, ConnectionManager, O
   pending.push(orders.fetchOrders('', undefined), services[0].request('order:cancel', '{}', 60_000, undefined, undefined));
   for (const promise of pending) promise.catch(() => {});
   const kinds = Object.keys(ledger()).sort();
-  same(kinds, ['closure', 'fetch', 'lease', 'listener', 'socket', 'timer'], 'what is live before');
+  same(kinds, ['audio_context', 'audio_element', 'closure', 'data_channel', 'fetch', 'lease', 'listener', 'media_track', 'peer_connection', 'socket', 'timer'], 'what is live before');
 
   let thrown;
   services[0].subscribe('*', () => {});
@@ -32,10 +34,10 @@ export async function trapLeavesNothing({ WebSocketService, ConnectionManager, O
   check(/host\.rs:\d+: provoked/.test(heard.panics[0]), `where and why: ${heard.panics[0]}`);
   same(ledger(), {}, 'the ledger');
   await until('nothing live in the browser', () => {
-    const { timers, listeners, sockets, fetches } = browser();
-    return timers + listeners + sockets + fetches === 0;
+    return Object.values(browser()).every((count) => count === 0);
   });
   // What still comes in is turned away, and nothing new begins.
   await pause(200);
-  same(browser(), { timers: 0, listeners: 0, sockets: 0, fetches: 0 }, 'afterwards');
+  same(Object.values(browser()).filter((count) => count > 0), [], 'afterwards');
+  peer.end();
 }

@@ -3,7 +3,7 @@
 import { randomUUID } from 'node:crypto';
 import { fileURLToPath } from 'node:url';
 import { expect, test } from '@playwright/test';
-import { openDisplay, startRelay, ticket } from './harness/index.mjs';
+import { inCall, openDisplay, part, say, startRelay, ticket } from './harness/index.mjs';
 
 const SIZES = { wall: { width: 1920, height: 1080 }, phone: { width: 390, height: 844 } };
 const PICTURES = fileURLToPath(new URL('screenshots/', import.meta.url));
@@ -110,14 +110,31 @@ for (const [name, viewport] of Object.entries(SIZES)) {
         expect(await page.evaluate(badControls, 24)).toEqual([]);
 
         if (name === 'phone') {
-          for (const place of ['all-day', 'service']) {
+          for (const place of ['all-day', 'voice', 'service']) {
             await page.locator(`[data-place=${place}]`).last().tap();
             await expect(page.locator(`html[data-place=${place}]`)).toHaveCount(1);
             await page.screenshot({ path: `${PICTURES}${name}-${colorScheme}-${place}.png` });
             expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBeLessThanOrEqual(viewport.width);
             expect(await page.evaluate(faintText)).toEqual([]);
+            expect(await page.evaluate(badControls, 24)).toEqual([]);
           }
+        } else {
+          await part(page, 'open').click();
         }
+
+        // The voice panel, in a call with an order half taken.
+        if (name === 'phone') await page.locator('[data-place=voice]').last().tap();
+        await part(page, 'start').click();
+        await inCall(page);
+        await say(page, 'two bacon burgers no pickles and a cola');
+        await expect(part(page, 'line')).toHaveCount(2);
+        await expect(part(page, 'quality')).toHaveAttribute('data-score', /\d/);
+        await page.screenshot({ path: `${PICTURES}${name}-${colorScheme}-call.png` });
+        await expect(part(page, 'talk')).toBeInViewport({ ratio: 1 });
+        await expect(part(page, 'submit')).toBeInViewport({ ratio: 1 });
+        expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBeLessThanOrEqual(viewport.width);
+        expect(await page.evaluate(faintText)).toEqual([]);
+        expect(await page.evaluate(badControls, 24)).toEqual([]);
       } finally {
         await context.close();
       }

@@ -64,7 +64,7 @@ export function ledger() {
 export const ledgerList = () => [...book.values()].map(({ kind, owner }) => `${kind} ${owner}`);
 
 const real = { setTimeout: globalThis.setTimeout.bind(globalThis), clearTimeout: globalThis.clearTimeout.bind(globalThis) };
-const live = { timers: new Map(), listeners: new Map(), sockets: new Set(), fetches: new Set() };
+const live = { timers: new Map(), listeners: new Map(), sockets: new Set(), fetches: new Set(), peers: new Set(), channels: new Set(), tracks: new Set(), contexts: new Set() };
 let patched = false;
 /** Whether what is made now is the module's: what the tests make themselves is not counted. */
 let ours = 0;
@@ -117,6 +117,7 @@ function patch() {
       addEventListener.call(this, 'close', () => live.sockets.delete(this));
     }
   };
+  patchMedia();
   const { fetch } = globalThis;
   globalThis.fetch = (...args) => {
     const promise = fetch(...args);
@@ -128,9 +129,57 @@ function patch() {
   };
 }
 
+/** Calls: peer connections and channels until closed, tracks of microphones until stopped, audio contexts until closed. */
+function patchMedia() {
+  globalThis.RTCPeerConnection = class extends RTCPeerConnection {
+    constructor(...args) {
+      super(...args);
+      if (!ours) live.peers.add(this);
+    }
+    createDataChannel(...args) {
+      const channel = super.createDataChannel(...args);
+      const close = channel.close.bind(channel);
+      if (!ours) live.channels.add(channel);
+      channel.close = () => {
+        live.channels.delete(channel);
+        close();
+      };
+      return channel;
+    }
+    close() {
+      live.peers.delete(this);
+      super.close();
+    }
+  };
+  const { mediaDevices } = navigator;
+  const getUserMedia = mediaDevices.getUserMedia.bind(mediaDevices);
+  mediaDevices.getUserMedia = async (constraints) => {
+    const counted = !ours;
+    const stream = await getUserMedia(constraints);
+    for (const track of counted ? stream.getTracks() : []) {
+      live.tracks.add(track);
+      track.stop = () => {
+        live.tracks.delete(track);
+        MediaStreamTrack.prototype.stop.call(track);
+      };
+    }
+    return stream;
+  };
+  globalThis.AudioContext = class extends AudioContext {
+    constructor(...args) {
+      super(...args);
+      live.contexts.add(this);
+    }
+    close() {
+      live.contexts.delete(this);
+      return super.close();
+    }
+  };
+}
+
 /** The truth: how many of each kind are live in the browser. */
 export function browser() {
-  return { timers: live.timers.size, listeners: live.listeners.size, sockets: live.sockets.size, fetches: live.fetches.size };
+  return Object.fromEntries(Object.entries(live).map(([kind, of]) => [kind, of.size]));
 }
 
 export const browserList = () => [...live.timers.values()].map((ms) => `timer ${ms}`).concat([...live.listeners.values()].map((type) => `listener ${type}`));

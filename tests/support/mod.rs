@@ -2,7 +2,7 @@
 //! in JavaScript, the language that the promises are made in.
 
 use js_sys::{Array, Function, Object, Promise, Reflect};
-use tautline::{ConnectionManager, OrderUpdates, WebSocketService};
+use tautline::{ConnectionManager, OrderUpdates, VoiceConnection, WebSocketService};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 
@@ -18,14 +18,17 @@ extern "C" {
 type Trap = Closure<dyn Fn()>;
 
 /// The scenarios' modules, those that others import first.
-const SOURCES: [(&str, &str); 8] = [
+const SOURCES: [(&str, &str); 11] = [
     ("receiver.js", include_str!("../../pkg/src/receiver.js")),
     ("same.js", include_str!("../../pkg/src/same.js")),
+    ("rtc.js", include_str!("../../pkg/src/rtc.js")),
     ("host.js", include_str!("host.js")),
+    ("peer.js", include_str!("peer.js")),
     ("server.js", include_str!("server.js")),
     ("plain.js", include_str!("../browser/plain.js")),
     ("orders.js", include_str!("../browser/orders.js")),
     ("lifetime.js", include_str!("../browser/lifetime.js")),
+    ("voice.js", include_str!("../browser/voice.js")),
     ("trap.js", include_str!("../browser/trap.js")),
 ];
 
@@ -58,10 +61,19 @@ fn classes(trap: &Trap) -> Result<JsValue, JsValue> {
     let service = WebSocketService::new(Object::new().into(), JsValue::UNDEFINED, None)?;
     let manager = ConnectionManager::new(&service, None);
     let orders = OrderUpdates::new(&service);
+    let rtc = Object::new();
+    Reflect::set(
+        &rtc,
+        &"session".into(),
+        &Function::new_no_args("return '{}'"),
+    )?;
+    let emit = Function::new_no_args("");
+    let voice = VoiceConnection::new(rtc.unchecked_into(), emit, None, false, false, None, None)?;
     let classes = Object::new();
     for (name, instance) in [
         ("ConnectionManager", JsValue::from(manager)),
         ("OrderUpdates", JsValue::from(orders)),
+        ("VoiceConnection", JsValue::from(voice)),
         ("WebSocketService", JsValue::from(service)),
     ] {
         let class = Reflect::get(&instance, &"constructor".into())?;

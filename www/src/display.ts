@@ -14,6 +14,7 @@ import { isQuiet, type DevRelay, type Identity } from './session';
 import { SettingsStore } from './settings';
 import { Chime } from './sound';
 import { keepAwake } from './wake-lock';
+import { VoicePanel } from './voice-panel';
 import { PageView } from './view/page';
 import type { Place } from './view/bar';
 
@@ -50,6 +51,7 @@ export class Display {
   #selection: Selection | null = null;
   #board: Board = boardOf([], null);
   #place: Place = 'tickets';
+  #voice: VoicePanel | null = null;
   #notLiveSince: number | null = null;
   #error: unknown = null;
   #loaded = false;
@@ -69,6 +71,7 @@ export class Display {
     this.#scope.add(() => this.#announcer.dispose());
     this.#scope.add(() => this.#rush.stop());
     this.#scope.add(() => this.#frame.cancel());
+    this.#scope.add(() => this.closeVoice());
     this.#scope.add(() => void this.#chime.disarm());
     this.#scope.add(orders.onOrders(this.#frame.request));
     this.#scope.add(orders.onOrderUpdate((update) => this.#onUpdate(update)));
@@ -185,8 +188,34 @@ export class Display {
   }
 
   showPlace(place: Place): void {
+    if (place === 'voice') this.openVoice();
     this.#place = place;
     this.#frame.request();
+  }
+
+  openVoice(): void {
+    if (!this.#voice) {
+      this.#voice = new VoicePanel({ getToken: () => this.relay.token(), close: () => this.closeVoice() });
+      this.#view.setVoice(this.#voice.element);
+    }
+    this.#place = 'voice';
+    this.#view.update(this.#screen(this.tautline.orders.orders(), Date.now()), this.#place, false);
+    this.#voice.focus();
+  }
+
+  closeVoice(): void {
+    if (!this.#voice) return;
+    this.#voice.dispose();
+    this.#voice = null;
+    this.#view.setVoice(null);
+    if (this.#place === 'voice') this.#place = 'tickets';
+    this.#frame.request();
+  }
+
+  /** Where one thing is shown at a time, an open panel that is out of sight is shown rather than closed. */
+  toggleVoice(): void {
+    if (this.#voice && (this.#place === 'voice' || !this.#view.onePlace)) this.closeVoice();
+    else this.openVoice();
   }
 
   filterStation(station: string | null): void {

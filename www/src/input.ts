@@ -78,6 +78,9 @@ function act(display: Display, control: HTMLElement): void {
     case 'rush':
       display.toggleRush({ rate: numberOf('rush-rate'), seconds: numberOf('rush-seconds'), cooks: input('rush-cooks')?.checked ?? false });
       break;
+    case 'voice':
+      display.toggleVoice();
+      break;
     case 'sound':
       void display.setSound(!display.soundOn);
       break;

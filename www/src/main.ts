@@ -4,6 +4,7 @@ import './style/bar.css';
 import './style/board.css';
 import './style/rail.css';
 import './style/service.css';
+import './style/voice.css';
 import './style/phone.css';
 import { Display } from './display';
 import { h } from './dom/h';

@@ -77,8 +77,8 @@ export class DevRelay {
     if (kind === 'restart') return this.#make({ kind });
     const response = await fetch('/api/v1/sessions', { headers: { authorization: `Bearer ${await this.token('manager')}` } });
     if (!response.ok) throw new Error(`The relay would not say which connection is this page’s (${response.status}).`);
-    const { sessions } = (await response.json()) as { sessions: readonly { readonly id: string; readonly user_id: string }[] };
-    const own = sessions.filter(({ user_id }) => user_id === this.identity.sub);
+    const { sessions } = (await response.json()) as { sessions: readonly { readonly id: string; readonly kind: string; readonly user_id: string }[] };
+    const own = sessions.filter(({ kind, user_id }) => kind === 'orders' && user_id === this.identity.sub);
     await Promise.all(own.map(({ id }) => this.#make({ kind, ms, session_id: id })));
   }
 

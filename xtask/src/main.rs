@@ -141,6 +141,15 @@ fn check() -> bool {
         ),
     );
     step(
+        "clippy for wasm, without voice",
+        run(
+            "clippy for wasm, without voice",
+            &mut cargo(
+                "clippy --quiet --keep-going -p tautline --no-default-features --lib --target wasm32-unknown-unknown -- -D warnings",
+            ),
+        ),
+    );
+    step(
         "documentation",
         run(
             "documentation",

@@ -108,6 +108,20 @@ codes! {
         Socket = "socket",
         /// From `connected` to `auth:success`.
         Auth = "auth",
+        /// A call's microphone.
+        Microphone = "microphone",
+        /// A call's offer.
+        Offer = "offer",
+        /// The offer sent, the answer awaited.
+        Exchange = "exchange",
+        /// The answer taken.
+        Answer = "answer",
+        /// A path for the call's packets.
+        Ice = "ice",
+        /// The call's data channel.
+        Channel = "channel",
+        /// The call's settings confirmed.
+        Settings = "settings",
     }
 }
 
@@ -154,6 +168,30 @@ codes! {
         Callback = "callback",
         /// An HTTP call failed.
         HttpFailed = "http_failed",
+        /// The user, or the browser's settings, allow no microphone.
+        MicrophoneDenied = "microphone_denied",
+        /// The user closed the browser's question.
+        MicrophoneDismissed = "microphone_dismissed",
+        /// There is none.
+        MicrophoneMissing = "microphone_missing",
+        /// Something else has it.
+        MicrophoneInUse = "microphone_in_use",
+        /// None is what was asked for.
+        MicrophoneOverconstrained = "microphone_overconstrained",
+        /// It was unplugged or taken away.
+        MicrophoneEnded = "microphone_ended",
+        /// It could not be had for another reason.
+        MicrophoneFailed = "microphone_failed",
+        /// Browsers give microphones to `https:` pages only.
+        InsecureContext = "insecure_context",
+        /// The offer was not answered with one to it.
+        SdpExchangeFailed = "sdp_exchange_failed",
+        /// No path for the call's packets.
+        IceFailed = "ice_failed",
+        /// The browser plays nothing before the user has touched the page.
+        NeedsGesture = "needs_gesture",
+        /// The server refused something of the conversation.
+        RealtimeError = "realtime_error",
     }
 }
 
@@ -169,6 +207,11 @@ impl ErrorCode {
                 | Self::RequestTimeout
                 | Self::AuthExpired
                 | Self::HttpFailed
+                | Self::MicrophoneDismissed
+                | Self::MicrophoneInUse
+                | Self::MicrophoneEnded
+                | Self::IceFailed
+                | Self::NeedsGesture
         )
     }
 }

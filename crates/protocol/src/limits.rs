@@ -187,6 +187,16 @@ pub const RECONNECTS_PER_S: u64 = 500;
 pub const CLIENT_IN_FLIGHT: usize = 64;
 /// Bytes in the browser's own buffer beyond which a client's outbox fills instead.
 pub const CLIENT_BUFFERED_BYTES: u32 = 1024 * 1024;
+/// Bytes in a data channel's own buffer beyond which a client keeps the rest itself.
+pub const CLIENT_CHANNEL_HIGH: usize = 256 * 1024;
+/// Bytes in it at which the client goes on.
+pub const CLIENT_CHANNEL_LOW: usize = 64 * 1024;
+/// Bytes that a client keeps for a data channel.
+pub const CLIENT_CHANNEL_QUEUE: usize = 16 * 1024 * 1024;
+/// Items of a conversation that a client keeps; the oldest leave.
+pub const CLIENT_CONVERSATION_ITEMS: usize = 2_000;
+/// Time between two measurements of the levels of a call, ms.
+pub const CLIENT_LEVEL_MS: u64 = 50;
 /// Time a client waits for the next part of a snapshot, ms.
 pub const CLIENT_SNAPSHOT_PART_MS: u64 = 30_000;
 /// Listeners of one event after which a client warns, once.

@@ -8,6 +8,8 @@ export class Scope {
 
   listen<K extends keyof DocumentEventMap>(target: Document, type: K, listener: (event: DocumentEventMap[K]) => void): void;
   listen<K extends keyof WindowEventMap>(target: Window, type: K, listener: (event: WindowEventMap[K]) => void): void;
+  listen<K extends keyof HTMLElementEventMap>(target: HTMLElement, type: K, listener: (event: HTMLElementEventMap[K]) => void): void;
+  listen<K extends keyof MediaDevicesEventMap>(target: MediaDevices, type: K, listener: (event: MediaDevicesEventMap[K]) => void): void;
   listen(target: EventTarget, type: string, listener: (event: never) => void): void {
     const handler = listener as EventListener;
     target.addEventListener(type, handler);

@@ -24,6 +24,7 @@ export class BarView {
   readonly #soundIcon = icon('mute');
   readonly #soundWords = h('span', { class: 'tool-words' });
   readonly #sound = h('button', { type: 'button', class: 'tool', 'data-action': 'sound' }, this.#soundIcon, this.#soundWords);
+  readonly #voice = h('button', { type: 'button', class: 'tool tool-voice', 'data-action': 'voice', 'data-testid': 'voice-open', 'aria-controls': 'voice', title: 'Take an order by voice' }, icon('microphone'), h('span', { class: 'tool-words' }, 'Voice'));
   readonly #themeIcon = icon('moon');
   readonly #theme = h('button', { type: 'button', class: 'tool', 'data-action': 'theme' }, this.#themeIcon);
   readonly element: HTMLElement;
@@ -40,6 +41,7 @@ export class BarView {
         'div',
         { class: 'tools' },
         h('button', { type: 'button', class: 'tool tool-order', 'data-action': 'place-order', 'data-testid': 'place-order', 'aria-label': 'Place a random order', title: 'Place a random order (N)' }, icon('plus'), h('span', { class: 'tool-words' }, 'Order')),
+        this.#voice,
         this.#sound,
         this.#theme,
         h('button', { type: 'button', class: 'tool', 'data-action': 'settings', 'aria-label': 'Settings', title: 'Settings' }, icon('settings')),
@@ -48,7 +50,8 @@ export class BarView {
     );
   }
 
-  update(screen: Screen, dark: boolean): void {
+  update(screen: Screen, dark: boolean, voiceOpen: boolean): void {
+    setAttribute(this.#voice, 'aria-expanded', String(voiceOpen));
     setText(this.#clock, clockText(screen.now));
     const { station } = screen.settings;
     this.#stations.update(screen.stations.length === 0 ? [] : [null, ...screen.stations].map((name) => ({ station: name, pressed: name === station })));
@@ -68,6 +71,10 @@ export class BarView {
     setIcon(this.#themeIcon, dark ? 'sun' : 'moon');
     setAttribute(this.#theme, 'aria-label', dark ? 'Light colours' : 'Dark colours');
     setAttribute(this.#theme, 'title', dark ? 'Light colours' : 'Dark colours');
+  }
+
+  focusVoice(): void {
+    this.#voice.focus({ preventScroll: true });
   }
 }
 
@@ -106,9 +113,9 @@ export class ColumnTabsView {
 }
 
 /** On a phone one thing is shown at a time. */
-export const PLACES = ['tickets', 'all-day', 'service'] as const;
+export const PLACES = ['tickets', 'all-day', 'voice', 'service'] as const;
 export type Place = (typeof PLACES)[number];
-const PLACE_WORDS: Readonly<Record<Place, string>> = { tickets: 'Tickets', 'all-day': 'All day', service: 'Service' };
+const PLACE_WORDS: Readonly<Record<Place, string>> = { tickets: 'Tickets', 'all-day': 'All day', voice: 'Voice', service: 'Service' };
 
 export class PlacesView {
   readonly #places = PLACES.map((place) => ({

@@ -10,6 +10,7 @@ const KEYS: readonly (readonly [string, string])[] = [
   ['Shift + 1 … 9', 'tick off an item of the selected ticket'],
   ['Backspace or R', 'recall the last ticket bumped here'],
   ['N', 'place a random order'],
+  ['Space', 'hold to talk, while the voice panel is open'],
   ['Esc', 'let go of the selection'],
   ['?', 'this list'],
 ];

@@ -27,7 +27,10 @@ export class PageView {
   readonly #help = helpDialog();
   readonly #settings = new SettingsDialog();
   readonly #preferDark = matchMedia('(prefers-color-scheme: dark)');
+  readonly #narrow = matchMedia('(max-width: 63.99rem)');
   readonly #tall = matchMedia('(min-height: 56rem) and (min-width: 64rem)');
+  readonly #stage = h('main', { class: 'stage' }, this.#board.element, this.#rail.element);
+  #voice: HTMLElement | null = null;
   readonly elements: readonly HTMLElement[];
 
   constructor(restaurantId: string, announcer: HTMLElement) {
@@ -37,7 +40,7 @@ export class PageView {
       this.#bar.element,
       this.#banner.element,
       this.#tabs.element,
-      h('main', { class: 'stage' }, this.#board.element, this.#rail.element),
+      this.#stage,
       this.#service.element,
       this.#places.element,
       this.#notices.element,
@@ -56,7 +59,7 @@ export class PageView {
     setAttribute(root, 'data-rush', screen.arrived.size > RUSH);
     setAttribute(root, 'data-place', place);
     setAttribute(root, 'data-live', connection.state === 'connected' && !connection.stale);
-    this.#bar.update(screen, this.dark(settings.theme));
+    this.#bar.update(screen, this.dark(settings.theme), this.#voice !== null);
     this.#banner.update(screen, bannerDue);
     this.#tabs.update(screen);
     this.#board.update(screen);
@@ -64,6 +67,21 @@ export class PageView {
     this.#service.update(screen, this.serviceUnfolded(settings.service));
     this.#places.update(place);
     this.#notices.update(screen.notices);
+  }
+
+  /** The voice panel stands beside the board, in the place of the rail; `null` takes it away. */
+  setVoice(element: HTMLElement | null): void {
+    const focused = this.#voice?.contains(document.activeElement);
+    this.#voice?.remove();
+    this.#voice = element;
+    if (element) this.#stage.append(element);
+    setAttribute(this.#stage, 'data-voice', element !== null);
+    if (focused) this.#bar.focusVoice();
+  }
+
+  /** Whether the page is too narrow to show its parts side by side. */
+  get onePlace(): boolean {
+    return this.#narrow.matches;
   }
 
   dark(theme: Settings['theme']): boolean {

@@ -1,5 +1,5 @@
 //! The page's side: [`Client`] composes the connection, its outbox and its feed; [`Orders`] is the order set over
-//! opaque handles; [`Leases`] counts holders.
+//! opaque handles; [`Leases`] counts holders. `voice` is a call to a voice model.
 
 mod backoff;
 mod core;
@@ -13,6 +13,8 @@ mod orders;
 mod outbox;
 mod pace;
 mod record;
+#[cfg(feature = "voice")]
+pub mod voice;
 
 pub use self::core::{Client, Freshness, Stats};
 pub use io::{

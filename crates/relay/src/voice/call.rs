@@ -49,6 +49,13 @@ struct Path {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct NotTaken(pub(super) &'static str);
 
+/// A change of where a call is reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Moved {
+    To(Protocol, SocketAddr),
+    From(Protocol, SocketAddr),
+}
+
 /// A moment, on both clocks.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Now {
@@ -64,6 +71,8 @@ pub(super) struct Call {
     pub(super) line: Line,
     pub(super) ufrag: String,
     paths: Vec<Path>,
+    /// Addresses that are new, and those that are gone, since the indexes were told.
+    moved: Vec<Moved>,
     channel: Option<ChannelId>,
     /// The channel has been there: the call is set up.
     is_set_up: bool,
@@ -99,6 +108,7 @@ impl Call {
             line,
             ufrag,
             paths: Vec::new(),
+            moved: Vec::new(),
             channel: None,
             is_set_up: false,
             queue: VecDeque::new(),
@@ -130,6 +140,11 @@ impl Call {
 
     pub(super) fn end(&mut self, ending: Ending) {
         self.seat.ends(ending);
+    }
+
+    /// What the indexes have to be told.
+    pub(super) fn moved(&mut self) -> impl Iterator<Item = Moved> + use<> {
+        std::mem::take(&mut self.moved).into_iter()
     }
 
     /// The addresses it is reached at.
@@ -190,8 +205,10 @@ impl Call {
                 limit::hit(hit::VOICE_PATHS);
                 return Err(NotTaken("paths"));
             };
-            self.paths.remove(stale);
+            let gone = self.paths.remove(stale);
+            self.moved.push(Moved::From(gone.protocol, gone.address));
         }
+        self.moved.push(Moved::To(protocol, address));
         self.paths.push(Path {
             protocol,
             address,

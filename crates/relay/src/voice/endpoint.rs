@@ -3,7 +3,7 @@
 
 use super::address::Addresses;
 use super::board::{Board, Seat, call_id};
-use super::call::{Call, Network, NotTaken, Now};
+use super::call::{Call, Moved, Network, NotTaken, Now};
 use super::offer::Offer;
 use super::strangers::Strangers;
 use super::stun::{self, Kind};
@@ -423,8 +423,6 @@ impl Endpoint {
         self.deadlines.remove(&(wake, key));
         let (now, routes) = (self.now(), Rc::clone(&self.sockets));
         let was_set_up = call.is_set_up();
-        let name = call.ufrag.clone();
-        let before: Vec<_> = call.addresses().collect();
         let ran = catch_unwind(AssertUnwindSafe(|| {
             let made = act(&mut call, now);
             if call.ending().is_none() {
@@ -433,12 +431,21 @@ impl Endpoint {
             (call, made)
         }));
         let Ok((mut call, made)) = ran else {
-            // The call went with the panic, and its seat with it.
-            self.forget(key, &name, &before, was_set_up);
+            // The call went with the panic, and its seat with it. What it was found by is not known any more.
+            self.by_name.retain(|_, of| *of != key);
+            let sources = self.by_source.iter().filter(|(_, of)| **of == key);
+            let sources: Vec<_> = sources.map(|(source, _)| *source).collect();
+            self.forget(key, &sources, was_set_up);
             return None;
         };
-        let after: Vec<_> = call.addresses().collect();
-        self.reindex(key, &before, &after);
+        for moved in call.moved() {
+            match moved {
+                Moved::To(protocol, address) => {
+                    self.by_source.insert((protocol, address), key);
+                }
+                Moved::From(protocol, address) => self.leave(key, (protocol, address)),
+            }
+        }
         if call.is_set_up() && !was_set_up {
             self.half_open = self.half_open.saturating_sub(1);
         }
@@ -448,9 +455,11 @@ impl Endpoint {
         }
         if call.ending().is_some() {
             let is_set_up = call.is_set_up();
+            let sources: Vec<_> = call.addresses().collect();
+            self.by_name.remove(&call.ufrag);
             // Counted by its seat, should it panic.
             let _ = catch_unwind(AssertUnwindSafe(|| call.close(now, &*routes)));
-            self.forget(key, &name, &after, is_set_up);
+            self.forget(key, &sources, is_set_up);
             return Some(made);
         }
         let clock = self.clock;
@@ -460,39 +469,20 @@ impl Endpoint {
         Some(made)
     }
 
-    fn reindex(
-        &mut self,
-        key: Key,
-        before: &[(Protocol, SocketAddr)],
-        after: &[(Protocol, SocketAddr)],
-    ) {
-        if before == after {
-            return;
-        }
-        for source in before.iter().filter(|source| !after.contains(source)) {
-            self.by_source.remove(source);
-        }
-        for source in after.iter().filter(|source| !before.contains(source)) {
-            self.by_source.insert(*source, key);
+    /// A call is not reached there any more, unless that is another's by now.
+    fn leave(&mut self, key: Key, source: (Protocol, SocketAddr)) {
+        if self.by_source.get(&source) == Some(&key) {
+            self.by_source.remove(&source);
+            if source.0 != Protocol::Udp {
+                self.sockets.tcp.borrow_mut().remove(&source.1);
+            }
         }
     }
 
     /// Nothing is left of a call.
-    fn forget(
-        &mut self,
-        key: Key,
-        name: &str,
-        sources: &[(Protocol, SocketAddr)],
-        was_set_up: bool,
-    ) {
-        self.by_name.remove(name);
-        for source in sources {
-            if self.by_source.get(source) == Some(&key) {
-                self.by_source.remove(source);
-                if source.0 != Protocol::Udp {
-                    self.sockets.tcp.borrow_mut().remove(&source.1);
-                }
-            }
+    fn forget(&mut self, key: Key, sources: &[(Protocol, SocketAddr)], was_set_up: bool) {
+        for &source in sources {
+            self.leave(key, source);
         }
         if !was_set_up {
             self.half_open = self.half_open.saturating_sub(1);

@@ -56,9 +56,11 @@ impl Session {
             ..
         } = self;
         seat.ends(ending);
-        // Sidebands learn it now, and the place is free: the goodbye may take its time.
-        drop((talk, seat));
+        // Sidebands learn it now, and the place is free: the goodbye may take its time. A shutdown waits for it.
+        drop(talk);
+        let seat = (ending == Ending::SHUTDOWN).then_some(seat);
         wire.close(ending.code, ending.text).await;
+        drop(seat);
     }
 
     /// Carries out what is to be done; why it ends if it does.

@@ -1,10 +1,12 @@
 //! Calls: they come about, talk, make orders, end, and leave nothing.
 
 use crate::caller::{Caller, tone};
+use crate::sockets::Session;
 use crate::support::*;
 use crate::{code, none_left, post, relay, secret, sessions};
 use futures_util::future::join_all;
 use serde_json::{Value, json};
+use std::path::Path;
 use std::time::Duration;
 
 #[tokio::test(flavor = "current_thread")]
@@ -203,12 +205,65 @@ async fn fifty_calls_at_once_each_with_its_own_answers() {
     none_left(&relay).await;
 }
 
+/// Nothing that lets somebody in, and nothing that anybody said.
+#[tokio::test(flavor = "current_thread")]
+async fn the_most_verbose_log_has_no_secret_and_no_word() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("log");
+    let relay = Relay::start_logging(Path::new(":memory:"), &log, "trace");
+    let token = relay.token("kiosk").await;
+    let key = secret(&relay, "kiosk").await;
+    let (mut caller, offer) = Caller::new().await;
+    let answer = post(&relay, "/calls", &key, "application/sdp", &offer).await;
+    caller.answered(&answer);
+    caller.until("session.created").await;
+    let mut secrets: Vec<String> = vec![token, key.clone()];
+    for sdp in [&offer, &answer.body] {
+        for name in ["a=ice-ufrag:", "a=ice-pwd:"] {
+            let value = sdp
+                .lines()
+                .find_map(|line| line.strip_prefix(name))
+                .unwrap();
+            secrets.push(value.to_owned());
+        }
+    }
+    caller.send(json!({"type":"session.update","session":{"type":"realtime","instructions":"whispered instructions"}}));
+    caller.say("two bacon burgers no pickles and a cola").await;
+    caller.say("that's all, submit").await;
+    caller.send_text("not an event: zanzibar");
+    caller.until("error").await;
+    let offered = format!("realtime, openai-insecure-api-key.{key}");
+    let mut session = Session::open(&relay, "", None, Some(&offered))
+        .await
+        .unwrap();
+    session.until("session.created").await;
+    let path = format!("/calls/{}/hangup", caller.id);
+    post(&relay, &path, &key, "application/json", "").await;
+    caller.until_closed().await;
+    drop(session);
+    none_left(&relay).await;
+    secrets.extend(["bacon", "whispered", "zanzibar", "ek_", "I heard"].map(String::from));
+    let log = std::fs::read_to_string(&log).unwrap();
+    assert!(log.contains("voice session ends") && log.contains(&caller.id));
+    for secret in secrets {
+        assert!(
+            !log.to_lowercase().contains(&secret.to_lowercase()),
+            "{secret}"
+        );
+    }
+}
+
 #[tokio::test(flavor = "current_thread")]
 async fn three_hundred_calls_leave_nothing() {
     let relay = relay(&["--rate-limit", "1000/s,burst=1000"]);
     let token = relay.token("manager").await;
     let files = relay.descriptors();
+    let memory = async || relay.metric("process_resident_memory_bytes").await;
+    let mut settled = 0.0;
     for n in 0..300 {
+        if n == 100 {
+            settled = memory().await;
+        }
         let mut caller = Caller::call(&relay, &token).await;
         if n % 3 == 0 {
             let path = format!("/calls/{}/hangup", caller.id);
@@ -224,6 +279,10 @@ async fn three_hundred_calls_leave_nothing() {
     relay
         .until("every file", || async { relay.descriptors() <= files + 2 })
         .await;
+    let grown = memory().await - settled;
+    println!("{grown} bytes more after 200 calls");
+    // What one call takes up is about 200 KB: a tenth of that a call would be a leak.
+    assert!(grown < 200.0 * 20_000.0, "{grown}");
     for gauge in ["calls", "names", "sources", "deadlines", "half_open"] {
         let name = format!("tautline_voice_index{{index=\"{gauge}\"}}");
         assert_eq!(relay.metric(&name).await, 0.0, "{gauge}");

@@ -1,6 +1,7 @@
 //! `ek_` secrets, policies, and who may do what.
 
 use crate::caller::Caller;
+use crate::sockets::Session;
 use crate::support::*;
 use crate::{code, mint, post, relay, secret};
 use serde_json::json;
@@ -142,6 +143,9 @@ async fn the_policy_says_who_may_and_what_stays() {
             expected,
             "{restaurant} {role}"
         );
+        let session = Session::open(&relay, "", Some(&token), None).await;
+        let expected = if may { None } else { Some(403) };
+        assert_eq!(session.err(), expected, "{restaurant} {role}");
     }
     let token = relay.token("kiosk").await;
     let wrong = mint(

@@ -63,6 +63,11 @@ impl Answers {
         }
     }
 
+    /// Those lines were added before this session began.
+    pub(super) fn add(&mut self, lines: &[Line]) {
+        self.cart.add(lines);
+    }
+
     /// No order was made of what was sent.
     pub(super) fn restore(&mut self, lines: &[Line]) {
         self.cart.add(lines);

@@ -201,6 +201,12 @@ pub(super) fn output(result: Result<&str, &str>) -> String {
     }
 }
 
+/// Whether such an output says that the order was made.
+pub(super) fn was_made(output: &str) -> bool {
+    serde_json::from_str::<Value>(output)
+        .is_ok_and(|output| output.get("ok") == Some(&Value::Bool(true)))
+}
+
 /// Reads the arguments of a call: what they name must be on the menu, and the prices are the menu's, whatever a model
 /// wrote.
 pub(super) fn read(arguments: &str, menu: &Menu) -> Result<Vec<Line>, String> {

@@ -115,6 +115,18 @@ impl Conversation {
         called.then_some(answered)
     }
 
+    /// The arguments of that call, if it is one of that function.
+    pub(super) fn arguments(&self, wanted: &str, function: &str) -> Option<&str> {
+        self.items.iter().find_map(|item| match &item.kind {
+            Kind::Call {
+                call_id,
+                name,
+                arguments,
+            } if call_id == wanted && name == function => Some(arguments.as_str()),
+            _ => None,
+        })
+    }
+
     /// Leaves of an assistant's sound what was heard of it. Its words go altogether: nobody knows where in them that
     /// was.
     pub(super) fn truncate(&mut self, id: &str, ms: u64) {

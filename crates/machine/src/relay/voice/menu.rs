@@ -221,24 +221,24 @@ impl Menu {
         };
         Self {
             items: vec![
-                burger(item("burger", "Burger", &["hamburger"], 750, "grill")),
+                burger(item("burger", "Burger", &["hamburger"], 750, "Grill")),
                 burger(item(
                     "cheeseburger",
                     "Cheeseburger",
                     &["cheese burger"],
                     850,
-                    "grill",
+                    "Grill",
                 )),
-                burger(item("bacon-burger", "Bacon burger", &[], 950, "grill")),
+                burger(item("bacon-burger", "Bacon burger", &[], 950, "Grill")),
                 burger(item(
                     "veggie-burger",
                     "Veggie burger",
                     &["vegetarian burger"],
                     900,
-                    "grill",
+                    "Grill",
                 )),
                 with(
-                    item("nuggets", "Chicken nuggets", &["nuggets"], 620, "fryer"),
+                    item("nuggets", "Chicken nuggets", &["nuggets"], 620, "Fryer"),
                     &["ketchup", "mayo"],
                 ),
                 with(
@@ -247,17 +247,17 @@ impl Menu {
                         "Fries",
                         &["french fries", "chips"],
                         320,
-                        "fryer",
+                        "Fryer",
                     )),
                     &["ketchup", "mayo", "salt"],
                 ),
-                sized(item("onion-rings", "Onion rings", &[], 390, "fryer")),
+                sized(item("onion-rings", "Onion rings", &[], 390, "Fryer")),
                 with(
-                    sized(item("cola", "Cola", &["coke"], 280, "drinks")),
+                    sized(item("cola", "Cola", &["coke"], 280, "Drinks")),
                     &["ice"],
                 ),
                 with(
-                    sized(item("lemonade", "Lemonade", &[], 300, "drinks")),
+                    sized(item("lemonade", "Lemonade", &[], 300, "Drinks")),
                     &["ice"],
                 ),
                 item(
@@ -265,29 +265,29 @@ impl Menu {
                     "Water",
                     &["bottle of water", "bottled water"],
                     200,
-                    "drinks",
+                    "Drinks",
                 ),
-                item("coffee", "Coffee", &[], 250, "drinks"),
+                item("coffee", "Coffee", &[], 250, "Drinks"),
                 item(
                     "vanilla-shake",
                     "Vanilla shake",
                     &["vanilla milkshake"],
                     480,
-                    "drinks",
+                    "Drinks",
                 ),
                 item(
                     "chocolate-shake",
                     "Chocolate shake",
                     &["chocolate milkshake"],
                     480,
-                    "drinks",
+                    "Drinks",
                 ),
                 item(
                     "strawberry-shake",
                     "Strawberry shake",
                     &["strawberry milkshake"],
                     480,
-                    "drinks",
+                    "Drinks",
                 ),
             ],
             ingredients: vec![

@@ -103,8 +103,10 @@ impl Proxied {
         };
         let Self { wire, mut seat, .. } = self;
         seat.ends(end.ending);
-        drop(seat);
+        // A shutdown waits for the goodbye.
+        let seat = (end.ending == Ending::SHUTDOWN).then_some(seat);
         wire.close(end.code, &end.reason).await;
+        drop(seat);
     }
 
     /// Never `Ok`: it is held until something ends it.

@@ -1,9 +1,11 @@
 //! What a client asks of its session, one method an event.
 
 use super::super::audio::Sound;
+use super::super::cart;
 use super::super::conversation::Place;
 use super::super::error::ApiError;
 use super::super::item::{Item, Kind, Part, decode};
+use super::super::menu::{ADD_TO_ORDER, SUBMIT_ORDER};
 use super::super::request::{Request, response_shape};
 use super::{Edge, Peer};
 use crate::Time;
@@ -126,10 +128,33 @@ impl Peer {
             }
         }
         let value = item.to_value(None);
+        let kind = item.kind.clone();
         let previous = self.conversation.insert(item, place)?;
         self.told_item(&value, previous.as_deref());
+        self.retold(&kind);
         self.active_at = now;
         Ok(())
+    }
+
+    /// A call of an earlier session's, whose conversation goes on in this one: so does the order it was about.
+    fn retold(&mut self, kind: &Kind) {
+        let menu = &self.settings.policy().menu;
+        match kind {
+            Kind::Call {
+                name, arguments, ..
+            } if name == ADD_TO_ORDER => {
+                if let Ok(lines) = cart::read(arguments, menu) {
+                    self.answers.add(&lines);
+                }
+            }
+            Kind::CallOutput { call_id, output } if cart::was_made(output) => {
+                let arguments = self.conversation.arguments(call_id, SUBMIT_ORDER);
+                if let Some(Ok(lines)) = arguments.map(|arguments| cart::read(arguments, menu)) {
+                    self.answers.send(&lines);
+                }
+            }
+            _ => {}
+        }
     }
 
     fn retrieve(&mut self, id: &str) -> Result<(), ApiError> {

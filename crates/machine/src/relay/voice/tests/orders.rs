@@ -122,6 +122,61 @@ fn an_order_that_was_not_made_can_be_sent_again() {
     assert_eq!(call.submitted[1].1, call.submitted[0].1);
 }
 
+/// A client whose call was lost tells the next one what was said: the order it was about goes on, too.
+#[test]
+fn an_order_goes_on_in_the_call_that_takes_a_lost_ones_place() {
+    let told = |call: &mut Call, call_id: &str, name: &str, items: &str, answer: Option<&str>| {
+        call.send(json!({"type": "conversation.item.create", "item": {
+            "type": "function_call", "call_id": call_id, "name": name, "arguments": items}}));
+        if let Some(answer) = answer {
+            call.send(output(call_id, answer));
+        }
+    };
+    let cola = r#"{"items":[{"menu_item_id":"cola","quantity":2}]}"#;
+    let shown = r#"{"items":[{"menu_item_id":"lobster","quantity":1}]}"#;
+
+    let mut call = Call::new(Edge::Rtc);
+    told(
+        &mut call,
+        "call_1",
+        "add_to_order",
+        cola,
+        Some("{\"ok\":true}"),
+    );
+    told(
+        &mut call,
+        "call_2",
+        "add_to_order",
+        shown,
+        Some("{\"ok\":true}"),
+    );
+    call.ask("a burger and that's all");
+    let order: Value = serde_json::from_str(&call.submitted[0].1).unwrap();
+    assert_eq!(order["items"][0]["menu_item_id"], "cola");
+    assert_eq!(order["items"][0]["quantity"], 2);
+    assert_eq!(order["items"][1]["menu_item_id"], "burger");
+
+    // One that was sent is over; one that was refused, or of which nobody knows, is not.
+    for (answer, left) in [
+        (Some(r#"{"ok":true}"#), 0),
+        (Some(r#"{"ok":false,"error":"closed"}"#), 1),
+        (None, 1),
+    ] {
+        let mut call = Call::new(Edge::Rtc);
+        told(
+            &mut call,
+            "call_1",
+            "add_to_order",
+            cola,
+            Some("{\"ok\":true}"),
+        );
+        told(&mut call, "call_2", "submit_order", cola, answer);
+        assert!(call.submitted.is_empty(), "it is told of, not asked for");
+        call.ask("submit");
+        assert_eq!(call.submitted.len(), left, "{answer:?}");
+    }
+}
+
 #[test]
 fn what_is_made_while_another_answer_runs_is_told_after_it() {
     let mut call = Call::new(Edge::Socket);

@@ -1,0 +1,536 @@
+//! A call's state and its one door; what ends it, and what takes its place when it is lost. `dial.rs` is how it comes
+//! about.
+
+use super::conversation::{Conversation, Line as TranscriptLine};
+use super::dial::{Dial, SECOND_MS, late};
+use super::io::{Alarm, CallId, Config, EndReason, Failure, Input, Notice, Output, State, Timer};
+use super::line::Line;
+use super::microphone::Microphone;
+use super::quality::{Expected, Quality, Report, Sample};
+use super::turns::Turns;
+use crate::client::WaiterId;
+use crate::client::backoff::Backoff;
+use crate::client::core::Ids;
+use crate::{Rng, Time, Timers};
+use std::collections::VecDeque;
+use tautline_protocol::{ErrorCode, JsonWriter};
+
+/// The first step of the backoff between new calls, and its cap.
+const BACKOFF_MS: (u64, u64) = (200, 5_000);
+
+/// A call's decisions. Feed it with [`Voice::handle`], then drain [`Voice::poll_output`] until it says
+/// [`Output::Wait`].
+#[derive(Debug)]
+pub struct Voice {
+    pub(super) config: Config,
+    pub(super) rng: Rng,
+    pub(super) timers: Timers<Timer, 8>,
+    pub(super) out: VecDeque<Output>,
+    pub(super) phase: Phase,
+    pub(super) state: State,
+    pub(super) last_call: u32,
+    /// What is being made takes a lost call's place.
+    pub(super) again: bool,
+    /// Calls begun since `connect()`.
+    pub(super) calls: u32,
+    pub(super) waiters: Vec<WaiterId>,
+    pub(super) mic_waiters: Vec<WaiterId>,
+    pub(super) backoff: Backoff,
+    /// `getToken({reason: 'rejected'})` was tried.
+    pub(super) asked_again: bool,
+    pub(super) ids: Ids,
+    pub(super) conversation: Conversation,
+    pub(super) line: Line,
+    pub(super) turns: Turns,
+    /// Who was last said to be heard: the user, the answer.
+    pub(super) spoke: (bool, bool),
+    pub(super) mic: Microphone,
+    pub(super) muted: bool,
+    pub(super) gate_open: bool,
+    pub(super) quality: Quality,
+    pub(super) report: Report,
+    pub(super) reconnects: u32,
+    /// What came over the path by the last sample, and when that last grew.
+    pub(super) heard: (u64, Time),
+    /// The `event_id` of the `session.update` that is to be confirmed.
+    pub(super) settings_sent: Option<String>,
+}
+
+#[derive(Debug)]
+pub(super) enum Phase {
+    Idle,
+    Dialling(Dial),
+    Live(CallId),
+    /// For the backoff.
+    Waiting,
+    Failed,
+    Disposed,
+}
+
+impl Voice {
+    /// No call. `seed` is all the chance it will ever have.
+    pub fn new(config: Config, seed: u64) -> Self {
+        let mut rng = Rng::new(seed);
+        Self {
+            timers: Timers::new([
+                Timer::Connect,
+                Timer::Settings,
+                Timer::Path,
+                Timer::Backoff,
+                Timer::Settled,
+                Timer::Second,
+                Timer::Tail,
+                Timer::Create,
+            ]),
+            out: VecDeque::new(),
+            phase: Phase::Idle,
+            state: State::Disconnected,
+            last_call: 0,
+            again: false,
+            calls: 0,
+            waiters: Vec::new(),
+            mic_waiters: Vec::new(),
+            backoff: Backoff::new(BACKOFF_MS.0, BACKOFF_MS.1),
+            asked_again: false,
+            ids: Ids {
+                instance: rng.name(),
+                count: 0,
+            },
+            conversation: Conversation::default(),
+            line: Line::default(),
+            turns: Turns::default(),
+            spoke: (false, false),
+            mic: Microphone::default(),
+            muted: config.muted,
+            gate_open: false,
+            quality: Quality::default(),
+            report: Report::default(),
+            reconnects: 0,
+            heard: (0, Time::default()),
+            settings_sent: None,
+            config,
+            rng,
+        }
+    }
+
+    /// Takes one input and decides; the caller then drains [`Voice::poll_output`].
+    pub fn handle(&mut self, input: Input, now: Time) {
+        if matches!(self.phase, Phase::Disposed) {
+            if let Input::Connect(waiter)
+            | Input::Reconnect(waiter)
+            | Input::WantMicrophone(waiter)
+            | Input::ChangeMicrophone(waiter) = input
+            {
+                self.settle(waiter, Err(disposed()));
+            }
+            return;
+        }
+        match input {
+            Input::Tick => {}
+            Input::Connect(waiter) => self.wanted(waiter, now),
+            Input::Reconnect(waiter) => self.reconnect(waiter, now),
+            Input::Abandon(waiter) => self.abandoned(waiter),
+            Input::Disconnect => {
+                self.rest(&aborted());
+                self.set_state(State::Disconnected);
+            }
+            Input::Dispose => {
+                self.rest(&disposed());
+                self.phase = Phase::Disposed;
+                self.state = State::Disconnected;
+            }
+            Input::Token(call, result) => self.token(call, result, now),
+            Input::Offered(call, made) => self.offered(call, made, now),
+            Input::Exchanged(call, exchange) => self.exchanged(call, exchange, now),
+            Input::Accepted(call, taken) => self.accepted(call, taken, now),
+            Input::Path(call, path) => self.path(call, path, now),
+            Input::ChannelOpened(call, most) => self.channel_opened(call, most, now),
+            Input::ChannelClosed(call) => self.channel_closed(call, now),
+            Input::Writable(call, bytes) => {
+                if self.call() == Some(call) {
+                    self.line.drained(bytes);
+                }
+            }
+            Input::Event(call, event) => self.event(call, event, now),
+            Input::Sample(call, sample) => self.sample(call, sample, now),
+            Input::WantMicrophone(waiter) => self.want_microphone(waiter),
+            Input::ChangeMicrophone(waiter) => {
+                self.mic_waiters.push(waiter);
+                self.open_microphone(false);
+            }
+            Input::Borrowed(lent) => self.borrowed(lent),
+            Input::Microphone(id, result) => self.microphone(id, result, now),
+            Input::MicrophoneEnded(id) => self.microphone_ended(id),
+            Input::MicrophoneMuted(id, muted) => {
+                if self.mic.held() == Some(id) {
+                    self.tell(Notice::Muted {
+                        muted,
+                        by_system: true,
+                    });
+                }
+            }
+            Input::Devices(wanted) => self.devices(wanted),
+            Input::Mute(muted) => {
+                if std::mem::replace(&mut self.muted, muted) != muted {
+                    self.gate();
+                    self.tell(Notice::Muted {
+                        muted,
+                        by_system: false,
+                    });
+                }
+            }
+            Input::Talk(held) => self.talk(held, now),
+            Input::Interrupt => self.interrupt(),
+            Input::Settings(text) => self.config.settings = text,
+        }
+        // After every input, not only `Tick`: a hidden page's timers may come late.
+        while let Some((_, timer)) = self.timers.take_due(now) {
+            self.fire(timer, now);
+        }
+    }
+
+    /// The next effect; [`Output::Wait`] ends every drain. After [`Output::Send`] the driver calls
+    /// [`Voice::buffered`] before it asks for the next.
+    pub fn poll_output(&mut self) -> Output {
+        if let Some(output) = self.out.pop_front() {
+            return output;
+        }
+        if let Some(call) = self.call()
+            && let Some(text) = self.line.next()
+        {
+            return Output::Send(call, text);
+        }
+        Output::Wait(self.timers.soonest())
+    }
+
+    /// What the data channel's buffer holds now.
+    pub fn buffered(&mut self, bytes: usize) {
+        self.line.buffered(bytes);
+    }
+
+    /// Takes an event of the page's, an object as JSON text without its `event_id`, which is answered. `turn`: a
+    /// response of the conversation is asked for, which waits until no other is active.
+    ///
+    /// # Errors
+    /// `connect_failed` where there is no call, `message_too_large`, `outbox_full`, `disposed`.
+    pub fn send(
+        &mut self,
+        body: &str,
+        id: Option<String>,
+        turn: bool,
+        now: Time,
+    ) -> Result<String, Box<Failure>> {
+        if matches!(self.phase, Phase::Disposed) {
+            return Err(disposed());
+        }
+        let id = id.unwrap_or_else(|| self.ids.next());
+        let mut text = JsonWriter::with_capacity(body.len() + id.len() + 16)
+            .str("event_id", &id)
+            .end();
+        text.pop();
+        let rest = body.get(1..).unwrap_or("}");
+        if rest != "}" {
+            text.push(',');
+        }
+        text.push_str(rest);
+        self.line.admits(text.len())?;
+        if turn {
+            self.queue_create(id.clone(), text, now);
+        } else {
+            self.line.push(text);
+        }
+        Ok(id)
+    }
+
+    /// The call as the page sees it.
+    pub fn state(&self) -> State {
+        self.state
+    }
+
+    /// Whether the page has muted the microphone.
+    pub fn is_muted(&self) -> bool {
+        self.muted
+    }
+
+    /// The last second's report.
+    pub fn report(&self) -> Report {
+        let mut report = self.report.clone();
+        report.first_audio_ms = self.turns.first_audio_ms;
+        report.reconnects = self.reconnects;
+        report
+    }
+
+    /// The transcript, in order.
+    pub fn transcript(&self) -> Vec<TranscriptLine> {
+        self.conversation.lines()
+    }
+
+    /// One line of it.
+    pub fn line(&self, id: &str) -> Option<TranscriptLine> {
+        self.conversation.line(id)
+    }
+
+    pub(super) fn tell(&mut self, notice: Notice) {
+        self.out.push_back(Output::Tell(notice));
+    }
+
+    pub(super) fn is_live(&self) -> bool {
+        matches!(self.phase, Phase::Live(_))
+    }
+
+    /// Whether the sound of the microphone may leave: never before the settings are confirmed.
+    pub(super) fn gate(&mut self) {
+        let open = self.is_live() && (!self.muted || self.turns.is_held());
+        if std::mem::replace(&mut self.gate_open, open) != open {
+            self.out.push_back(Output::OpenGate(open));
+        }
+    }
+
+    /// The server has not confirmed what we asked for.
+    pub(super) fn unacknowledged(&mut self) {
+        self.timers.clear(Timer::Settings);
+        if matches!(self.phase, Phase::Dialling(_)) {
+            self.set_state(State::Unacknowledged);
+        }
+    }
+
+    /// The call there is.
+    pub(super) fn call(&self) -> Option<CallId> {
+        match &self.phase {
+            Phase::Dialling(dial) => Some(dial.call),
+            Phase::Live(call) => Some(*call),
+            _ => None,
+        }
+    }
+
+    /// The connect under way, if that call is its.
+    pub(super) fn dial_of(&mut self, call: CallId) -> Option<&mut Dial> {
+        match &mut self.phase {
+            Phase::Dialling(dial) if dial.call == call => Some(dial),
+            _ => None,
+        }
+    }
+
+    /// Whether a call is there, being made, or waited for.
+    pub(super) fn is_wanted(&self) -> bool {
+        matches!(
+            self.phase,
+            Phase::Dialling(_) | Phase::Live(_) | Phase::Waiting
+        )
+    }
+
+    pub(super) fn set_state(&mut self, state: State) {
+        if std::mem::replace(&mut self.state, state) != state {
+            self.tell(Notice::State(state));
+        }
+    }
+
+    pub(super) fn settle(&mut self, waiter: WaiterId, result: Result<(), Box<Failure>>) {
+        self.out.push_back(Output::Settle(waiter, result));
+    }
+
+    fn wanted(&mut self, waiter: WaiterId, now: Time) {
+        match self.phase {
+            Phase::Live(_) => return self.settle(waiter, Ok(())),
+            Phase::Idle | Phase::Failed => {
+                self.conversation.clear();
+                self.turns.first_audio_ms = None;
+                self.again = false;
+                self.start(now);
+            }
+            Phase::Dialling(_) | Phase::Waiting | Phase::Disposed => {}
+        }
+        self.waiters.push(waiter);
+    }
+
+    fn reconnect(&mut self, waiter: WaiterId, now: Time) {
+        self.waiters.push(waiter);
+        if matches!(self.phase, Phase::Dialling(_)) {
+            return;
+        }
+        if self.is_live() {
+            self.reconnects += 1;
+        }
+        self.end_call();
+        self.again = true;
+        self.start(now);
+    }
+
+    fn start(&mut self, now: Time) {
+        self.backoff.reset();
+        self.calls = 0;
+        self.reconnects = if self.again { self.reconnects } else { 0 };
+        self.dial(now);
+    }
+
+    fn fire(&mut self, timer: Timer, now: Time) {
+        match timer {
+            Timer::Connect => {
+                let Phase::Dialling(dial) = &self.phase else {
+                    return;
+                };
+                let stage = dial.stage();
+                self.tell(Notice::TimedOut(stage));
+                self.fail(
+                    Failure::new(ErrorCode::ConnectTimeout, late(stage)).at(stage),
+                    now,
+                );
+            }
+            Timer::Settings => self.unacknowledged(),
+            Timer::Path => self.lost(EndReason::Network, now),
+            Timer::Backoff => self.dial(now),
+            Timer::Settled => self.backoff.reset(),
+            Timer::Second => {
+                if let Phase::Live(call) = self.phase {
+                    self.out.push_back(Output::Measure(call));
+                    self.timers.set(Timer::Second, now + SECOND_MS);
+                }
+            }
+            Timer::Tail => self.commit(now),
+            Timer::Create => self.create_due(now),
+        }
+    }
+
+    /// A call could not be had.
+    pub(super) fn fail(&mut self, failure: Box<Failure>, now: Time) {
+        self.end_call();
+        if self.again
+            && failure.retryable
+            && self.backoff.failures() < self.config.max_reconnect_attempts
+        {
+            self.wait(EndReason::Failed, now);
+        } else {
+            self.give_up(failure);
+        }
+    }
+
+    /// A call that was there is gone.
+    pub(super) fn lost(&mut self, reason: EndReason, now: Time) {
+        self.end_call();
+        self.again = true;
+        self.reconnects += 1;
+        if self.backoff.failures() < self.config.max_reconnect_attempts {
+            return self.wait(reason, now);
+        }
+        self.tell(Notice::Ended {
+            reason,
+            delay_ms: None,
+        });
+        self.give_up(Failure::new(
+            ErrorCode::ConnectFailed,
+            "the call was lost, and may not be made again by itself",
+        ));
+    }
+
+    fn wait(&mut self, reason: EndReason, now: Time) {
+        let delay = self.backoff.next_ms(0, None, &mut self.rng);
+        self.phase = Phase::Waiting;
+        self.timers.set(Timer::Backoff, now + delay);
+        self.set_state(State::Reconnecting);
+        self.tell(Notice::Ended {
+            reason,
+            delay_ms: Some(delay),
+        });
+    }
+
+    fn give_up(&mut self, failure: Box<Failure>) {
+        self.phase = Phase::Failed;
+        self.release_microphone(&failure);
+        self.set_state(State::Error);
+        if self.again {
+            self.tell(Notice::ReconnectNeeded(failure.clone()));
+        }
+        let waiters = std::mem::take(&mut self.waiters);
+        if waiters.is_empty() {
+            self.tell(Notice::Error(failure.clone()));
+        }
+        for waiter in waiters {
+            self.settle(waiter, Err(failure.clone()));
+        }
+    }
+
+    /// Lets go of the call there is; whatever comes next is another.
+    fn end_call(&mut self) {
+        if let Some(call) = self.call() {
+            self.out.push_back(Output::HangUp(call));
+        }
+        if self.is_live() {
+            self.out.push_back(Output::Meter(false));
+        }
+        self.phase = Phase::Idle;
+        self.line.close();
+        self.settings_sent = None;
+        self.timers.clear_all();
+        self.end_turns();
+        self.gate();
+    }
+
+    /// `disconnect()` and `dispose()`: nothing is left but what was said.
+    fn rest(&mut self, failure: &Failure) {
+        let was_wanted = self.is_wanted();
+        self.end_call();
+        self.again = false;
+        self.release_microphone(failure);
+        for waiter in std::mem::take(&mut self.waiters) {
+            self.settle(waiter, Err(Box::new(failure.clone())));
+        }
+        if was_wanted {
+            self.tell(Notice::Ended {
+                reason: EndReason::Page,
+                delay_ms: None,
+            });
+        }
+    }
+
+    fn abandoned(&mut self, waiter: WaiterId) {
+        self.mic_waiters.retain(|&other| other != waiter);
+        let before = self.waiters.len();
+        self.waiters.retain(|&other| other != waiter);
+        // A call that takes a lost one's place is wanted all the same.
+        if before > 0
+            && self.waiters.is_empty()
+            && !self.again
+            && matches!(self.phase, Phase::Dialling(_))
+        {
+            self.rest(&aborted());
+            self.set_state(State::Disconnected);
+        }
+    }
+
+    fn sample(&mut self, call: CallId, sample: Sample, now: Time) {
+        if !matches!(self.phase, Phase::Live(live) if live == call) {
+            return;
+        }
+        self.line.look(sample.buffered);
+        if sample.heard != self.heard.0 {
+            self.heard = (sample.heard, now);
+        }
+        let expected = Expected {
+            mic_open: self.gate_open && self.mic.is_there(),
+            playing: self.turns.is_playing(),
+        };
+        let report = self.quality.take(sample, expected);
+        let before = std::mem::replace(&mut self.report, report);
+        for alarm in Alarm::ALL {
+            let active = self.report.alarms.contains(&alarm);
+            if active != before.alarms.contains(&alarm) {
+                self.tell(Notice::Alarm(alarm, active));
+            }
+        }
+        self.tell(Notice::Stats);
+    }
+}
+
+fn aborted() -> Box<Failure> {
+    Failure::new(ErrorCode::Aborted, "disconnect() was called")
+}
+
+fn disposed() -> Box<Failure> {
+    Failure::new(
+        ErrorCode::Disposed,
+        "this object was disposed; make a new one",
+    )
+}
+
+#[cfg(test)]
+mod tests;

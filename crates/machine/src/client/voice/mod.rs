@@ -1,0 +1,26 @@
+//! A call to a voice model (`docs/protocol.md` §3): [`Voice`] decides when its parts are made, what a loss of them
+//! means, whose turn it is, and what was said.
+//!
+//! - `call.rs`: its state, its door, and the ladder after a loss. `dial.rs`: the stages of a connect.
+//! - `turns.rs`: one response at a time, push-to-talk, barge-in.
+//! - `conversation.rs`: what was said, in order, and how a new call is told of it.
+//! - `line.rs`: what waits for the data channel. `quality.rs`: the score and the alarms. `microphone.rs`: what became
+//!   of asking for one, and what takes an unplugged one's place.
+
+mod call;
+mod conversation;
+mod dial;
+mod io;
+mod line;
+mod microphone;
+mod quality;
+mod turns;
+
+pub use call::Voice;
+pub use conversation::{Line as TranscriptLine, LineState};
+pub use io::{
+    Alarm, CallId, Config, EndReason, Event, Exchange, Failure, Input, Item, ItemKind, MicId,
+    Notice, Output, Path, Role, State, Timer, TokenResult,
+};
+pub use microphone::Trouble;
+pub use quality::{Report, Sample};

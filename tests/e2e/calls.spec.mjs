@@ -1,0 +1,154 @@
+// Calls of the package against a real relay, with a fake microphone and real packets.
+
+import { expect, test } from '@playwright/test';
+import { freePort, LAB_ORIGIN, startLab, startRelay, startUdpProxy } from './harness/index.mjs';
+
+let lab;
+let relay;
+let proxy;
+const restaurant = 'calls';
+test.beforeEach(async () => {
+  const udp = await freePort();
+  proxy = await startUdpProxy(udp);
+  const voice = ['--voice-udp', `127.0.0.1:${udp}`, '--voice-public-ip', `127.0.0.1:${proxy.port}`];
+  [relay, lab] = await Promise.all([startRelay({ www: null, args: [...LAB_ORIGIN, ...voice] }), startLab()]);
+});
+test.afterEach(async () => {
+  await lab?.stop();
+  await relay?.stop();
+  await proxy?.stop();
+});
+
+/** A page with a call at `window.call` and what it told at `window.told`. */
+async function openCall(page, options = {}) {
+  const tokens = [];
+  await page.exposeFunction('getToken', async (request) => {
+    const answer = await fetch(`${relay.url}/v1/realtime/client_secrets`, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${await relay.token({ restaurant })}`, 'content-type': 'application/json' },
+      body: '{}',
+    });
+    const { value } = await answer.json();
+    tokens.push({ ...request, value });
+    return value;
+  });
+  await page.goto(`${lab.url}/`);
+  await page.waitForFunction(() => window.tautline !== undefined);
+  await page.evaluate(
+    ([url, given]) => {
+      window.make = () => new window.tautline.VoiceConnection({ relay: url, getToken: (request) => window.getToken(request), ...given });
+      const call = window.make();
+      window.call = call;
+      window.told = [];
+      for (const event of ['connection.change', 'disconnection', 'tool.call', 'error', 'speaking']) {
+        call.on(event, (value) => window.told.push([event, value instanceof Error ? value.code : value]));
+      }
+      window.loudest = 0;
+      call.on('level', ({ output }) => (window.loudest = Math.max(window.loudest, output)));
+    },
+    [relay.url, options],
+  );
+  return tokens;
+}
+
+const told = (page, event) => page.evaluate((wanted) => window.told.filter(([name]) => name === wanted).map(([, value]) => value), event);
+const state = (page) => page.evaluate(() => window.call.getConnectionState());
+const held = (page) => page.evaluate(() => window.tautline.resources.list().map(({ kind, owner }) => `${kind} ${owner}`));
+const callsOf = async () => (await relay.sessions({ restaurant })).filter(({ kind }) => kind === 'voice').length;
+const type = (page, text) =>
+  page.evaluate((said) => {
+    window.call.send({ type: 'conversation.item.create', item: { type: 'message', role: 'user', content: [{ type: 'input_text', text: said }] } });
+    window.call.send({ type: 'response.create' });
+  }, text);
+
+test('a call says back what it heard, and takes an order that was typed', async ({ page }) => {
+  const tokens = await openCall(page);
+  await page.evaluate(() => window.call.connect());
+  expect(await callsOf()).toBe(1);
+  // The fake microphone beeps; turn detection hears it, and it is played back.
+  await expect.poll(() => page.evaluate(() => window.loudest)).toBeGreaterThan(0.05);
+  await expect.poll(() => told(page, 'speaking')).toContainEqual({ user: false, assistant: true });
+  await expect.poll(() => page.evaluate(() => window.call.transcript().some(({ role, text }) => role === 'assistant' && text))).toBe(true);
+  await expect.poll(() => page.evaluate(async () => (await window.call.stats()).path)).toBe('udp');
+  expect(await page.evaluate(async () => (await window.call.stats()).score)).toBeGreaterThanOrEqual(4);
+
+  await page.evaluate(() => window.call.disableMicrophone());
+  await type(page, 'two bacon burgers no pickles and a cola');
+  await expect.poll(() => told(page, 'tool.call')).toHaveLength(1);
+  const [{ name, arguments: args }] = await told(page, 'tool.call');
+  expect([name, JSON.parse(args).items.map(({ name: item, quantity }) => [item, quantity])]).toEqual(['add_to_order', [['Bacon burger', 2], ['Cola', 1]]]);
+
+  await page.evaluate(() => window.call.disconnect());
+  await expect.poll(callsOf).toBe(0);
+  await page.evaluate(() => window.call.dispose());
+  await expect.poll(() => held(page)).toEqual([]);
+  expect(await told(page, 'error')).toEqual([]);
+  expect(tokens.map(({ reason, attempt }) => [reason, attempt])).toEqual([['connect', 1]]);
+});
+
+test('a call whose packets stay away comes back with what was said', async ({ page }) => {
+  const tokens = await openCall(page, { startMuted: true });
+  await page.evaluate(() => window.call.connect());
+  await type(page, 'two bacon burgers');
+  await expect.poll(() => told(page, 'tool.call')).toHaveLength(1);
+  const before = await page.evaluate(() => window.call.transcript().map(({ role, text }) => [role, text]));
+
+  proxy.cut = true;
+  await expect.poll(() => state(page), { timeout: 20_000 }).toBe('reconnecting');
+  proxy.cut = false;
+  await expect.poll(() => state(page), { timeout: 20_000 }).toBe('connected');
+  expect(await told(page, 'disconnection')).toMatchObject([{ reason: 'network', willReconnect: true }]);
+  expect(new Set(tokens.map(({ value }) => value)).size).toBe(tokens.length);
+  expect(tokens.length).toBeGreaterThan(1);
+  expect(await page.evaluate(() => window.call.transcript().map(({ role, text }) => [role, text]))).toEqual(before);
+  expect(await told(page, 'tool.call')).toHaveLength(1);
+  // It goes on: the new call hears and answers.
+  await type(page, 'and a cola');
+  await expect.poll(() => told(page, 'tool.call')).toHaveLength(2);
+  await expect.poll(callsOf, { timeout: 15_000 }).toBe(1);
+});
+
+test('packets that come back in time change nothing', async ({ page }) => {
+  const tokens = await openCall(page, { startMuted: true });
+  await page.evaluate(() => window.call.connect());
+  proxy.cut = true;
+  await new Promise((resolve) => setTimeout(resolve, 3_000));
+  proxy.cut = false;
+  await type(page, 'a cola');
+  await expect.poll(() => told(page, 'tool.call'), { timeout: 15_000 }).toHaveLength(1);
+  expect([await state(page), tokens.length]).toEqual(['connected', 1]);
+});
+
+test('a relay that is killed and started again has its call back', async ({ page }) => {
+  await openCall(page, { startMuted: true });
+  await page.evaluate(() => window.call.connect());
+  await relay.kill9();
+  await relay.restart();
+  await expect.poll(() => state(page), { timeout: 20_000 }).toBe('reconnecting');
+  await expect.poll(() => state(page), { timeout: 20_000 }).toBe('connected');
+  await type(page, 'a cola');
+  await expect.poll(() => told(page, 'tool.call')).toHaveLength(1);
+});
+
+test('200 calls let go of at any moment leave nothing, in the page or at the relay', async ({ page }) => {
+  test.setTimeout(180_000);
+  await openCall(page);
+  const stuck = await page.evaluate(async () => {
+    let late = 0;
+    for (let round = 0; round < 200; round += 1) {
+      const call = window.make();
+      const controller = new AbortController();
+      const connected = call.connect(undefined, { signal: controller.signal }).catch(() => {});
+      await new Promise((resolve) => setTimeout(resolve, Math.random() * 120));
+      [() => call.disconnect(), () => call.dispose(), () => controller.abort()][round % 3]();
+      const waited = await Promise.race([connected.then(() => true), new Promise((resolve) => setTimeout(resolve, 5_000, false))]);
+      if (!waited) late += 1;
+      call.dispose();
+    }
+    window.call.dispose();
+    return late;
+  });
+  expect(stuck).toBe(0);
+  await expect.poll(() => held(page), { timeout: 10_000 }).toEqual([]);
+  await expect.poll(callsOf, { timeout: 20_000 }).toBe(0);
+});
