@@ -40,6 +40,8 @@ endings! {
     REVOKED = "revoked", TOKEN_EXPIRED, "the token was revoked", None;
     /// The relay goes down.
     SHUTDOWN = "shutdown", RESTART, "the relay is going down", None;
+    /// Its offer could not be answered.
+    OFFER = "offer", TRY_LATER, "the offer could not be answered", None;
     /// It did not come about in time.
     SETUP = "setup", TRY_LATER, "the call was not set up in time", Some(hit::VOICE_SETUP);
     /// Nothing came from its peer any more.

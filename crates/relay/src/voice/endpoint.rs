@@ -235,6 +235,12 @@ fn dropped(reason: &'static str) {
 
 type Key = u64;
 
+/// An offer that the WebRTC stack does not answer. Its own words may hold the offer's.
+struct Unanswered;
+
+const NOT_SDP: &str =
+    "The offer cannot be read or answered: send what createOffer() gave, unchanged.";
+
 /// See the module.
 pub(crate) struct Endpoint {
     jobs: mpsc::WeakUnboundedSender<Job>,
@@ -338,12 +344,18 @@ impl Endpoint {
             .seat(&id, &who, "webrtc", Arc::clone(&line))
             .map_err(Refused::Full)?;
         let now = self.now();
-        let (rtc, name, sdp) = match self.answer(offer, now.instant) {
-            Ok(answered) => answered,
-            Err(why) => {
+        // An offer is a stranger's text: whatever it does to the stack, the other calls go on.
+        let answered = catch_unwind(AssertUnwindSafe(|| self.answer(offer, now.instant)));
+        let (rtc, name, sdp) = match answered {
+            Ok(Ok(answered)) => answered,
+            failed => {
                 let mut seat: Seat = seat;
-                seat.ends(Ending::SETUP);
-                return Err(Refused::Offer(why));
+                if failed.is_err() {
+                    metrics::counter!("tautline_session_panics_total").increment(1);
+                    seat.ends(Ending::PANIC);
+                }
+                seat.ends(Ending::OFFER);
+                return Err(Refused::Offer(NOT_SDP));
             }
         };
         let talk = Talk::begin(
@@ -368,10 +380,8 @@ impl Endpoint {
         Ok(Answered { id, sdp })
     }
 
-    fn answer(&self, offer: &Offer, now: Instant) -> Result<(Rtc, String, String), &'static str> {
-        const NOT_SDP: &str =
-            "The offer cannot be read or answered: send what createOffer() gave, unchanged.";
-        let offer = SdpOffer::from_sdp_string(&offer.sdp).map_err(|_| NOT_SDP)?;
+    fn answer(&self, offer: &Offer, now: Instant) -> Result<(Rtc, String, String), Unanswered> {
+        let offer = SdpOffer::from_sdp_string(&offer.sdp).map_err(|_| Unanswered)?;
         let name = random_id();
         let mut rtc = RtcConfig::new()
             .set_crypto_provider(Arc::clone(&self.provider))
@@ -387,11 +397,12 @@ impl Endpoint {
             .set_sctp_max_buffered_amount(IN_FLIGHT)
             .build(now);
         for candidate in self.addresses.candidates() {
-            rtc.add_local_candidate(candidate.map_err(|_| NOT_SDP)?);
+            rtc.add_local_candidate(candidate.map_err(|_| Unanswered)?);
         }
-        let answer = rtc.sdp_api().accept_offer(offer).map_err(|_| NOT_SDP)?;
+        let answer = rtc.sdp_api().accept_offer(offer).map_err(|_| Unanswered)?;
         // Or no timer of ICE's runs before the first datagram.
-        rtc.handle_input(Input::Timeout(now)).map_err(|_| NOT_SDP)?;
+        rtc.handle_input(Input::Timeout(now))
+            .map_err(|_| Unanswered)?;
         Ok((rtc, name, answer.to_sdp_string()))
     }
 

@@ -90,6 +90,29 @@ async fn a_text_turn_becomes_an_order_of_the_sessions_own_role_and_sub() {
     );
 }
 
+/// Two megabytes, four times what the channel's buffer holds.
+#[tokio::test(flavor = "current_thread")]
+async fn events_that_the_channel_has_no_room_for_wait_and_come_in_order() {
+    let relay = relay(&[]);
+    let key = secret(&relay, "kiosk").await;
+    let mut caller = Caller::call(&relay, &key).await;
+    let long = "x".repeat(20_000);
+    caller.send(json!({"type":"session.update","session":{"type":"realtime","instructions":long}}));
+    caller.until("session.updated").await;
+    for n in 0..100 {
+        caller.send(json!({"type":"session.update","session":{"type":"realtime","max_output_tokens":n + 1}}));
+        caller.run_for(Duration::from_millis(1)).await;
+    }
+    for n in 0..100 {
+        let updated = caller.until("session.updated").await;
+        assert_eq!(updated["session"]["max_output_tokens"], n + 1);
+        assert_eq!(
+            updated["session"]["instructions"].as_str().unwrap().len(),
+            20_000
+        );
+    }
+}
+
 #[tokio::test(flavor = "current_thread")]
 async fn offers_that_cannot_be_answered_say_what_to_do() {
     let relay = relay(&[]);
