@@ -124,8 +124,8 @@ test('a relay that is killed and started again has its call back', async ({ page
   await page.evaluate(() => window.call.connect());
   await relay.kill9();
   await relay.restart();
-  await expect.poll(() => state(page), { timeout: 20_000 }).toBe('reconnecting');
-  await expect.poll(() => state(page), { timeout: 20_000 }).toBe('connected');
+  const states = ['connecting', 'connected', 'reconnecting', 'connected'];
+  await expect.poll(() => told(page, 'connection.change'), { timeout: 30_000 }).toEqual(states);
   await type(page, 'a cola');
   await expect.poll(() => told(page, 'tool.call')).toHaveLength(1);
 });
