@@ -152,6 +152,8 @@ impl Client {
         if self.tokens.is_refused(&token) {
             return;
         }
+        // Should it be refused, that says nothing of what `getToken` gives.
+        self.tokens.asked_after_rejection = false;
         if !self.config.has_token {
             // Nobody else will give one: it serves for the next connections too.
             self.tokens.preset = Some(token.clone());

@@ -52,6 +52,26 @@ fn a_refused_token_is_replaced_once_at_once() {
     );
 }
 
+/// Found by the simulation: `getToken` had been asked, its connection failed, and a token given meanwhile was refused.
+#[test]
+fn a_given_token_that_is_refused_does_not_count_as_what_get_token_gave() {
+    let mut d = Driver::new(with_token());
+    d.connect();
+    d.dial_to_auth();
+    d.auth_failed(AuthCode::TokenExpired);
+    d.close(1008);
+    d.url();
+    d.token("asked");
+    d.input(preset("given"));
+    d.close(1006);
+    d.until(Timer::Backoff);
+    d.dial_to_auth();
+    d.auth_failed(AuthCode::TokenExpired);
+    d.close(1008);
+    d.url();
+    assert_eq!(d.asked_token(), Some(TokenReason::Rejected));
+}
+
 #[test]
 fn once_counts_from_the_last_success() {
     let mut d = Driver::new(with_token());
