@@ -2,7 +2,7 @@
 // own functions, patched to count what is live, so that the ledger can be held against the truth.
 
 import { Receiver } from './receiver.js';
-import { same } from './same.js';
+import { same as saysTheSame } from './same.js';
 
 const book = new Map();
 let next = 1;
@@ -33,7 +33,7 @@ export function makeHost() {
           throw error;
         }
       },
-    same,
+    same: saysTheSame,
     receiver: (exports, number) => new Receiver(exports, number, () => heard.panics.length > 0, (error) => void heard.errors.push(error)),
     panic: release,
     twin: {

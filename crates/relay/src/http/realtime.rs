@@ -422,6 +422,9 @@ pub(super) async fn hangup(
 ) -> Result<Response, Failure> {
     let peer = request.extensions().get::<Peer>();
     let visitor = app.by_bearer(request.headers(), peer, &query, For::Reach)?;
+    if app.voice.board.is_over(&id, &visitor.who) {
+        return Ok(StatusCode::OK.into_response());
+    }
     app.reached(&id, &visitor)?;
     if !app.voice.board.close(&id, Ending::HANGUP, |_| true) {
         return Err(no_such_call());

@@ -6,8 +6,8 @@ use crate::limit;
 use crate::revoked::Revocation;
 use crate::token::Identity;
 use serde::Serialize;
-use std::collections::HashMap;
 use std::collections::hash_map::Entry as Slot;
+use std::collections::{HashMap, VecDeque};
 use std::hash::Hash;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -44,7 +44,12 @@ struct Known {
     sessions: HashMap<Arc<str>, Entry>,
     restaurants: HashMap<String, usize>,
     people: HashMap<(String, String), usize>,
+    /// The last that ended, and whose they were.
+    over: VecDeque<(Arc<str>, Who)>,
 }
+
+/// Sessions remembered after their end.
+const OVER: usize = 256;
 
 /// See the module.
 pub(crate) struct Board {
@@ -221,6 +226,15 @@ impl Board {
         }
     }
 
+    /// Whether one of this caller's own has just ended: to hang up then is no mistake, the peer was seen to go first.
+    pub(crate) fn is_over(&self, id: &str, caller: &Who) -> bool {
+        self.known().over.iter().any(|(over, who)| {
+            **over == *id
+                && who.restaurant == caller.restaurant
+                && who.identity.sub == caller.identity.sub
+        })
+    }
+
     /// How one is reached.
     pub(crate) fn line(&self, id: &str) -> Option<Line> {
         let known = self.known();
@@ -294,6 +308,10 @@ impl Drop for Seat {
                 if let Some(person) = entry.who.person() {
                     leave(&mut known.people, person);
                 }
+                known.over.truncate(OVER - 1);
+                known
+                    .over
+                    .push_front((Arc::clone(&self.id), entry.who.clone()));
             }
             gone
         };
