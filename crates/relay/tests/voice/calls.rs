@@ -288,7 +288,9 @@ async fn three_hundred_calls_leave_nothing() {
     let memory = async || relay.metric("process_resident_memory_bytes").await;
     let mut settled = 0.0;
     for n in 0..300 {
-        if n == 100 {
+        if n == 150 {
+            // As many at once have been there by then as will be: what an allocator keeps for the next is not counted.
+            none_left(&relay).await;
             settled = memory().await;
         }
         let mut caller = Caller::call(&relay, &token).await;
@@ -307,9 +309,9 @@ async fn three_hundred_calls_leave_nothing() {
         .until("every file", || async { relay.descriptors() <= files + 2 })
         .await;
     let grown = memory().await - settled;
-    println!("{grown} bytes more after 200 calls");
+    println!("{grown} bytes more after 150 calls");
     // What one call takes up is about 200 KB: a tenth of that a call would be a leak.
-    assert!(grown < 200.0 * 20_000.0, "{grown}");
+    assert!(grown < 150.0 * 20_000.0, "{grown}");
     for gauge in ["calls", "names", "sources", "deadlines", "half_open"] {
         let name = format!("tautline_voice_index{{index=\"{gauge}\"}}");
         assert_eq!(relay.metric(&name).await, 0.0, "{gauge}");
