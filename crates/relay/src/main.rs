@@ -9,7 +9,8 @@ use tautline_relay::token::{Keys, Scope};
 use tautline_relay::upkeep::{BackupArgs, CheckArgs, ExportArgs, ImportArgs, RestoreArgs};
 use tautline_relay::{Fatal, serve};
 
-/// A turn makes and drops hundreds of small blocks; glibc's `malloc` took a twelfth of the relay's CPU (`npm run bench -- fanout`).
+/// A turn makes and drops hundreds of small blocks; glibc's `malloc` took a twelfth of the relay's CPU
+/// (`perf` during `npm run bench -- fanout`; `docs/decisions/0033`).
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
