@@ -803,6 +803,28 @@ fn a_borrowed_stream_stays_for_the_next_call() {
 }
 
 #[test]
+fn a_device_asked_for_comes_though_the_page_takes_its_stream_back() {
+    let mut page = Page::new(Config::default());
+    page.give(Input::Borrowed(true));
+    let waiter = WaiterId(9);
+    page.give(Input::ChangeMicrophone(waiter));
+    page.give(Input::Borrowed(false));
+    page.give(Input::Microphone(page.mic_id(), Ok(())));
+    assert!(page.settled(waiter).unwrap().is_ok());
+}
+
+#[test]
+fn a_microphone_that_ends_without_a_call_is_let_go_of() {
+    let mut page = Page::new(Config::default());
+    page.give(Input::WantMicrophone(WaiterId(9)));
+    let mic = page.mic_id();
+    page.give(Input::Microphone(mic, Ok(())));
+    page.give(Input::MicrophoneEnded(mic));
+    assert!(page.says(&Output::ReleaseMicrophone));
+    assert!(page.says(&Output::Tell(Notice::MicrophoneEnded { replaced: false })));
+}
+
+#[test]
 fn two_hundred_interrupt_points_bring_no_error() {
     for seed in 0..200 {
         let mut rng = Rng::new(seed);
