@@ -44,8 +44,42 @@ const clients = {
   },
 };
 
+/** What is said back is loud enough to be heard. */
+const heard = (call) => new Promise((resolve) => {
+  const off = call.on('level', ({ output }) => {
+    if (output < 0.05) return;
+    off();
+    resolve();
+  });
+});
+
 await init();
 window.bench = {
   call: (name, keys) => clients[name](keys),
+  /** A call that hears itself: the microphone beeps, and what is said back is measured. */
+  async hold({ relay, token }) {
+    const call = new VoiceConnection({ relay, restaurantId: 'bench', getToken: () => token });
+    window.bench.held = call;
+    await call.connect();
+    await heard(call);
+  },
+  /** From now on: how long until the call is lost, is there again, and is heard again. */
+  async back() {
+    const { held } = window.bench;
+    const began = performance.now();
+    const reached = (state) => new Promise((resolve) => {
+      const off = held.on('connection.change', (now) => {
+        if (now !== state) return;
+        off();
+        resolve(performance.now() - began);
+      });
+    });
+    const [lost, there] = [reached('reconnecting'), reached('connected')];
+    window.bench.lost = lost;
+    const times = { lost: await lost, there: await there };
+    await heard(held);
+    return { ...times, heard: performance.now() - began };
+  },
+  end: () => window.bench.held.dispose(),
   ready: true,
 };
