@@ -10,10 +10,13 @@ import { residentBytes } from './lib/process.mjs';
 import { alternate, figure, ratio, spread } from './lib/rounds.mjs';
 import { buildLoad, load, startRelay } from './lib/servers.mjs';
 import { number, spreadText, table, verdict } from './lib/table.mjs';
+import { freePort, startUdpProxy } from '../tests/e2e/harness/udp.mjs';
 
 const NAMES = { tautline: 'tautline', agents: '`@openai/agents-realtime` 0.20.0', bare: 'the browser alone' };
 const CALLS = [1, 10, 50];
 const MOST_KB = 14;
+/** Until a call whose packets stopped is heard again. */
+const BACK_MS = 8_000;
 /** Many calls of one person, one after the other. */
 const ARGS = ['--rate-limit', '1000/s,burst=1000', '--allowed-origin', 'http://127.0.0.1:*'];
 const MICROPHONE = ['--use-fake-device-for-media-stream', '--use-fake-ui-for-media-stream'];
@@ -36,6 +39,29 @@ const connect = (lab, server, name) => async () => {
     await tab.close();
   }
 };
+
+/** Cuts a call's packets, lets the next call's through, and waits until that one is heard. */
+async function cut(program) {
+  const udp = await freePort();
+  const proxy = await startUdpProxy(udp);
+  const server = await startRelay(program, { role: 'server', args: [...ARGS, '--voice-udp', `127.0.0.1:${udp}`, '--voice-public-ip', `127.0.0.1:${proxy.port}`] });
+  const lab = await openPage('voice', {}, MICROPHONE);
+  try {
+    const { page } = await lab.page();
+    await page.evaluate((keys) => window.bench.hold(keys), { relay: `http://${server.address}`, token: server.relay.token });
+    const back = page.evaluate(() => window.bench.back());
+    proxy.cut = true;
+    await page.evaluate(() => window.bench.lost);
+    proxy.cut = false;
+    const times = await back;
+    await page.evaluate(() => window.bench.end());
+    return times;
+  } finally {
+    await lab.close();
+    await server.stop();
+    await proxy.stop();
+  }
+}
 
 /** So many calls at once: processor time, and resident memory more than before them. */
 const cost = (program, calls, { seconds }) => async () => {
@@ -61,7 +87,7 @@ const cost = (program, calls, { seconds }) => async () => {
   }
 };
 
-await bench('voice', { rounds: 15, costs: 3, seconds: 8 }, async ({ rounds, costs, seconds }) => {
+await bench('voice', { rounds: 15, cuts: 7, costs: 3, seconds: 8 }, async ({ rounds, cuts, costs, seconds }) => {
   const program = await buildRelay();
   await buildLoad();
   await buildPackage();
@@ -71,12 +97,15 @@ await bench('voice', { rounds: 15, costs: 3, seconds: 8 }, async ({ rounds, cost
   const lab = await openPage('voice', {}, MICROPHONE);
   let connected;
   try {
+    // The first call of a browser starts its audio.
+    await connect(lab, server, 'bare')();
     connected = await alternate(Object.fromEntries(names.map((name) => [name, connect(lab, server, name)])), rounds, (name, round, one) =>
       console.log(`${round + 1}/${rounds} ${name}: ${number(one.first)} ms, again ${number(one.again)} ms`));
   } finally {
     await lab.close();
     await server.stop();
   }
+  const cutOff = await alternate({ cut: () => cut(program) }, cuts, (_, round, one) => console.log(`${round + 1}/${cuts} cut: there after ${number(one.there)} ms, heard after ${number(one.heard)} ms`));
   const held = await alternate(Object.fromEntries(CALLS.map((calls) => [calls, cost(program, calls, { seconds })])), costs, (calls, round, one) =>
     console.log(`${round + 1}/${costs} ${calls} calls: ${number(one.share)} % of a core and ${number(one.bytes)} bytes a call`));
 
@@ -92,6 +121,12 @@ await bench('voice', { rounds: 15, costs: 3, seconds: 8 }, async ({ rounds, cost
       spreadText(figure(connected, name, 'again')),
       name === 'tautline' ? `${spreadText(times('first'))}: ${verdict(times('first'), { most: 1 })}` : name === 'agents' ? '1' : spreadText(ratio(connected, 'first', name, 'agents')),
     ])),
+    `### Until a call whose packets stopped is heard again\n\nFrom the moment nothing gets through, ${cuts} times; the microphone beeps once a second, and the answer begins after the beep has ended.`,
+    table(['', 'ms', ''], [
+      ['the call is given up', spreadText(figure(cutOff, 'cut', 'lost')), ''],
+      ['another is there, its settings confirmed', spreadText(figure(cutOff, 'cut', 'there')), ''],
+      ['what was said is heard back', spreadText(figure(cutOff, 'cut', 'heard')), verdict(figure(cutOff, 'cut', 'heard'), { most: BACK_MS })],
+    ]),
     `### What a call costs the relay\n\nNative callers speak 1.5 s and listen 2.5 s, over and over, and are answered in sound; ${costs} rounds of ${seconds} s, a fresh relay each, on a core of its own.`,
     table(['calls at once', '% of a core, a call', 'of it in the kernel', 'resident bytes a call', 'frames of 20 ms a second: to it', 'from it'], CALLS.map((calls) => [
       number(calls),

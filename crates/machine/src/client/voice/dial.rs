@@ -74,10 +74,9 @@ impl Voice {
         };
         // One that was lost in the middle of a call does not keep the next from being made.
         let does_without = self.again && self.mic.fallback;
-        if !self.config.microphone || self.mic.is_there() || does_without {
+        let wants_microphone = self.config.microphone && !self.mic.is_there() && !does_without;
+        if !wants_microphone {
             dial.mark(Stage::Microphone);
-        } else if !self.mic.is_opening() {
-            self.open_microphone(false);
         }
         self.phase = Phase::Dialling(dial);
         self.timers
@@ -87,13 +86,17 @@ impl Voice {
         } else {
             State::Connecting
         });
-        // Token, microphone and offer do not wait for each other.
+        // Token, offer and microphone do not wait for each other. The offer first: a browser that is asked for a microphone
+        // answers later for being kept busy meanwhile.
         self.out.push_back(Output::FetchToken {
             call,
             reason: TokenReason::Connect,
             number: self.calls,
         });
         self.out.push_back(Output::Open(call));
+        if wants_microphone && !self.mic.is_opening() {
+            self.open_microphone(false);
+        }
     }
 
     pub(super) fn token(&mut self, call: CallId, result: TokenResult, now: Time) {
