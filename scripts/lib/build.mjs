@@ -46,13 +46,22 @@ async function unlessUpToDate(name, inputs, results, make) {
   writeFileSync(stamp, inputs);
 }
 
-/** The relay; its path. */
+/** The relay as it is deployed; its path. */
 export async function buildRelay() {
   await step({
     what: 'Building the relay', usual: '4 min the first time', log: 'relay', when: COMPILES, tail: 40,
     command: 'cargo', args: ['build', '--release', '-p', 'tautline-relay'],
   });
   return join(await targetDir(), 'release/tautline-relay');
+}
+
+/** The relay in the tests' own profile, whose assertions are on; the native suite has built it. Its path. */
+export async function buildTestRelay() {
+  await step({
+    what: 'Building the relay for tests', usual: '4 min the first time', log: 'test-relay', when: COMPILES, tail: 40,
+    command: 'cargo', args: ['build', '-p', 'tautline-relay'],
+  });
+  return join(await targetDir(), 'debug/tautline-relay');
 }
 
 /** The echo server on the relay's WebSocket layer; its path. The tests' own profile: the native suite has built most of it. */
