@@ -3,24 +3,10 @@
 
 #![cfg(target_family = "wasm")]
 
+#[macro_use]
 mod support;
 
-use support::play;
-use wasm_bindgen::prelude::*;
-use wasm_bindgen_test::wasm_bindgen_test;
-
 wasm_bindgen_test::wasm_bindgen_test_configure!(run_in_browser);
-
-macro_rules! scenarios {
-    ($($name:ident = $scenario:literal,)*) => {
-        $(
-            #[wasm_bindgen_test]
-            async fn $name() -> Result<(), JsValue> {
-                play($scenario).await
-            }
-        )*
-    };
-}
 
 scenarios! {
     // tests/browser/plain.js

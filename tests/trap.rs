@@ -2,15 +2,11 @@
 
 #![cfg(target_family = "wasm")]
 
+#[macro_use]
 mod support;
-
-use support::play;
-use wasm_bindgen::prelude::*;
-use wasm_bindgen_test::wasm_bindgen_test;
 
 wasm_bindgen_test::wasm_bindgen_test_configure!(run_in_browser);
 
-#[wasm_bindgen_test]
-async fn a_trap_leaves_nothing_live() -> Result<(), JsValue> {
-    play("trapLeavesNothing").await
+scenarios! {
+    a_trap_leaves_nothing_live = "trapLeavesNothing",
 }

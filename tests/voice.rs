@@ -3,24 +3,10 @@
 
 #![cfg(all(target_family = "wasm", feature = "voice"))]
 
+#[macro_use]
 mod support;
 
-use support::play;
-use wasm_bindgen::prelude::*;
-use wasm_bindgen_test::wasm_bindgen_test;
-
 wasm_bindgen_test::wasm_bindgen_test_configure!(run_in_browser);
-
-macro_rules! scenarios {
-    ($($name:ident = $scenario:literal,)*) => {
-        $(
-            #[wasm_bindgen_test]
-            async fn $name() -> Result<(), JsValue> {
-                play($scenario).await
-            }
-        )*
-    };
-}
 
 scenarios! {
     it_connects_and_everything_comes_through = "callConnects",

@@ -19,7 +19,7 @@ pub use receive::{receive_begin, receive_end, receive_event, receive_other, rece
 pub(crate) use waiters::Signal;
 
 use crate::frame::{EpochCache, Frame};
-use crate::guard::Timer;
+use crate::guard::{Timer, Wake};
 use crate::host;
 use crate::js::now_ms;
 use crate::lifecycle;
@@ -50,7 +50,7 @@ pub(crate) struct Core {
     /// When the receiver's turn began.
     began: Cell<Time>,
     disposed: Cell<bool>,
-    wake: RefCell<Option<(Time, Timer)>>,
+    wake: Wake,
     rest: RefCell<Option<Timer>>,
     epochs: RefCell<EpochCache>,
     /// The epoch that the receiver knows.
@@ -103,7 +103,7 @@ impl Core {
             turning: Cell::new(false),
             began: Cell::new(Time::default()),
             disposed: Cell::new(false),
-            wake: RefCell::new(None),
+            wake: Wake::default(),
             rest: RefCell::new(None),
             epochs: RefCell::default(),
             epoch_told: RefCell::default(),
@@ -252,27 +252,14 @@ impl Core {
     /// Wakes the machine at that time. A timer that is set for earlier stays: it wakes, finds nothing due, and the
     /// drain after it arms the right one. So a deadline that moves with every frame costs nothing.
     fn arm(&self, at: Option<Time>) {
-        let Some(at) = at else {
-            let done = self.wake.take();
-            return drop(done);
-        };
-        if self
-            .wake
-            .borrow()
-            .as_ref()
-            .is_some_and(|(set, _)| *set <= at)
-        {
-            return;
-        }
         let weak = self.me.clone();
-        let timer = Timer::new("wake", at - now(), move || {
+        self.wake.set("wake", at, now(), move || {
             if let Some(core) = weak.upgrade() {
                 let done = core.wake.take();
                 core.input(Input::Tick);
                 drop(done);
             }
         });
-        self.wake.replace(timer.ok().map(|timer| (at, timer)));
     }
 
     /// Ends everything, now: what is on the ledger for this service leaves it before this returns, even inside one of

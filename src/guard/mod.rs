@@ -8,6 +8,7 @@ mod promise;
 mod resource;
 mod socket;
 mod timer;
+mod wake;
 
 pub(crate) use fetch::Fetch;
 pub(crate) use listener::Listener;
@@ -16,3 +17,4 @@ pub(crate) use promise::{Awaited, Settle};
 pub(crate) use resource::Resource;
 pub(crate) use socket::{Socket, SocketEvent};
 pub(crate) use timer::Timer;
+pub(crate) use wake::Wake;

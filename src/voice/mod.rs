@@ -12,9 +12,10 @@ mod waits;
 pub use browser::Rtc;
 pub use connection::VoiceConnection;
 
+use self::heard::Heard;
 use crate::core::now;
 use crate::error::Error;
-use crate::guard::{Listener, Resource, Timer};
+use crate::guard::{Listener, Resource, Timer, Wake};
 use crate::{host, js, lifecycle};
 use browser::Meter;
 use js_sys::{Array, Function};
@@ -23,7 +24,7 @@ use std::collections::VecDeque;
 use std::rc::{Rc, Weak};
 use tautline_machine::Time;
 use tautline_machine::client::PageEvent;
-use tautline_machine::client::voice::{CallId, Config, Failure, Input, Output, Voice};
+use tautline_machine::client::voice::{self, CallId, Config, Failure, Input, Output, Voice};
 use tautline_protocol::{ErrorCode, Stage};
 use wasm_bindgen::prelude::*;
 
@@ -39,7 +40,7 @@ pub(crate) struct Driver {
     inbox: RefCell<VecDeque<Arrival>>,
     turning: Cell<bool>,
     disposed: Cell<bool>,
-    wake: RefCell<Option<(Time, Timer)>>,
+    wake: Wake,
     waits: waits::Waits,
     line: RefCell<Option<line::Line>>,
     microphones: microphone::Microphones,
@@ -83,7 +84,7 @@ impl Driver {
             inbox: RefCell::default(),
             turning: Cell::new(false),
             disposed: Cell::new(false),
-            wake: RefCell::new(None),
+            wake: Wake::default(),
             waits: waits::Waits::default(),
             line: RefCell::new(None),
             microphones: microphone::Microphones::default(),
@@ -143,37 +144,22 @@ impl Driver {
         }
     }
 
-    /// Wakes the machine at that time; a timer that is set for earlier stays, and finds nothing due.
     fn arm(&self, at: Option<Time>) {
-        let Some(at) = at else {
-            let done = self.wake.take();
-            return drop(done);
-        };
-        if self
-            .wake
-            .borrow()
-            .as_ref()
-            .is_some_and(|(set, _)| *set <= at)
-        {
-            return;
-        }
         let weak = self.me.clone();
-        let timer = Timer::new("call", at - now(), move || {
+        self.wake.set("call", at, now(), move || {
             if let Some(driver) = weak.upgrade() {
                 let done = driver.wake.take();
                 driver.input(Input::Tick);
                 drop(done);
             }
         });
-        let before = self.wake.replace(timer.ok().map(|timer| (at, timer)));
-        drop(before);
     }
 
     /// The page hears of an event first, then the machine decides what it means.
     fn message(&self, call: CallId, value: &JsValue) -> Option<Input> {
         self.tell("dataChannelMessage", value);
         let list = self.rtc.read(value).ok().flatten()?;
-        heard::event(&list).map(|event| Input::Event(call, event))
+        voice::event(&Heard(&list)).map(|event| Input::Event(call, event))
     }
 
     fn tell(&self, event: &str, value: &JsValue) {

@@ -1,6 +1,7 @@
 //! What is waited for: the browser's promises, and the page's own promises that hang on them.
 
-use super::{Driver, heard, thrown};
+use super::heard::Heard;
+use super::{Driver, thrown};
 use crate::convert::text;
 use crate::core::Signal;
 use crate::error::Error;
@@ -9,7 +10,7 @@ use js_sys::{Array, Promise};
 use std::cell::{Cell, RefCell};
 use tautline_machine::client::WaiterId;
 use tautline_machine::client::voice::{
-    CallId, Exchange, Failure, Input, MicId, TokenResult, Trouble,
+    self, CallId, Exchange, Failure, Input, MicId, TokenResult, Trouble,
 };
 use tautline_protocol::ErrorCode;
 use wasm_bindgen::prelude::*;
@@ -213,7 +214,7 @@ impl Driver {
             Step::Stats(call) => {
                 if let Ok(list) = settled {
                     let buffered = self.buffered(call);
-                    let sample = heard::sample(list.unchecked_ref(), buffered);
+                    let sample = voice::sample(&Heard(list.unchecked_ref()), buffered);
                     self.input(Input::Sample(call, sample));
                 }
             }

@@ -86,3 +86,15 @@ fn classes(trap: &Trap) -> Result<JsValue, JsValue> {
     Reflect::set(&classes, &"provokeTrap".into(), trap.as_ref())?;
     Ok(classes.into())
 }
+
+/// A test for each scenario, by its name in JavaScript.
+macro_rules! scenarios {
+    ($($name:ident = $scenario:literal,)*) => {
+        $(
+            #[wasm_bindgen_test::wasm_bindgen_test]
+            async fn $name() -> Result<(), wasm_bindgen::JsValue> {
+                $crate::support::play($scenario).await
+            }
+        )*
+    };
+}

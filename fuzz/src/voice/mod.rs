@@ -5,12 +5,13 @@
 mod heard;
 
 use crate::{number, steps};
+use heard::Heard;
 use serde_json::Value;
 use std::collections::BTreeSet;
 use tautline_machine::Time;
 use tautline_machine::client::WaiterId;
 use tautline_machine::client::voice::{
-    CallId, Config, Exchange, Input, MicId, Notice, Output, Path, Sample, State, TokenResult,
+    self, CallId, Config, Exchange, Input, MicId, Notice, Output, Path, Sample, State, TokenResult,
     Trouble, Voice,
 };
 
@@ -108,7 +109,7 @@ impl Page {
             'z' => self.give(Input::ChannelClosed(call)),
             'v' => {
                 if let Ok(Value::Array(list)) = serde_json::from_str(text)
-                    && let Some(event) = heard::event(&list)
+                    && let Some(event) = voice::event(&Heard(list))
                 {
                     self.heard += 1;
                     self.give(Input::Event(call, event));
