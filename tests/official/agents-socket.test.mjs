@@ -164,9 +164,8 @@ test('interrupted by a voice', async (t) => {
 
 test('a second response.create is refused by its name, and the next one leaves', async (t) => {
   const { waiter } = await open(t, 'two-at-once', { config: ULAW });
+  // The SDK does not know yet that its sound will be answered.
   speakLong(waiter);
-  await waiter.heard.next('response.output_audio.delta');
-  waiter.heard.pass();
   waiter.session.sendMessage('and another thing');
   const { error } = await waiter.heard.next('error');
   assert.equal(error.code, 'conversation_already_has_active_response');

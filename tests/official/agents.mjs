@@ -4,9 +4,9 @@
 import { OpenAIRealtimeWebRTC, OpenAIRealtimeWebSocket, RealtimeAgent, RealtimeSession, tool } from '@openai/agents-realtime';
 import { z } from 'zod';
 import { Heard } from './heard.mjs';
+import { MODEL } from './model.mjs';
 
-export const MODEL = 'gpt-realtime-2.1';
-
+const INSTRUCTIONS = 'Take the order.';
 const items = z.array(z.object({ name: z.string(), quantity: z.number() }));
 
 export class Waiter {
@@ -16,7 +16,7 @@ export class Waiter {
   told = new Heard();
   /** The arguments of each run of `add_to_order`. */
   ran = [];
-  /** Milliseconds and bytes of sound that came, of a WebSocket. */
+  /** The sound that came, over a WebSocket. */
   sound = [];
 
   /**
@@ -31,7 +31,7 @@ export class Waiter {
         : new OpenAIRealtimeWebSocket({ url: `${relay.replace(/^http/, 'ws')}/v1/realtime?model=${MODEL}` });
     const agent = new RealtimeAgent({
       name: 'Waiter',
-      instructions: 'Take the order.',
+      instructions: INSTRUCTIONS,
       tools: [
         tool({
           name: 'add_to_order',
@@ -59,7 +59,9 @@ export class Waiter {
   /** @param {string} apiKey */
   async connect(apiKey) {
     await this.session.connect({ apiKey });
-    return (await this.heard.next('session.updated')).session;
+    // The SDK sends two updates, the agent's and one about tracing, in either order.
+    const ours = ({ session }) => session.instructions === INSTRUCTIONS;
+    return (await this.heard.next('session.updated', ours)).session;
   }
 
   /** Says something in writing; the finished response that it was answered with. @param {string} text */

@@ -3,10 +3,11 @@
 import assert from 'node:assert/strict';
 import { setTimeout as delay } from 'node:timers/promises';
 import { startRelay as start } from '../e2e/harness/relay.mjs';
+import { MODEL } from './model.mjs';
 
 /** @typedef {import('../e2e/harness/relay.mjs').Relay} Relay */
 
-export const MODEL = 'gpt-realtime-2.1';
+export { MODEL } from './model.mjs';
 export const ORDER = 'two bacon burgers no pickles and a cola';
 
 /** Without a page; pages of other origins on this machine may call. @param {object} [options] those of the harness */
