@@ -1,6 +1,9 @@
 // `@openai/agents-realtime` over a WebSocket, in Node: only the address is ours.
 
 import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { SAID } from '../e2e/harness/planted.mjs';
 import { Waiter } from './agents.mjs';
@@ -184,6 +187,46 @@ test('the history is rewritten by the client', async (t) => {
   await waiter.heard.next('conversation.item.done', ({ item }) => item.id === 'item_of_the_client');
   assert.deepEqual(waiter.history, [{ role: 'user', status: 'completed', text: 'changed' }]);
   faultless(waiter);
+});
+
+test('settings in the names that they had before, and one that is refused', async (t) => {
+  const config = { voice: 'cedar', inputAudioFormat: 'g711_ulaw', outputAudioFormat: 'g711_alaw', turnDetection: { type: 'server_vad', silenceDurationMs: 250 } };
+  const { waiter, session } = await open(t, 'settings', { config });
+  assert.deepEqual([session.audio.input.format.type, session.audio.output.format.type, session.audio.output.voice], ['audio/pcmu', 'audio/pcma', 'cedar']);
+  assert.deepEqual([session.audio.input.turn_detection.type, session.audio.input.turn_detection.silence_duration_ms], ['server_vad', 250]);
+  await waiter.say('good morning');
+  waiter.session.transport.updateSessionConfig({ audio: { output: { voice: 'marin' } } });
+  assert.equal((await waiter.heard.next('error')).error.code, 'cannot_update_voice');
+  assert.match(spoken(await waiter.say('good bye')), /good bye/);
+});
+
+test('an image stops nothing', async (t) => {
+  const { waiter } = await open(t, 'image');
+  waiter.session.addImage('data:image/png;base64,iVBORw0KGgo=');
+  assert.equal((await waiter.done()).status, 'completed');
+  assert.match(spoken(await waiter.say('good bye')), /good bye/);
+  faultless(waiter);
+});
+
+test('a policy: what it locks stays, a secret begins one session, and that ends when it has to', async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'tautline-policy-'));
+  t.after(() => rmSync(folder, { recursive: true, force: true }));
+  const file = join(folder, 'policy.toml');
+  writeFileSync(file, '["*"]\nroles = ["kiosk"]\ninstructions = "Sell cola."\nsingle_use = true\nmax_length_s = 2\n');
+  const strict = await startRelay({ args: ['--voice-policy', file] });
+  t.after(() => strict.stop());
+  const key = await secret(strict, 'policy');
+  const waiter = new Waiter('websocket', strict.url);
+  t.after(() => waiter.session.close());
+  await waiter.session.connect({ apiKey: key });
+  for (let n = 0; n < 2; n += 1) assert.equal((await waiter.heard.next('session.updated')).session.instructions, 'Sell cola.');
+  const again = new Waiter('websocket', strict.url);
+  await assert.rejects(again.session.connect({ apiKey: key }), ({ message }) => /401/.test(message));
+  // An event of the relay's own, which the SDK passes over.
+  await waiter.heard.next('tautline.session.expiring');
+  assert.equal((await waiter.heard.next('error')).error.code, 'session_expired');
+  await waiter.told.next('connection disconnected');
+  await hungUp(strict, 'policy');
 });
 
 test('hanging up', async (t) => {

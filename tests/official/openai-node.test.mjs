@@ -38,10 +38,10 @@ async function secret(name) {
   return value;
 }
 
-/** A socket of the package's, and what it was told. */
-async function open(t, name) {
-  const client = new OpenAI({ baseURL: `${relay.url}/v1`, apiKey: await secret(name) });
-  const realtime = new OpenAIRealtimeWS({ model: MODEL }, client);
+/** A socket of the package's, and what it was told. Each attempt to connect has a key of its own. */
+async function open(t, name, { key = () => secret(name), ...options } = {}) {
+  const client = new OpenAI({ baseURL: `${relay.url}/v1`, apiKey: key });
+  const realtime = await OpenAIRealtimeWS.create(client, { model: MODEL, ...options });
   t.after(() => realtime.close());
   assert.equal(realtime.url.protocol, 'wss:');
   const heard = new Heard();
@@ -198,4 +198,25 @@ test('a page\'s call that the application\'s server makes, follows on a sideband
   await hungUp(relay, name);
   assert.deepEqual(beside.all('error'), []);
   assert.deepEqual(errors, []);
+});
+
+test('the relay is killed, and the package comes back to it by itself', async (t) => {
+  let there;
+  const key = async () => {
+    await there;
+    return secret('killed');
+  };
+  const client = await open(t, 'killed', { key, reconnect: true });
+  client.write('one');
+  assert.match(spoken(await client.done()), /one/);
+  client.realtime.on('reconnected', () => client.heard.add({ type: 'reconnected' }));
+  there = relay.kill9().then(() => relay.restart());
+  await client.heard.next('reconnected');
+  // Another session, as with the API: what was said is not known to it.
+  await client.heard.next('session.created');
+  client.write('two');
+  assert.match(spoken(await client.done()), /two/);
+  client.faultless();
+  client.realtime.close();
+  await hungUp(relay, 'killed');
 });
