@@ -27,6 +27,14 @@ def silence(ms):
     return bytes(2 * RATE * ms // 1_000)
 
 
+def breaches(error):
+    """Where an event is not of its shape, and not what is there: the words of a conversation are nobody's log's."""
+    places = [one["loc"] for one in error.errors()]
+    # The shape of each type is tried; those of other types are wrong about the type, too.
+    others = {place[0] for place in places if place[1:] == ("type",)}
+    return [".".join(map(str, place)) for place in places if place[0] not in others]
+
+
 class Session:
     """A connection, and what it was told."""
 
@@ -43,8 +51,7 @@ class Session:
                 try:
                     SHAPE.validate_python(event.to_dict())
                 except ValidationError as error:
-                    # Where, not what: the words of a conversation are nobody's log's.
-                    self.malformed.append([event.type, [".".join(map(str, one["loc"])) for one in error.errors()][:6]])
+                    self.malformed.append([event.type, breaches(error)])
                 if event.type == kind:
                     return event
 
@@ -131,7 +138,10 @@ CASES = {case.__name__: case for case in (text, audio, committed, order, cancel,
 
 
 async def main(case, model):
-    async with AsyncOpenAI() as client:
+    async with AsyncOpenAI() as server:
+        # As a page is given one, and as little as it may do.
+        secret = await server.realtime.client_secrets.create(session={"type": "realtime", "model": model})
+    async with AsyncOpenAI(api_key=secret.value) as client:
         async with client.realtime.connect(model=model) as connection:
             session = Session(connection)
             created = await session.until("session.created")

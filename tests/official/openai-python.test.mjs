@@ -5,7 +5,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { after, before, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { assertOrdered, hungUp, MODEL, secret, startRelay } from './kit.mjs';
+import { assertOrdered, hungUp, MODEL, startRelay, token } from './kit.mjs';
 
 const program = fileURLToPath(new URL('client.py', import.meta.url));
 /** A case says itself what it waits for in vain; this is for a program that hangs. */
@@ -24,7 +24,7 @@ async function run(name) {
   const child = spawn(python, [program, name, MODEL], {
     stdio: ['ignore', 'pipe', 'pipe'],
     timeout: LIMIT_MS,
-    env: { ...process.env, PYTHONPATH: packages, OPENAI_BASE_URL: `${relay.url}/v1`, OPENAI_API_KEY: await secret(relay, name) },
+    env: { ...process.env, PYTHONPATH: packages, OPENAI_BASE_URL: `${relay.url}/v1`, OPENAI_API_KEY: await token(relay, name) },
   });
   const said = { stdout: '', stderr: '' };
   for (const stream of ['stdout', 'stderr']) child[stream].setEncoding('utf8').on('data', (chunk) => (said[stream] += chunk));
