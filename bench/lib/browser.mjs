@@ -22,7 +22,7 @@ async function bundle(name) {
   const alias = [
     { find: /^tautline$/, replacement: join(root, 'pkg/dist/index.js') },
     { find: /^partysocket\/ws$/, replacement: join(benchDir, 'node_modules/partysocket/dist/ws.js') },
-    ...['centrifuge', 'phoenix', 'ably', 'socket.io-client'].map((module) => ({ find: new RegExp(`^${module}$`), replacement: join(benchDir, 'node_modules', module) })),
+    ...['centrifuge', 'phoenix', 'ably', 'socket.io-client', '@openai/agents-realtime'].map((module) => ({ find: new RegExp(`^${module}$`), replacement: join(benchDir, 'node_modules', module) })),
   ];
   await build({ root: folder, configFile: false, logLevel: 'error', build: { outDir: 'built', target: 'es2022', assetsInlineLimit: 0 }, resolve: { alias } });
   return folder;
@@ -32,8 +32,9 @@ async function bundle(name) {
  * Serves a page and its sockets, and opens it.
  * @param {string} name a file of bench/pages
  * @param {Record<string, (socket: import('ws').WebSocket) => void>} servers by the path of the socket
+ * @param {string[]} [flags] of Chromium, besides ours
  */
-export async function openPage(name, servers) {
+export async function openPage(name, servers, flags = []) {
   await setup('test');
   await buildPackage();
   const folder = await bundle(name);
@@ -56,7 +57,7 @@ export async function openPage(name, servers) {
   });
   await new Promise((resolve) => http.listen(0, '127.0.0.1', resolve));
   const url = `http://127.0.0.1:${http.address().port}/`;
-  const browser = await chromium.launch({ executablePath: process.env.TAUTLINE_CHROMIUM, args: ['--enable-precise-memory-info', '--js-flags=--expose-gc'] });
+  const browser = await chromium.launch({ executablePath: process.env.TAUTLINE_CHROMIUM, args: ['--enable-precise-memory-info', '--js-flags=--expose-gc', ...flags] });
   return {
     url,
     version: browser.version(),

@@ -58,9 +58,9 @@ export const storeFolder = async () => mkdtempSync(join(await targetDir(), 'benc
  * Our relay as it is deployed: a database in a file, every commit synced, tokens checked.
  * With a `dataDir` of the caller's, which is kept, and a `port` it can be started where one was before.
  */
-export async function startRelay(program, { dialect = 'plain', port = 0, dataDir: kept } = {}) {
+export async function startRelay(program, { dialect = 'plain', port = 0, dataDir: kept, role = 'kitchen', args = [] } = {}) {
   const dataDir = kept ?? (await storeFolder());
-  const server = await serve(program, ['serve', '--dev', '--listen', `127.0.0.1:${port}`, '--data-dir', dataDir]);
+  const server = await serve(program, ['serve', '--dev', '--listen', `127.0.0.1:${port}`, '--data-dir', dataDir, ...args]);
   const token = async (role) => {
     const answer = await fetch(`http://${server.address}/dev/token?restaurant_id=bench&role=${role}`);
     if (!answer.ok) throw new Failure(`/dev/token answered ${answer.status}: ${await answer.text()}`);
@@ -68,7 +68,7 @@ export async function startRelay(program, { dialect = 'plain', port = 0, dataDir
   };
   return {
     ...server,
-    relay: { restaurant: 'bench', token: await token('kitchen'), service: await token('service'), v1: dialect === 'v1' },
+    relay: { restaurant: 'bench', token: await token(role), service: await token('service'), v1: dialect === 'v1' },
     async stop() {
       await server.stop();
       if (!kept) rmSync(dataDir, { recursive: true, force: true });

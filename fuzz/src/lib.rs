@@ -17,7 +17,10 @@ mod commands;
 mod http;
 #[path = "../../crates/machine/tests/relay_kit/mod.rs"]
 mod kit;
+mod peer;
 mod socket;
+mod voice;
+mod watch;
 mod ws;
 
 /// One door.
@@ -54,6 +57,18 @@ pub const TARGETS: &[Target] = &[
     Target {
         name: "client",
         run: client::run,
+    },
+    Target {
+        name: "voice",
+        run: voice::run,
+    },
+    Target {
+        name: "peer",
+        run: peer::run,
+    },
+    Target {
+        name: "watch",
+        run: watch::run,
     },
 ];
 

@@ -38,4 +38,4 @@ macro_rules! replayed {
     };
 }
 
-replayed! { socket auth commands http ws client }
+replayed! { socket auth commands http ws client voice peer watch }

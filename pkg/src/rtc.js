@@ -396,7 +396,8 @@ export class Rtc {
       if (stat.kind === 'audio' || stat.type === 'transport') audio[stat.type] = stat;
     });
     const { 'inbound-rtp': inbound, 'remote-inbound-rtp': remote, 'outbound-rtp': outbound, 'media-source': source, transport } = audio;
-    const pair = byId.get(transport?.selectedCandidatePairId);
+    // Firefox has no transport to name it.
+    const pair = byId.get(transport?.selectedCandidatePairId) ?? [...byId.values()].find((stat) => stat.type === 'candidate-pair' && stat.selected);
     const local = byId.get(pair?.localCandidateId);
     const path = local === undefined ? 0 : local.candidateType === 'relay' ? 3 : local.protocol === 'tcp' ? 2 : 1;
     const rtt = pair?.currentRoundTripTime ?? remote?.roundTripTime;
@@ -412,7 +413,7 @@ export class Rtc {
       outbound?.packetsSent ?? 0,
       outbound?.bytesSent ?? 0,
       source?.totalAudioEnergy * 1e12,
-      (transport?.packetsReceived ?? 0) + (pair?.responsesReceived ?? 0),
+      (transport?.packetsReceived ?? 0) + (pair?.responsesReceived ?? 0) + (pair?.bytesReceived ?? 0),
       path,
     ];
   }

@@ -43,7 +43,7 @@ pub(crate) struct Driver {
     waits: waits::Waits,
     line: RefCell<Option<line::Line>>,
     microphones: microphone::Microphones,
-    meter: RefCell<Option<(Resource<Meter>, Option<Timer>)>>,
+    meter: RefCell<Option<Metering>>,
     /// What any click mends: the answer is not played yet.
     gesture: RefCell<Vec<Listener>>,
     /// Where the answer is played.
@@ -54,6 +54,13 @@ pub(crate) struct Driver {
     /// What was thrown last, at this stage.
     cause: RefCell<JsValue>,
     transcript: RefCell<perform::Transcript>,
+}
+
+/// Levels, measured while a call is there.
+#[derive(Default)]
+struct Metering {
+    meter: Option<Resource<Meter>>,
+    next: Option<Timer>,
 }
 
 enum Arrival {

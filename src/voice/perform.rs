@@ -1,7 +1,8 @@
 //! Outputs, performed.
 
-use super::Driver;
+use super::browser::Meter;
 use super::waits::Step;
+use super::{Driver, Metering};
 use crate::guard::{Resource, Timer};
 use crate::ledger::Kind;
 use js_sys::Array;
@@ -69,53 +70,65 @@ impl Driver {
     }
 
     fn meter(&self, on: bool) {
-        let made = on.then(|| {
-            let meter = self.rtc.meter().ok()?;
-            let stop = meter.meter_stop().ok()?;
-            Some((Resource::new(Kind::AudioContext, meter, &stop), None))
-        });
-        let before = self.meter.replace(made.flatten());
+        let before = self.meter.replace(on.then(Metering::default));
         drop(before);
-        self.measure_levels();
         self.next_level();
+    }
+
+    /// An audio context takes milliseconds to make, which a connect does not wait for: it comes with the first level.
+    fn level(&self) {
+        let is_new = matches!(&*self.meter.borrow(), Some(metering) if metering.meter.is_none());
+        if is_new {
+            let made = self.rtc.meter().and_then(|meter| {
+                let stop = meter.meter_stop()?;
+                Ok(Resource::new(Kind::AudioContext, meter, &stop))
+            });
+            if let Some(metering) = self.meter.borrow_mut().as_mut() {
+                metering.meter = made.ok();
+            }
+            self.measure_levels();
+        }
+        let levels = self
+            .with_meter(|meter| meter.meter_read())
+            .and_then(Result::ok);
+        if let Some(levels) = levels {
+            self.tell("level", &levels);
+            self.next_level();
+        }
+    }
+
+    fn with_meter<T>(&self, act: impl FnOnce(&Meter) -> T) -> Option<T> {
+        let metering = self.meter.borrow();
+        metering.as_ref()?.meter.as_deref().map(act)
     }
 
     /// What there is to be measured.
     pub(super) fn measure_levels(&self) {
-        let meter = self.meter.borrow();
-        if let Some((meter, _)) = meter.as_ref() {
+        self.with_meter(|meter| {
             let _ = meter.meter_listen("input", &self.microphones.stream());
             let remote = self.line.borrow().as_ref().map(|line| line.remote.clone());
             let _ = meter.meter_listen("output", &remote.unwrap_or_default());
-        }
+        });
     }
 
     pub(super) fn resume_meter(&self) {
-        let meter = self.meter.borrow();
-        if let Some((meter, _)) = meter.as_ref() {
+        self.with_meter(|meter| {
             let _ = meter.resume();
-        }
+        });
     }
 
     fn next_level(&self) {
         let weak = self.me.clone();
         let timer = Timer::new("level", CLIENT_LEVEL_MS, move || {
-            let Some(driver) = weak.upgrade() else { return };
-            let meter = driver.meter.borrow();
-            let levels = meter
-                .as_ref()
-                .and_then(|(meter, _)| meter.meter_read().ok());
-            drop(meter);
-            if let Some(levels) = levels {
-                driver.tell("level", &levels);
-                driver.next_level();
+            if let Some(driver) = weak.upgrade() {
+                driver.level();
             }
         });
-        let mut meter = self.meter.borrow_mut();
-        let before = meter
+        let mut metering = self.meter.borrow_mut();
+        let before = metering
             .as_mut()
-            .and_then(|(_, slot)| slot.replace(timer.ok()?));
-        drop(meter);
+            .and_then(|metering| metering.next.replace(timer.ok()?));
+        drop(metering);
         drop(before);
     }
 

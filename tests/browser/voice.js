@@ -55,7 +55,8 @@ export async function callConnects({ VoiceConnection }) {
   same(peer.events[0].session, SESSION, 'its settings');
   same(connection.getDataChannel().label, 'oai-events', 'the channel');
   check(told.findIndex(([event]) => event === 'dataChannelReady') < told.findIndex(([event]) => event === 'connected'), 'ready before connected');
-  // The ledger is what the browser has.
+  // The ledger is what the browser has, the audio context that comes with the first level too.
+  await heardOf('level');
   const { listeners, timers, peers, channels, tracks, contexts } = browser();
   const { listener, timer, peer_connection, data_channel, media_track, audio_context, audio_element } = ledger();
   same([listener, timer, peer_connection, data_channel, media_track, audio_context], [listeners, timers, peers, channels, tracks, contexts], 'ledger and browser');

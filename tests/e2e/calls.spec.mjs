@@ -119,6 +119,26 @@ test('packets that come back in time change nothing', async ({ page }) => {
   expect([await state(page), tokens.length]).toEqual(['connected', 1]);
 });
 
+test('a lossy and slow network is told of by the score, breaks nothing, and heals', async ({ page }) => {
+  const tokens = await openCall(page, { startMuted: true });
+  await page.evaluate(() => window.call.connect());
+  const stats = () => page.evaluate(() => window.call.stats());
+  const score = async () => (await stats()).score;
+  await expect.poll(score, { timeout: 15_000 }).toBeGreaterThanOrEqual(4);
+  // Both ways: one in six packets, and 300 ms more there and back.
+  Object.assign(proxy, { losesOneOf: 6, delayMs: 150 });
+  await expect.poll(async () => (await stats()).rttMs, { timeout: 15_000 }).toBeGreaterThan(250);
+  // The channel sends again what was lost: nothing is missing, and nothing is twice.
+  await type(page, 'two bacon burgers no pickles and a cola');
+  await expect.poll(() => told(page, 'tool.call'), { timeout: 20_000 }).toHaveLength(1);
+  await page.evaluate(() => window.call.enableMicrophone());
+  await expect.poll(score, { timeout: 20_000 }).toBeLessThanOrEqual(2);
+  Object.assign(proxy, { losesOneOf: 0, delayMs: 0 });
+  await expect.poll(score, { timeout: 40_000 }).toBeGreaterThanOrEqual(4);
+  expect([await state(page), tokens.length]).toEqual(['connected', 1]);
+  expect(await told(page, 'tool.call')).toHaveLength(1);
+});
+
 test('a relay that is killed and started again has its call back', async ({ page }) => {
   await openCall(page, { startMuted: true });
   await page.evaluate(() => window.call.connect());

@@ -15,13 +15,16 @@ use std::thread;
 use std::time::Instant;
 
 /// The targets, as `fuzz/src/lib.rs` names them, with the longest input worth trying.
-const TARGETS: [(&str, u32); 6] = [
+const TARGETS: [(&str, u32); 9] = [
     ("socket", 4096),
     ("auth", 2048),
     ("commands", 512),
     ("http", 4096),
     ("ws", 4096),
     ("client", 4096),
+    ("voice", 2048),
+    ("peer", 2048),
+    ("watch", 4096),
 ];
 
 /// One input that takes longer hangs.

@@ -2,6 +2,7 @@
 //!
 //! One thread and one epoll; a delivery costs a few comparisons on bytes the kernel had to hand over anyway.
 
+mod calls;
 mod events;
 mod fanout;
 mod frames;
@@ -30,6 +31,7 @@ type Failure = Box<dyn std::error::Error>;
 #[derive(Deserialize)]
 #[serde(tag = "mode", rename_all = "snake_case")]
 enum Run {
+    Calls(calls::Plan),
     Fanout(fanout::Plan),
     Idle(idle::Plan),
     Restart(restart::Plan),
@@ -40,6 +42,7 @@ fn main() -> ExitCode {
     let done = serde_json::from_str(&plan)
         .map_err(|error| format!("the plan cannot be read: {error}").into())
         .and_then(|run| match run {
+            Run::Calls(plan) => calls::run(&plan),
             Run::Fanout(plan) => fanout::run(&plan),
             Run::Idle(plan) => idle::run(&plan),
             Run::Restart(plan) => restart::run(&plan),

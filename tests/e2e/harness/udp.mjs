@@ -21,20 +21,31 @@ export async function startUdpProxy(target) {
     port,
     /** Nothing gets through, either way. */
     cut: false,
+    /** One of so many datagrams is lost, either way; 0: none. */
+    losesOneOf: 0,
+    /** Each arrives so much later. */
+    delayMs: 0,
     async stop() {
+      proxy.cut = true;
       const sockets = [front, ...behind.values()];
       await Promise.all(sockets.map((socket) => new Promise((resolve) => socket.close(resolve))));
     },
   };
+  let passed = 0;
+  const pass = (send) => {
+    passed += 1;
+    if (proxy.cut || (proxy.losesOneOf > 0 && passed % proxy.losesOneOf === 0)) return;
+    if (proxy.delayMs > 0) setTimeout(() => proxy.cut || send(), proxy.delayMs);
+    else send();
+  };
   front.on('message', (datagram, { address, port: from }) => {
-    if (proxy.cut) return;
     const name = `${address}:${from}`;
     if (!behind.has(name)) {
       const socket = createSocket('udp4');
-      socket.on('message', (answer) => proxy.cut || front.send(answer, from, address));
+      socket.on('message', (answer) => pass(() => front.send(answer, from, address)));
       behind.set(name, socket);
     }
-    behind.get(name).send(datagram, target, '127.0.0.1');
+    pass(() => behind.get(name).send(datagram, target, '127.0.0.1'));
   });
   return proxy;
 }

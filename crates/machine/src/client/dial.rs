@@ -161,8 +161,10 @@ impl Client {
         match &self.phase {
             Phase::Live(live) if live.dialect == Dialect::V1 => {
                 if self.config.has_token {
-                    // One given before it is not to be taken up after it.
+                    // One given before it is not to be taken up after it, nor one that was asked for before.
                     self.tokens.preset = None;
+                    self.renewal.fetching = false;
+                    self.timers.clear(Timer::Token);
                 }
                 self.send_renewal(token, now);
             }

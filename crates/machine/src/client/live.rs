@@ -569,6 +569,9 @@ impl Client {
 
     /// Another try, more often as the end comes nearer; after it, close 4001 ends the connection.
     fn renew_again(&mut self, now: Time) {
+        if self.renewal.next.is_some() {
+            return self.arm_next_renewal(now);
+        }
         let left = self.renewal.ends.map_or(0, |ends| ends - now);
         self.timers
             .set(Timer::Renew, now + RENEWAL_EVERY_MS.max(left / 10));

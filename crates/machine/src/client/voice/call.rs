@@ -2,7 +2,7 @@
 //! about.
 
 use super::conversation::{Conversation, Line as TranscriptLine};
-use super::dial::{Dial, SECOND_MS, late};
+use super::dial::{Dial, SECOND_MS, UNHEARD_MS, late};
 use super::io::{Alarm, CallId, Config, EndReason, Failure, Input, Notice, Output, State, Timer};
 use super::line::Line;
 use super::microphone::Microphone;
@@ -504,6 +504,9 @@ impl Voice {
         self.line.look(sample.buffered);
         if sample.heard != self.heard.0 {
             self.heard = (sample.heard, now);
+        } else if sample.heard > 0 && now - self.heard.1 >= UNHEARD_MS {
+            // A browser that counts nothing says nothing by it.
+            return self.lost(EndReason::Network, now);
         }
         let expected = Expected {
             mic_open: self.gate_open && self.mic.is_there(),

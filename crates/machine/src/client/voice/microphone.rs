@@ -145,9 +145,8 @@ impl Voice {
     }
 
     pub(super) fn release_microphone(&mut self, failure: &Failure) {
-        if self.mic.is_there() || self.mic.is_opening() {
-            self.out.push_back(Output::ReleaseMicrophone);
-        }
+        // Also where there is none any more: the driver may still have one that has ended, and listen for devices.
+        self.out.push_back(Output::ReleaseMicrophone);
         // A stream of the page's stays for the next call.
         if !self.mic.borrowed {
             self.mic.state = MicState::None;
@@ -176,7 +175,8 @@ impl Voice {
             return self.microphone_there();
         }
         self.mic.state = MicState::None;
-        if self.is_wanted() && self.config.microphone {
+        // Whoever waits for another one waits on.
+        if self.is_wanted() && self.config.microphone || !self.mic_waiters.is_empty() {
             self.open_microphone(false);
         }
     }
@@ -255,9 +255,12 @@ impl Voice {
             return;
         }
         self.mic.state = MicState::None;
-        if self.is_wanted() {
-            self.tell(Notice::MicrophoneEnded { replaced: true });
+        let replaced = self.is_wanted();
+        self.tell(Notice::MicrophoneEnded { replaced });
+        if replaced {
             self.open_microphone(true);
+        } else {
+            self.out.push_back(Output::ReleaseMicrophone);
         }
     }
 

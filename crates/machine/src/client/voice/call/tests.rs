@@ -509,6 +509,30 @@ fn packets_may_stay_away_for_a_while() {
 }
 
 #[test]
+fn a_path_that_gives_nothing_for_five_seconds_is_lost_before_the_browser_notices() {
+    let counting = |heard| Sample {
+        heard,
+        ..Sample::default()
+    };
+    let mut page = Page::connected();
+    let seconds = |page: &mut Page, counts: &[u64]| {
+        for &heard in counts {
+            page.pass(1_000);
+            page.give(Input::Sample(page.id(), counting(heard)));
+        }
+    };
+    seconds(&mut page, &[3, 3, 3, 3, 3, 4, 4, 4, 4, 4]);
+    assert_eq!(page.voice.state(), State::Connected);
+    seconds(&mut page, &[4]);
+    assert_eq!(page.voice.state(), State::Reconnecting);
+
+    // Where the browser counts nothing, its own word is waited for.
+    let mut page = Page::connected();
+    seconds(&mut page, &[0; 60]);
+    assert_eq!(page.voice.state(), State::Connected);
+}
+
+#[test]
 fn the_gate_is_closed_until_connected_and_follows_the_mute_over_calls() {
     let mut page = Page::new(Config::default());
     page.give(Input::Mute(true));
@@ -800,6 +824,28 @@ fn a_borrowed_stream_stays_for_the_next_call() {
         page.give(Input::Disconnect);
         assert_eq!(page.wait, None);
     }
+}
+
+#[test]
+fn a_device_asked_for_comes_though_the_page_takes_its_stream_back() {
+    let mut page = Page::new(Config::default());
+    page.give(Input::Borrowed(true));
+    let waiter = WaiterId(9);
+    page.give(Input::ChangeMicrophone(waiter));
+    page.give(Input::Borrowed(false));
+    page.give(Input::Microphone(page.mic_id(), Ok(())));
+    assert!(page.settled(waiter).unwrap().is_ok());
+}
+
+#[test]
+fn a_microphone_that_ends_without_a_call_is_let_go_of() {
+    let mut page = Page::new(Config::default());
+    page.give(Input::WantMicrophone(WaiterId(9)));
+    let mic = page.mic_id();
+    page.give(Input::Microphone(mic, Ok(())));
+    page.give(Input::MicrophoneEnded(mic));
+    assert!(page.says(&Output::ReleaseMicrophone));
+    assert!(page.says(&Output::Tell(Notice::MicrophoneEnded { replaced: false })));
 }
 
 #[test]
