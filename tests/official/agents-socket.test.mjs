@@ -131,9 +131,11 @@ test('a client that answers submit_order itself is told so, and one order is mad
   const { error } = await waiter.heard.next('error');
   assert.equal(error.code, 'invalid_tool_call_id');
   await assertOrdered(relay, 'twice');
-  // The SDK asks for an answer of its own then; the conversation goes on after it.
-  await waiter.done();
-  assert.match(spoken(await waiter.say('good bye')), /good bye/);
+  // The SDK has asked for an answer itself, before or after that one; the conversation goes on.
+  waiter.session.sendMessage('good bye');
+  await waiter.heard.next('response.done', ({ response }) => /good bye/.test(spoken(response)));
+  const answers = waiter.heard.all('response.done').map(({ response }) => spoken(response));
+  assert.ok(!answers.some((text) => /nothing in the order/.test(text)), 'an order on its way is not denied');
 });
 
 test('interrupted by the client', async (t) => {
