@@ -1,9 +1,9 @@
 // A call: how soon it is there, beside the official client; what it costs the relay while it is held; what it adds to a page.
 
 import { setTimeout as delay } from 'node:timers/promises';
-import { buildPackage, buildRelay, weights } from '../scripts/lib/build.mjs';
+import { buildPackage, buildRelay } from '../scripts/lib/build.mjs';
 import { bench } from './lib/bench.mjs';
-import { openPage } from './lib/browser.mjs';
+import { openPage, weigh } from './lib/browser.mjs';
 import { barChart } from './lib/chart.mjs';
 import { machine } from './lib/machine.mjs';
 import { residentBytes } from './lib/process.mjs';
@@ -110,8 +110,9 @@ await bench('voice', { rounds: 15, cuts: 7, costs: 3, seconds: 8 }, async ({ rou
     console.log(`${round + 1}/${costs} ${calls} calls: ${number(one.share)} % of a core and ${number(one.bytes)} bytes a call`));
 
   const times = (key) => ratio(connected, key, 'tautline', 'agents');
-  const [all, core] = weights();
-  const added = (part) => (all[part] - core[part]) / 1000;
+  const [all, core] = [await weigh('tautline'), await weigh('tautline/core')];
+  const kilobytes = (whole, part) => (part === 'together' ? whole.js + whole.wasm : whole[part]) / 1000;
+  const added = (part) => kilobytes(all, part) - kilobytes(core, part);
   const text = [
     `## Calls\n\n\`npm run bench -- voice --write\`. ${facts}; Chromium ${lab.version} with its fake microphone.`,
     `### Until a call is there\n\nFrom \`connect()\`, code loaded and key at hand, to a session that has confirmed its settings: microphone, offer, answer, ICE, DTLS, channel, \`session.updated\`. ${rounds} rounds, each in a new page; the relay's loopback peer answers all of them.`,
@@ -137,12 +138,13 @@ await bench('voice', { rounds: 15, cuts: 7, costs: 3, seconds: 8 }, async ({ rou
       number(figure(held, calls, 'heard').median),
     ])),
     '### What it adds to a page',
-    table(['brotli, KB', '`tautline`', '`tautline/core`', 'voice', ''], ['wasm', 'glue', 'layer', 'all'].map((part) => [
-      part === 'all' ? 'together' : part,
-      number(all[part] / 1000),
-      number(core[part] / 1000),
+    'A page that imports all of either module, built by Vite, as brotli sends it:',
+    table(['KB', '`tautline`', '`tautline/core`', 'voice', ''], ['wasm', 'js', 'together'].map((part) => [
+      part === 'js' ? 'JavaScript' : part === 'wasm' ? 'WebAssembly' : part,
+      number(kilobytes(all, part)),
+      number(kilobytes(core, part)),
       number(added(part)),
-      part === 'all' ? verdict(spread([added(part)]), { most: MOST_KB }) : '',
+      part === 'together' ? verdict(spread([added(part)]), { most: MOST_KB }) : '',
     ])),
     '![Calls](charts/voice.svg)',
   ];

@@ -3,7 +3,7 @@
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
-import { buildEcho, buildPackage, buildPage, buildRelay, sizes, targetDir } from './lib/build.mjs';
+import { buildEcho, buildPackage, buildPage, buildTestRelay, sizes, targetDir } from './lib/build.mjs';
 import { Failure, main, root, start, stop, tools } from './lib/run.mjs';
 import { secretsInLogs } from './lib/secrets.mjs';
 import { npm, setup } from './lib/setup.mjs';
@@ -175,7 +175,7 @@ await main(async () => {
   const rows = [];
   if (wants('native')) rows.push(...(await native()));
   if (wants('autobahn')) rows.push(...(await autobahn()));
-  const relay = ['wasm', 'wire', 'deploy', 'official', 'e2e'].some(wants) ? await buildRelay() : undefined;
+  const relay = ['wasm', 'wire', 'deploy', 'official', 'e2e'].some(wants) ? await buildTestRelay() : undefined;
   if (wants('wasm')) rows.push(...(await wasm(relay)));
   if (['package', 'wire', 'deploy', 'e2e'].some(wants)) await buildPackage();
   if (wants('package')) rows.push(...(await packages()));

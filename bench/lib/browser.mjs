@@ -1,9 +1,10 @@
 // A page in headless Chromium, and what it costs.
 
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
 import { extname, join } from 'node:path';
+import { brotliCompressSync } from 'node:zlib';
 import { chromium } from '@playwright/test';
 import { build } from 'vite';
 import { WebSocketServer } from 'ws';
@@ -14,18 +15,33 @@ import { benchDir } from './bench.mjs';
 
 const TYPES = { '.html': 'text/html', '.js': 'text/javascript', '.wasm': 'application/wasm' };
 
-/** Builds one of bench/pages as a page would be; the folder it is in. */
-async function bundle(name) {
+const alias = [
+  { find: /^tautline$/, replacement: join(root, 'pkg/dist/index.js') },
+  { find: /^tautline\/core$/, replacement: join(root, 'pkg/core/dist/core.js') },
+  { find: /^partysocket\/ws$/, replacement: join(benchDir, 'node_modules/partysocket/dist/ws.js') },
+  ...['centrifuge', 'phoenix', 'ably', 'socket.io-client', '@openai/agents-realtime'].map((module) => ({ find: new RegExp(`^${module}$`), replacement: join(benchDir, 'node_modules', module) })),
+];
+
+/** Builds a page with this module as a user's would be; the folder it is in. */
+async function bundle(name, code) {
   const folder = mkdtempSync(join(tmpdir(), 'tautline-bench-'));
   writeFileSync(join(folder, 'index.html'), `<!doctype html><title>bench</title><script type="module" src="./${name}.js"></script>`);
-  writeFileSync(join(folder, `${name}.js`), readFileSync(join(benchDir, `pages/${name}.js`)));
-  const alias = [
-    { find: /^tautline$/, replacement: join(root, 'pkg/dist/index.js') },
-    { find: /^partysocket\/ws$/, replacement: join(benchDir, 'node_modules/partysocket/dist/ws.js') },
-    ...['centrifuge', 'phoenix', 'ably', 'socket.io-client', '@openai/agents-realtime'].map((module) => ({ find: new RegExp(`^${module}$`), replacement: join(benchDir, 'node_modules', module) })),
-  ];
+  writeFileSync(join(folder, `${name}.js`), code);
   await build({ root: folder, configFile: false, logLevel: 'error', build: { outDir: 'built', target: 'es2022', assetsInlineLimit: 0 }, resolve: { alias } });
   return folder;
+}
+
+/** Bytes of brotli that a page downloads of a module, all that it exports, once a bundler has made it small: `{ js, wasm }`. */
+export async function weigh(module) {
+  const folder = await bundle('whole', `import * as all from '${module}'; globalThis.all = all;`);
+  try {
+    const assets = join(folder, 'built/assets');
+    const bytes = (kind) => readdirSync(assets).filter((file) => extname(file) === kind)
+      .reduce((sum, file) => sum + brotliCompressSync(readFileSync(join(assets, file))).length, 0);
+    return { js: bytes('.js'), wasm: bytes('.wasm') };
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
 }
 
 /**
@@ -37,7 +53,7 @@ async function bundle(name) {
 export async function openPage(name, servers, flags = []) {
   await setup('test');
   await buildPackage();
-  const folder = await bundle(name);
+  const folder = await bundle(name, readFileSync(join(benchDir, `pages/${name}.js`)));
   const http = createServer((request, response) => {
     const path = new URL(request.url, 'http://page').pathname;
     try {

@@ -46,13 +46,22 @@ async function unlessUpToDate(name, inputs, results, make) {
   writeFileSync(stamp, inputs);
 }
 
-/** The relay; its path. */
+/** The relay as it is deployed; its path. */
 export async function buildRelay() {
   await step({
     what: 'Building the relay', usual: '4 min the first time', log: 'relay', when: COMPILES, tail: 40,
     command: 'cargo', args: ['build', '--release', '-p', 'tautline-relay'],
   });
   return join(await targetDir(), 'release/tautline-relay');
+}
+
+/** The relay in the tests' own profile, whose assertions are on; the native suite has built it. Its path. */
+export async function buildTestRelay() {
+  await step({
+    what: 'Building the relay for tests', usual: '4 min the first time', log: 'test-relay', when: COMPILES, tail: 40,
+    command: 'cargo', args: ['build', '-p', 'tautline-relay'],
+  });
+  return join(await targetDir(), 'debug/tautline-relay');
 }
 
 /** The echo server on the relay's WebSocket layer; its path. The tests' own profile: the native suite has built most of it. */
@@ -130,21 +139,15 @@ export async function buildPage() {
   });
 }
 
-/** What a browser downloads of either module: bytes of the wasm as it is, and of each part as brotli sends it. */
-export function weights() {
+/** What a browser downloads of either module, raw and as brotli sends it: module, glue, layer. */
+export function sizes() {
+  const kilobytes = (bytes) => `${(bytes / 1000).toFixed(1)} KB`;
   return MODULES.map(({ name, out }) => {
     const dist = join(root, out, '../dist');
     const layer = readdirSync(dist).filter((file) => file.endsWith('.js')).map((file) => readFileSync(join(dist, file)));
-    const wasm = readFileSync(join(root, out, 'tautline_bg.wasm'));
-    const packed = { wasm, glue: readFileSync(join(root, out, 'tautline.js')), layer: Buffer.concat(layer) };
-    const parts = Object.fromEntries(Object.entries(packed).map(([part, bytes]) => [part, brotliCompressSync(bytes).length]));
-    return { name, raw: wasm.length, ...parts, all: parts.wasm + parts.glue + parts.layer };
+    const parts = [readFileSync(join(root, out, 'tautline_bg.wasm')), readFileSync(join(root, out, 'tautline.js')), Buffer.concat(layer)];
+    const packed = parts.map((part) => brotliCompressSync(part).length);
+    const all = packed.reduce((sum, bytes) => sum + bytes, 0);
+    return `${name}: wasm ${kilobytes(parts[0].length)}; brotli: wasm ${kilobytes(packed[0])}, glue ${kilobytes(packed[1])}, layer ${kilobytes(packed[2])}, together ${kilobytes(all)}`;
   });
-}
-
-/** The same in words. */
-export function sizes() {
-  const kilobytes = (bytes) => `${(bytes / 1000).toFixed(1)} KB`;
-  return weights().map(({ name, raw, wasm, glue, layer, all }) =>
-    `${name}: wasm ${kilobytes(raw)}; brotli: wasm ${kilobytes(wasm)}, glue ${kilobytes(glue)}, layer ${kilobytes(layer)}, together ${kilobytes(all)}`);
 }

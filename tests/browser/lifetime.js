@@ -1,7 +1,7 @@
 // Nothing is left: after many rounds, after a dispose from inside any callback, whatever callbacks do.
 
 import { browser, check, heard, ledger, noneUnhandled, nothingLive, pause, rejection, same, until } from '../support/host.js';
-import { control, plainSocket, relaySocket, restaurant, token } from '../support/server.js';
+import { control, newOrder, plainSocket, relaySocket, restaurant, token } from '../support/server.js';
 import { serviceAt } from '../browser/orders.js';
 
 /** The ledger says what the browser says. */
@@ -351,4 +351,56 @@ export async function manyEventsLeaveThePageRoom({ WebSocketService }) {
   channel.port1.close();
   service.dispose();
   await nothingLive();
+}
+
+export async function manyListenersAreWarnedOfOnce({ WebSocketService }) {
+  const service = new WebSocketService({}, plainSocket(), () => 'a-token');
+  heard.warnings.length = 0;
+  const listeners = Array.from({ length: 100 }, () => service.on('message', () => {}, false));
+  same(heard.warnings, [], 'a hundred are not many');
+  for (let n = 0; n < 5; n += 1) listeners.push(service.on('message', () => {}, false));
+  same(heard.warnings.map((text) => /over 100 listeners of message/.test(text)), [true], 'one warning, which names the event');
+  for (const listener of listeners) service.unsubscribe(listener);
+  service.dispose();
+  await nothingLive();
+}
+
+export async function aFullSocketIsWaitedFor({ WebSocketService, OrderUpdates }) {
+  const id = restaurant('full');
+  const service = serviceAt(WebSocketService, id);
+  const orders = new OrderUpdates(service);
+  orders.initialize();
+  await service.connect(undefined, 20_000);
+  // What the browser says it holds; what is written is on its way all the same.
+  let held = 0;
+  const written = [];
+  // Of the counted class (`host.js`), which inherits both from the browser's own.
+  const { send } = WebSocket.prototype;
+  Object.defineProperty(WebSocket.prototype, 'bufferedAmount', { configurable: true, get: () => held });
+  WebSocket.prototype.send = function (text) {
+    if (/order:create/.test(text)) written.push(text);
+    return send.call(this, text);
+  };
+  try {
+    const create = (name) => orders.createOrder(JSON.stringify(newOrder(name)));
+    held = 2 ** 20 + 1;
+    await create('First');
+    same(written.length, 1, 'the one that filled it');
+    const rest = [create('Second'), create('Third')];
+    await pause(200);
+    same(written.length, 1, 'nothing more is written while it is full');
+    held = 2 ** 19 + 1;
+    await pause(200);
+    same(written.length, 1, 'nor before half of it has left');
+    held = 0;
+    await Promise.all(rest);
+    same(written.length, 3, 'then the rest, each once');
+  } finally {
+    delete WebSocket.prototype.bufferedAmount;
+    delete WebSocket.prototype.send;
+  }
+  orders.dispose();
+  service.dispose();
+  await nothingLive();
+  await noneUnhandled();
 }

@@ -7,11 +7,17 @@ let lab;
 let relay;
 let proxy;
 const restaurant = 'calls';
-test.beforeEach(async () => {
+/** A relay whose datagrams go through the proxy; `tcp`: connections reach it too, at the same port. */
+async function startBehindProxy({ tcp = false } = {}) {
   const udp = await freePort();
   proxy = await startUdpProxy(udp);
-  const voice = ['--voice-udp', `127.0.0.1:${udp}`, '--voice-public-ip', `127.0.0.1:${proxy.port}`];
-  [relay, lab] = await Promise.all([startRelay({ www: null, args: [...LAB_ORIGIN, ...voice] }), startLab()]);
+  const outside = `127.0.0.1:${proxy.port}`;
+  const voice = ['--voice-udp', `127.0.0.1:${udp}`, '--voice-public-ip', outside, ...(tcp ? ['--voice-tcp', outside] : [])];
+  relay = await startRelay({ www: null, args: [...LAB_ORIGIN, ...voice] });
+}
+
+test.beforeEach(async () => {
+  [lab] = await Promise.all([startLab(), startBehindProxy()]);
 });
 test.afterEach(async () => {
   await lab?.stop();
@@ -106,6 +112,32 @@ test('a call whose packets stay away comes back with what was said', async ({ pa
   await type(page, 'and a cola');
   await expect.poll(() => told(page, 'tool.call')).toHaveLength(2);
   await expect.poll(callsOf, { timeout: 15_000 }).toBe(1);
+});
+
+test('a network without UDP has its calls over TCP, from the start or when it closes', async ({ page }) => {
+  await relay.stop();
+  await proxy.stop();
+  await startBehindProxy({ tcp: true });
+  const path = () => page.evaluate(async () => (await window.call.stats()).path);
+  const answers = async (n) => {
+    await type(page, 'a cola');
+    await expect.poll(() => told(page, 'tool.call'), { timeout: 15_000 }).toHaveLength(n);
+  };
+  proxy.cut = true;
+  await openCall(page, { startMuted: true });
+  await page.evaluate(() => window.call.connect());
+  await expect.poll(path).toBe('tcp');
+  await answers(1);
+  await page.evaluate(() => window.call.disconnect());
+
+  proxy.cut = false;
+  await page.evaluate(() => window.call.connect());
+  await expect.poll(path).toBe('udp');
+  // The same call, where the browser has kept the other path in hand, or else another in its place.
+  proxy.cut = true;
+  await expect.poll(path, { timeout: 20_000 }).toBe('tcp');
+  await expect.poll(() => state(page), { timeout: 10_000 }).toBe('connected');
+  await answers(2);
 });
 
 test('packets that come back in time change nothing', async ({ page }) => {

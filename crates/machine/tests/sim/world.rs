@@ -369,9 +369,8 @@ impl World {
             {
                 with_page!(self, index, |page, env| page.connect(now, env));
             }
-            let visible = Arrival::Life(PageEvent::Visible);
-            with_page!(self, index, |page, env| page.arrive(visible, now, env));
         }
+        self.looked_at();
         let until = self.now + 75_000;
         self.advance(until);
         // The last frame before the quiet may be one that was lost: only a later event shows that.
@@ -380,8 +379,21 @@ impl World {
             self.till
                 .act(site, &mut self.relays, self.now, &mut self.rng);
         }
+        // Again: the first time may have met a `getToken` that took too long, after which a refused client would ask by
+        // itself only in minutes.
+        self.looked_at();
         let until = self.now + 75_000;
         self.advance(until);
+    }
+
+    fn looked_at(&mut self) {
+        for index in 0..self.pages.len() {
+            let now = self.now;
+            if !self.pages[index].disposed {
+                let visible = Arrival::Life(PageEvent::Visible);
+                with_page!(self, index, |page, env| page.arrive(visible, now, env));
+            }
+        }
     }
 
     fn reckon(&mut self) {
