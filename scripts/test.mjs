@@ -1,4 +1,4 @@
-// `npm test`: everything, from nothing. `npm test -- native autobahn wasm package wire deploy e2e` runs some of it.
+// `npm test`: everything, from nothing. `npm test -- native autobahn wasm package wire deploy official e2e` runs some of it.
 
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
@@ -143,7 +143,23 @@ const deployed = (program) =>
     env: { TAUTLINE_RELAY_PROGRAM: program },
   });
 
-const SUITES = ['native', 'autobahn', 'wasm', 'package', 'wire', 'deploy', 'e2e'];
+/** The Realtime API's own clients, unmodified, against the relay. */
+async function official(program) {
+  const { makeCertificate } = await import('../tests/official/certificate.mjs');
+  const { certificate, key, remove } = await makeCertificate();
+  const files = ['agents-page', 'openai-node', 'agents-socket', 'openai-python'].map((name) => `tests/official/${name}.test.mjs`);
+  try {
+    return await suite('official clients', process.execPath, ['--test', '--test-concurrency=2', ...files], {
+      rows: nodeSuite('official clients'),
+      needsAll: true,
+      env: { TAUTLINE_RELAY_PROGRAM: program, TAUTLINE_TEST_CERTIFICATE: certificate, TAUTLINE_TEST_KEY: key, NODE_EXTRA_CA_CERTS: certificate },
+    });
+  } finally {
+    remove();
+  }
+}
+
+const SUITES = ['native', 'autobahn', 'wasm', 'package', 'wire', 'deploy', 'official', 'e2e'];
 
 await main(async () => {
   const asked = process.argv.slice(2);
@@ -159,12 +175,13 @@ await main(async () => {
   const rows = [];
   if (wants('native')) rows.push(...(await native()));
   if (wants('autobahn')) rows.push(...(await autobahn()));
-  const relay = ['wasm', 'wire', 'deploy', 'e2e'].some(wants) ? await buildTestRelay() : undefined;
+  const relay = ['wasm', 'wire', 'deploy', 'official', 'e2e'].some(wants) ? await buildTestRelay() : undefined;
   if (wants('wasm')) rows.push(...(await wasm(relay)));
   if (['package', 'wire', 'deploy', 'e2e'].some(wants)) await buildPackage();
   if (wants('package')) rows.push(...(await packages()));
   if (wants('wire')) rows.push(...(await wire(relay)));
   if (wants('deploy')) rows.push(...(await deployed(relay)));
+  if (wants('official')) rows.push(...(await official(relay)));
   if (wants('e2e')) {
     await buildPage();
     rows.push(...(await e2e(relay)));

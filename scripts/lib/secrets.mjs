@@ -30,8 +30,8 @@ function patterns(folder) {
   return { known, keys: keys.length };
 }
 
-/** Lines that prove a log was as verbose as it gets. */
-const PROOF = ['frame in', 'frame out', 'turn out', 'token checked', 'attached', 'ready', 'request'];
+/** Lines that prove a log was as verbose as it gets, and that calls are in it. */
+const PROOF = ['frame in', 'frame out', 'turn out', 'token checked', 'attached', 'ready', 'request', 'voice session begins'];
 
 /** A row of the closing table. */
 export async function secretsInLogs(folder) {

@@ -1,11 +1,10 @@
 // What a machine needs, one entry each: how to see that it is there, and how to put it there.
 
 import { createHash } from 'node:crypto';
-import {
-  accessSync, chmodSync, constants, existsSync, mkdirSync, readFileSync, readdirSync, renameSync, rmSync, writeFileSync,
-} from 'node:fs';
+import { existsSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { delimiter, join } from 'node:path';
+import { aptInstall, isRoot, onPath, unpack } from './apt.mjs';
 import { Failure, output, root, step, tools } from './run.mjs';
 
 const WASM_PACK = '0.15.1';
@@ -22,20 +21,6 @@ process.env.RUSTUP_AUTO_INSTALL = '0';
 
 const text = (path) => readFileSync(join(root, path), 'utf8');
 const olderThan = (have, need) => have.localeCompare(need, 'en', { numeric: true }) < 0;
-const isRoot = process.getuid?.() === 0;
-
-function onPath(name) {
-  for (const folder of process.env.PATH.split(delimiter)) {
-    const path = join(folder, name);
-    try {
-      accessSync(path, constants.X_OK);
-      return path;
-    } catch {
-      // Not in this folder.
-    }
-  }
-  return undefined;
-}
 
 /** The version of a crate the whole workspace is locked to: the one place that says it. */
 export function lockedVersion(crate) {
@@ -68,8 +53,13 @@ async function hasVersion(program, version) {
   return (await output(program, ['--version']))?.split(' ').includes(version) ?? false;
 }
 
-const lockStamp = join(root, 'node_modules/.tautline-lock');
-const lockHash = () => createHash('sha256').update(text('package-lock.json')).digest('hex');
+/** What was installed, and whether it is still what is asked for. */
+function stamp(path, asked) {
+  const now = () => createHash('sha256').update(asked()).digest('hex');
+  return { holds: () => existsSync(path) && readFileSync(path, 'utf8') === now(), set: () => writeFileSync(path, now()) };
+}
+
+const lockStamp = stamp(join(root, 'node_modules/.tautline-lock'), () => text('package-lock.json'));
 
 const node = {
   name: 'Node 20.19 or newer',
@@ -158,11 +148,11 @@ const wasmPack = {
 
 const packages = {
   name: 'the npm packages of package-lock.json',
-  ok: async () => existsSync(lockStamp) && readFileSync(lockStamp, 'utf8') === lockHash(),
+  ok: async () => lockStamp.holds(),
   install: async () => {
     const [command, args] = npm('ci', '--include=dev', '--no-audit', '--no-fund');
     await step({ what: 'Installing the npm packages', usual: '15 s', log: 'npm-ci', command, args, failed: 'Installing the npm packages failed' });
-    writeFileSync(lockStamp, lockHash());
+    lockStamp.set();
   },
 };
 
@@ -215,51 +205,6 @@ async function installBrowserAsUser() {
   });
 }
 
-async function aptInstall(what, log, packages, failed) {
-  const command = 'apt-get update && apt-get install -y --no-install-recommends ' + packages.join(' ');
-  await step({ what: `Installing ${what} with apt-get`, usual: '1 min', log, command: 'sh', args: ['-c', command], failed });
-}
-
-/**
- * apt with folders of its own downloads packages and what they need, dpkg unpacks them; nothing outside `folder` is
- * written, no script of a package is run, so no service of one is started. A starter for each program is in `bin`.
- */
-async function unpack({ folder, packages, programs, what, usual, log, failed, environment = () => '' }) {
-  rmSync(folder, { recursive: true, force: true });
-  const part = `${folder}.part`;
-  rmSync(part, { recursive: true, force: true });
-  for (const name of ['lists/partial', 'cache/archives/partial', 'root']) mkdirSync(join(part, name), { recursive: true });
-  const apt = [
-    'apt-get', '-q', '-y', '-o', `Dir::State=${part}`, '-o', `Dir::State::lists=${part}/lists`, '-o', `Dir::Cache=${part}/cache`,
-    '-o', 'Dir::State::status=/var/lib/dpkg/status', '-o', 'Debug::NoLocking=1', '-o', 'APT::Sandbox::User=root',
-  ].map((word) => `'${word}'`).join(' ');
-  const script = [
-    'set -e',
-    `${apt} update`,
-    `${apt} --download-only --no-install-recommends install ${packages.join(' ')}`,
-    // The C library must be the machine's own, or nothing else of the machine runs beside it.
-    `for deb in '${part}'/cache/archives/*.deb; do case "$deb" in */libc6_*|*'*.deb') ;; *) dpkg -x "$deb" '${part}/root' ;; esac; done`,
-    `rm -rf '${part}/cache' '${part}/lists'`,
-  ].join('\n');
-  await step({ what, usual, log, command: 'sh', args: ['-c', script], failed });
-
-  const unpacked = join(folder, 'root');
-  const libraries = ['usr/lib', 'lib'].flatMap((lib) => {
-    if (!existsSync(join(part, 'root', lib))) return [];
-    return readdirSync(join(part, 'root', lib)).filter((name) => name.endsWith('-linux-gnu')).map((name) => join(unpacked, lib, name));
-  });
-  mkdirSync(join(part, 'bin'));
-  for (const [name, program] of programs) {
-    // What the machine had already was not downloaded: then its own is meant.
-    const target = existsSync(join(part, 'root', program)) ? join(unpacked, program) : onPath(name);
-    if (!target) throw new Failure(`${failed}: the packages hold no ${name}.`);
-    const path = join(part, 'bin', name);
-    writeFileSync(path, `#!/bin/sh\nexport LD_LIBRARY_PATH='${libraries.join(':')}'\n${environment(unpacked)}exec '${target}' "$@"\n`);
-    chmodSync(path, 0o755);
-  }
-  renameSync(part, folder);
-}
-
 /** What the files in deploy/ are for, and what reads them: the tests start each, none as a service of the machine's. */
 const SERVERS = [
   ['nginx', 'usr/sbin/nginx'], ['haproxy', 'usr/sbin/haproxy'], ['caddy', 'usr/bin/caddy'],
@@ -310,6 +255,28 @@ async function pip(program) {
   return undefined;
 }
 
+/** A Python and what it is given so that it is pip; installed when there is none. */
+async function pythonWithPip(failed) {
+  let program = await python();
+  let how = program && (await pip(program));
+  if (!how) {
+    if (!onPath('apt-get')) throw new Failure('The tests need Python 3.10 or newer with pip: install them, then run this again.');
+    const packages = ['python3', 'python3-pip-whl'];
+    if (isRoot) await aptInstall('Python', 'python', packages, failed);
+    else {
+      await unpack({
+        folder: ownPython, packages, programs: [['python3', 'usr/bin/python3']],
+        what: 'Downloading Python into .tools', usual: '1 min', log: 'python', failed,
+        environment: (unpacked) => (onPath('python3') ? '' : `export PYTHONHOME='${join(unpacked, 'usr')}'\n`),
+      });
+    }
+    program = await python();
+    how = program && (await pip(program));
+    if (!how) throw new Failure(`${failed}: Python and pip were installed and still do not answer; the log is .tools/logs/python.log.`);
+  }
+  return { program, how };
+}
+
 /** The Autobahn cases and what drives them, for Python. */
 const kosoku = {
   name: `kosoku ${KOSOKU} (Autobahn's WebSocket cases)`,
@@ -323,23 +290,7 @@ const kosoku = {
     return true;
   },
   install: async () => {
-    let program = await python();
-    let how = program && (await pip(program));
-    if (!how) {
-      if (!onPath('apt-get')) throw new Failure('The tests need Python 3.10 or newer with pip: install them, then run this again.');
-      const packages = ['python3', 'python3-pip-whl'];
-      if (isRoot) await aptInstall('Python', 'python', packages, KOSOKU_FAILED);
-      else {
-        await unpack({
-          folder: ownPython, packages, programs: [['python3', 'usr/bin/python3']],
-          what: 'Downloading Python into .tools', usual: '1 min', log: 'python', failed: KOSOKU_FAILED,
-          environment: (unpacked) => (onPath('python3') ? '' : `export PYTHONHOME='${join(unpacked, 'usr')}'\n`),
-        });
-      }
-      program = await python();
-      how = program && (await pip(program));
-      if (!how) throw new Failure(`${KOSOKU_FAILED}: Python and pip were installed and still do not answer; the log is .tools/logs/python.log.`);
-    }
+    const { program, how } = await pythonWithPip(KOSOKU_FAILED);
     rmSync(kosokuFolder, { recursive: true, force: true });
     await step({
       what: `Installing kosoku ${KOSOKU} into .tools`, usual: '5 s', log: 'kosoku', command: program, failed: KOSOKU_FAILED,
@@ -348,8 +299,50 @@ const kosoku = {
   },
 };
 
+const officialNode = stamp(join(root, 'tests/official/node_modules/.tautline-lock'), () => text('tests/official/package-lock.json'));
+
+const officialForNode = {
+  name: "the Realtime API's clients for Node, of tests/official/package-lock.json",
+  ok: async () => officialNode.holds(),
+  install: async () => {
+    // None of them needs a script of its own to be run.
+    const [command, args] = npm('ci', '--prefix', 'tests/official', '--ignore-scripts', '--no-audit', '--no-fund');
+    const what = "Installing the Realtime API's clients for Node";
+    await step({ what, usual: '10 s', log: 'official-npm', command, args, failed: `${what} failed` });
+    officialNode.set();
+  },
+};
+
+const officialFolder = join(tools, 'openai-python');
+/** The Python that they were installed for is part of what is asked for: some are compiled for it. */
+let officialVersion;
+const officialPython = stamp(join(officialFolder, '.tautline-lock'), () => `${text('tests/official/requirements.txt')}${officialVersion}`);
+
+const officialForPython = {
+  name: "the Realtime API's client for Python, of tests/official/requirements.txt",
+  ok: async () => {
+    const program = await python();
+    officialVersion = program && (await output(program, ['--version']));
+    if (!officialVersion || !officialPython.holds()) return false;
+    process.env.TAUTLINE_PYTHON = program;
+    process.env.TAUTLINE_OPENAI_PYTHON = officialFolder;
+    return true;
+  },
+  install: async () => {
+    const what = "Installing the Realtime API's client for Python into .tools";
+    const { program, how } = await pythonWithPip(`${what} failed`);
+    officialVersion = await output(program, ['--version']);
+    rmSync(officialFolder, { recursive: true, force: true });
+    await step({
+      what, usual: '15 s', log: 'official-pip', command: program, failed: `${what} failed`,
+      args: [...how, 'install', '--quiet', '--no-deps', '--only-binary', ':all:', '--target', officialFolder, '-r', 'tests/official/requirements.txt'],
+    });
+    officialPython.set();
+  },
+};
+
 const BUILD = [node, rust, compiler, wasmTarget, bindgen, packages];
-const TEST = [...BUILD, wasmPack, browser, servers, kosoku];
+const TEST = [...BUILD, wasmPack, browser, servers, kosoku, officialForNode, officialForPython];
 const NEEDS = { build: BUILD, test: TEST, all: [...TEST, lints, cxx] };
 
 /** Puts there what is missing for `what`; silent and quick when nothing is. */

@@ -24,7 +24,7 @@ process.on('exit', () => {
 /** @typedef {Awaited<ReturnType<typeof startRelay>>} Relay */
 
 /**
- * Starts `tautline-relay serve --dev` and waits until it listens.
+ * Starts `tautline-relay serve --dev` and waits until it listens. With a certificate among `args`, NODE_EXTRA_CA_CERTS has to name it.
  * @param {{ dataDir?: string, port?: number, www?: string | null, args?: string[], env?: Record<string, string>, program?: string }} [options]
  *   `dataDir`: kept afterwards when given, a temporary folder otherwise. `www`: `null` serves no page.
  */
@@ -34,6 +34,7 @@ export async function startRelay(options = {}) {
   const www = options.www === undefined ? join(root, 'www/dist') : options.www;
   let child;
   let port = options.port ?? 0;
+  let scheme = 'http';
   mkdirSync(logFolder, { recursive: true });
   started += 1;
   const logFile = join(logFolder, `${process.pid}-${started}.jsonl`);
@@ -64,10 +65,11 @@ export async function startRelay(options = {}) {
       next.stdout.on('data', (chunk) => {
         if (head === undefined) return;
         head += chunk;
-        const found = head.match(/listening on http:\/\/127\.0\.0\.1:(\d+)/);
+        const found = head.match(/listening on (https?):\/\/127\.0\.0\.1:(\d+)/);
         if (!found) return;
         head = undefined;
-        resolve(Number(found[1]));
+        scheme = found[1];
+        resolve(Number(found[2]));
       });
     });
     let timer;
@@ -97,12 +99,12 @@ export async function startRelay(options = {}) {
   }
 
   async function call(path, init = {}) {
-    return fetch(`http://127.0.0.1:${port}${path}`, { ...init, signal: AbortSignal.timeout(15_000) });
+    return fetch(`${scheme}://127.0.0.1:${port}${path}`, { ...init, signal: AbortSignal.timeout(15_000) });
   }
 
   const relay = {
     get url() {
-      return `http://127.0.0.1:${port}`;
+      return `${scheme}://127.0.0.1:${port}`;
     },
     get port() {
       return port;

@@ -14,7 +14,7 @@ use super::measure::Facts;
 use super::menu::SUBMIT_ORDER;
 use super::playback::Playback;
 use super::policy::Policy;
-use super::request::Request;
+use super::request::{Asked, Request};
 use super::response::{Called, Planned, Response, Shape};
 use super::settings::{Modality, Settings};
 use super::turn_detection::TurnDetection;
@@ -89,6 +89,8 @@ pub struct Peer {
     explained: bool,
     /// Calls of `submit_order` that the driver is asked about, with what they took out of the cart.
     ordering: BTreeMap<String, Vec<Line>>,
+    /// A response that was asked for before there was anything new to answer but an order under way.
+    deferred: Option<Asked>,
     /// Since when nobody speaks, once the peer has spoken.
     quiet_since: Option<Time>,
     active_at: Time,
@@ -135,6 +137,7 @@ impl Peer {
             answers: Answers::default(),
             explained: false,
             ordering: BTreeMap::new(),
+            deferred: None,
             quiet_since: None,
             active_at: now,
         }
@@ -277,6 +280,7 @@ impl Peer {
     /// Somebody speaks over the answer: it ends, and of its sound stays what was heard.
     fn interrupt(&mut self, now: Time) {
         self.owed = false;
+        self.deferred = None;
         let cuts = self.playback.clear(&mut self.wire);
         if let Some(at) = self.speaking_response() {
             self.cancel(at, "turn_detected", now);
@@ -364,6 +368,19 @@ impl Peer {
         );
     }
 
+    /// Nothing was said since a call of `submit_order` whose output is not there yet.
+    fn awaits_order(&self) -> bool {
+        self.conversation
+            .items()
+            .rev()
+            .find_map(|item| match &item.kind {
+                Kind::Call { call_id, .. } => self.ordering.contains_key(call_id).then_some(true),
+                Kind::Message { role, .. } => (*role == "user").then_some(false),
+                Kind::CallOutput { .. } => Some(false),
+            })
+            .unwrap_or(false)
+    }
+
     fn speaking_response(&self) -> Option<usize> {
         self.responses
             .iter()
@@ -438,8 +455,13 @@ impl Peer {
         // A response that was owed begins at once, and its first step is due at once.
         while self.owed && self.speaking_response().is_none() {
             self.owed = false;
-            let shape = Shape::of(&self.settings);
-            self.respond(shape, None, None, None, now);
+            // The order that it was to follow is told.
+            let deferred = self.deferred.take_if(|_| self.ordering.is_empty());
+            let (shape, tools, tool_choice) = match deferred {
+                Some(asked) => (asked.shape, asked.tools, asked.tool_choice),
+                None => (Shape::of(&self.settings), None, None),
+            };
+            self.respond(shape, None, tools.as_deref(), tool_choice.as_ref(), now);
             self.advance(now);
             self.playback.advance(&mut self.wire, now);
         }

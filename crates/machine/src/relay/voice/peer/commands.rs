@@ -273,6 +273,17 @@ impl Peer {
                 format!("At most {RESPONSES} responses are made at once; wait for one to be done."),
             ));
         }
+        if asked.input.is_none() && !asked.shape.out_of_band && self.awaits_order() {
+            // Clients ask as soon as the call is there, and the answer is what became of the order.
+            if self.deferred.is_some() {
+                return Err(ApiError::invalid(
+                    "conversation_already_has_active_response",
+                    "A response is asked for already and follows the order that is being made. Wait until it is done, then send response.create again.",
+                ));
+            }
+            self.deferred = Some(asked);
+            return Ok(());
+        }
         let given = match &asked.input {
             None => None,
             Some(list) => Some(self.input_items(list)?),

@@ -194,6 +194,46 @@ fn what_is_made_while_another_answer_runs_is_told_after_it() {
 }
 
 #[test]
+fn a_response_asked_for_while_an_order_is_made_says_what_became_of_it() {
+    for edge in [Edge::Socket, Edge::Rtc] {
+        let mut call = Call::new(edge);
+        call.ask("a cola and that's all");
+        let (id, _) = call.submitted[0].clone();
+        let from = call.events.len();
+        let create =
+            json!({"type": "response.create", "response": {"metadata": {"whose": "the client's"}}});
+        assert!(call.send(create.clone()).is_empty());
+        call.refused(create, "conversation_already_has_active_response");
+        call.run(1_000);
+        assert!(of(&call.events[from..], "response.created").is_empty());
+        call.peer
+            .ordered(&id, Ok(r#"{"order_number":"7"}"#), call.now);
+        call.drain();
+        call.run(10_000);
+        let after = &call.events[from..];
+        let created = of(after, "response.created");
+        assert_eq!(created.len(), 1);
+        assert_eq!(created[0]["response"]["metadata"]["whose"], "the client's");
+        let text = said(after);
+        assert!(
+            text.contains("Order 7") && !text.contains("nothing"),
+            "{text}"
+        );
+        // Only that one: what the client asks for next is answered at once.
+        assert!(said(&call.ask("hello")).contains("hello"));
+        assert!(call.last("response.created")["response"]["metadata"].is_null());
+        check(&call.events, edge);
+    }
+}
+
+#[test]
+fn what_is_said_while_an_order_is_made_is_answered_at_once() {
+    let mut call = Call::new(Edge::Socket);
+    call.ask("a cola and that's all");
+    assert!(said(&call.ask("hello")).contains("hello"));
+}
+
+#[test]
 fn a_session_without_the_tools_is_told_in_words() {
     let mut call = Call::new(Edge::Socket);
     call.send(json!({"type": "session.update", "session": {"type": "realtime", "tools": []}}));
