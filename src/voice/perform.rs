@@ -83,9 +83,13 @@ impl Driver {
                 let stop = meter.meter_stop()?;
                 Ok(Resource::new(Kind::AudioContext, meter, &stop))
             });
-            if let Some(metering) = self.meter.borrow_mut().as_mut() {
-                metering.meter = made.ok();
-            }
+            let mut metering = self.meter.borrow_mut();
+            let unwanted = match metering.as_mut() {
+                Some(metering) => std::mem::replace(&mut metering.meter, made.ok()),
+                None => made.ok(),
+            };
+            drop(metering);
+            drop(unwanted);
             self.measure_levels();
         }
         let levels = self
