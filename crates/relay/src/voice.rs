@@ -13,6 +13,7 @@ mod endpoint;
 mod gate;
 mod offer;
 mod pace;
+mod paths;
 pub(crate) mod policies;
 pub(crate) mod secrets;
 pub(crate) mod sideband;
@@ -32,6 +33,7 @@ pub(crate) use talk::{Talk, Terms};
 use crate::ids::random_id;
 use serde_json::json;
 use std::sync::Arc;
+use tautline_machine::relay::voice::ApiError;
 
 /// What others do to a session.
 #[derive(Debug)]
@@ -63,6 +65,11 @@ pub(crate) fn warning(remaining_ms: u64) -> String {
         "remaining_ms": remaining_ms,
     })
     .to_string()
+}
+
+/// An `error` event of the relay's own.
+pub(crate) fn error_event(error: &ApiError) -> String {
+    error.to_event(&format!("event_{}", random_id()), None)
 }
 
 /// How a session is held; the labels of `tautline_voice_sessions`.

@@ -33,7 +33,7 @@ impl Session {
                         self.seat.heard();
                         self.talk.message(&text, self.clock.now());
                     }
-                    Heard::Binary => self.talk.not_text(self.clock.now()),
+                    Heard::Unfit(error) => self.talk.unfit(&error, self.clock.now()),
                     Heard::Gone(ending) => break ending,
                 },
                 control = self.controls.recv() => match control {

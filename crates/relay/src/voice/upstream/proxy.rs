@@ -4,12 +4,11 @@
 use super::client::{Client, Socket};
 use crate::clock::Clock;
 use crate::http::Desk;
-use crate::ids::random_id;
 use crate::voice::board::Seat;
-use crate::voice::gate::{self, Gate};
-use crate::voice::sideband::Joined;
+use crate::voice::gate::Gate;
+use crate::voice::sideband::Sidebands;
 use crate::voice::wire::{Heard, Wire};
-use crate::voice::{Control, Ending, Line, Terms, Who, warning};
+use crate::voice::{Control, Ending, Line, Terms, Who, error_event, warning};
 use futures_util::{SinkExt, StreamExt};
 use serde_json::json;
 use std::sync::Arc;
@@ -54,10 +53,6 @@ impl From<Ending> for End {
             reason: ending.text.into(),
         }
     }
-}
-
-fn error_event(error: &ApiError) -> String {
-    error.to_event(&format!("event_{}", random_id()), None)
 }
 
 async fn send(socket: &mut Socket, text: String) -> Result<(), End> {
@@ -115,7 +110,7 @@ impl Proxied {
         let length_ms = self.terms.length_ms(&self.settings);
         let mut watch = Watch::new(self.settings.clone(), length_ms, began);
         let mut gate = Gate::new(self.terms.rate, began);
-        let mut sidebands: Vec<Joined> = Vec::new();
+        let mut sidebands = Sidebands::default();
         let mut active_at = began;
         // The restaurant's session comes before anything of the client's.
         let session = self.settings.to_value();
@@ -149,17 +144,17 @@ impl Proxied {
                     let now = self.clock.now();
                     active_at = now;
                     self.seat.heard();
-                    let (text, admitted) = match heard {
+                    let (event, admitted) = match heard {
                         Heard::Text(text) => {
                             let admitted = gate.message(&text, now);
-                            (Some(text), admitted)
+                            (Ok(text), admitted)
                         }
-                        Heard::Binary => (None, gate.message("", now)),
+                        Heard::Unfit(error) => (Err(error), gate.message("", now)),
                         Heard::Gone(ending) => return Err(ending.into()),
                     };
-                    match (text, admitted) {
-                        (Some(text), Ok(())) => send(socket, text).await?,
-                        (None, Ok(())) => self.tell(&mut sidebands, &error_event(&gate::not_text()))?,
+                    match (event, admitted) {
+                        (Ok(text), Ok(())) => send(socket, text).await?,
+                        (Err(error), Ok(())) => self.tell(&mut sidebands, &error_event(&error))?,
                         (_, Err(over)) => {
                             if let Some(error) = over.error {
                                 self.tell(&mut sidebands, &error_event(&error))?;
@@ -172,12 +167,12 @@ impl Proxied {
                 }
                 control = self.controls.recv() => match control {
                     Some(Control::End(ending)) => return Err(ending.into()),
-                    Some(Control::Event(text)) => send(socket, text).await?,
+                    Some(Control::Event(text)) => {
+                        active_at = self.clock.now();
+                        send(socket, text).await?;
+                    }
                     Some(Control::Join(joined)) => {
-                        sidebands.retain(|joined| !joined.has_gone());
-                        if sidebands.len() < limits::VOICE_SIDEBANDS {
-                            sidebands.push(joined);
-                        }
+                        sidebands.join(joined);
                     }
                     Some(Control::Ordered { call_id, result }) => {
                         let result = result.as_deref().map_err(String::as_str);
@@ -201,7 +196,7 @@ impl Proxied {
         &mut self,
         watch: &mut Watch,
         socket: &mut Socket,
-        sidebands: &mut Vec<Joined>,
+        sidebands: &mut Sidebands,
     ) -> Result<Option<Time>, End> {
         loop {
             match watch.poll_output() {
@@ -219,14 +214,11 @@ impl Proxied {
     }
 
     /// Tells the client and those who follow.
-    fn tell(&mut self, sidebands: &mut Vec<Joined>, event: &str) -> Result<(), End> {
+    fn tell(&mut self, sidebands: &mut Sidebands, event: &str) -> Result<(), End> {
         if !self.wire.send(event) {
             return Err(Ending::SLOW.into());
         }
-        if !sidebands.is_empty() {
-            let event: Arc<str> = event.into();
-            sidebands.retain(|joined| joined.send(&event));
-        }
+        sidebands.send(event);
         Ok(())
     }
 }

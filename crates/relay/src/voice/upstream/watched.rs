@@ -5,7 +5,7 @@ use super::client::{Client, Socket};
 use crate::clock::Clock;
 use crate::http::Desk;
 use crate::voice::board::Seat;
-use crate::voice::sideband::Joined;
+use crate::voice::sideband::Sidebands;
 use crate::voice::{Control, Ending, Line, Terms, Who, warning};
 use futures_util::{SinkExt, StreamExt};
 use std::sync::Arc;
@@ -60,7 +60,7 @@ impl Watched {
         let length_ms = self.terms.length_ms(&self.settings);
         let began = self.clock.now();
         let mut watch = Watch::new(self.settings.clone(), length_ms, began);
-        let mut sidebands: Vec<Joined> = Vec::new();
+        let mut sidebands = Sidebands::default();
         let mut active_at = began;
         loop {
             let wake: Option<Time> = loop {
@@ -75,8 +75,7 @@ impl Watched {
                             .place(&self.who, call_id, order, Arc::clone(&self.line));
                     }
                     WatchOutput::Warn => {
-                        let told: Arc<str> = warning(limits::VOICE_WARNING_MS).into();
-                        sidebands.retain(|joined| joined.send(&told));
+                        sidebands.send(&warning(limits::VOICE_WARNING_MS));
                     }
                     WatchOutput::End(Ended::Length) => return Ending::LENGTH,
                     WatchOutput::End(Ended::Policy) => return Ending::POLICY,
@@ -91,8 +90,7 @@ impl Watched {
                         active_at = self.clock.now();
                         self.seat.heard();
                         watch.event(&text, active_at);
-                        let event: Arc<str> = text.as_str().into();
-                        sidebands.retain(|joined| joined.send(&event));
+                        sidebands.send(&text);
                     }
                     Some(Ok(Message::Close(_))) | None | Some(Err(_)) => return Ending::UPSTREAM,
                     Some(Ok(_)) => {}
@@ -100,15 +98,13 @@ impl Watched {
                 control = self.controls.recv() => match control {
                     Some(Control::End(ending)) => return ending,
                     Some(Control::Event(text)) => {
+                        active_at = self.clock.now();
                         if socket.send(Message::text(text)).await.is_err() {
                             return Ending::UPSTREAM;
                         }
                     }
                     Some(Control::Join(joined)) => {
-                        sidebands.retain(|joined| !joined.has_gone());
-                        if sidebands.len() < limits::VOICE_SIDEBANDS {
-                            sidebands.push(joined);
-                        }
+                        sidebands.join(joined);
                     }
                     Some(Control::Ordered { call_id, result }) => {
                         let result = result.as_deref().map_err(String::as_str);
