@@ -8,6 +8,7 @@
 mod address;
 pub(crate) mod board;
 mod call;
+mod context;
 mod ending;
 mod endpoint;
 mod gate;
@@ -26,9 +27,10 @@ pub(crate) mod upstream;
 pub(crate) mod wire;
 
 pub(crate) use board::{Full, Who};
+pub(crate) use context::Context;
 pub(crate) use ending::Ending;
 pub(crate) use endpoint::{Answered, Handle, Parts, Refused, start};
-pub(crate) use talk::{Talk, Terms};
+pub(crate) use talk::Terms;
 
 use crate::ids::random_id;
 use serde_json::json;
