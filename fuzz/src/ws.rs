@@ -4,32 +4,37 @@ use tautline_relay::ws::{Decoder, Message, Violation};
 
 const LIMITS: [usize; 6] = [0, 1, 125, 1_000, 16 * 1024, 64 * 1024];
 
-/// First byte: the limit, and in its top bit whether binary messages are taken; second: how to cut; then what the
-/// peer sends.
+/// First byte: the limit, and in its top bits whether binary messages are taken and large ones passed over; second: how
+/// to cut; then what the peer sends.
 pub(crate) fn run(data: &[u8]) {
     let Some((&[limit, cut], bytes)) = data.split_first_chunk::<2>() else {
         return;
     };
+    let (takes_binary, passes_over) = (limit & 0x80 != 0, limit & 0x40 != 0);
+    let limit = LIMITS[usize::from(limit & 0x3f) % LIMITS.len()];
     let new = || {
-        let decoder = Decoder::new(LIMITS[usize::from(limit & 0x7f) % LIMITS.len()]);
-        if limit & 0x80 == 0 {
-            decoder
-        } else {
-            decoder.with_binary()
+        let mut decoder = Decoder::new(limit);
+        if takes_binary {
+            decoder = decoder.with_binary();
         }
+        if passes_over {
+            decoder = decoder.passing_over();
+        }
+        decoder
     };
     let whole = read(bytes, new(), || bytes.len());
-    let limit = LIMITS[usize::from(limit & 0x7f) % LIMITS.len()];
     for message in &whole.0 {
         match message {
             Message::Text(text) => assert!(text.len() <= limit, "a message over its limit"),
             Message::Binary(data) => assert!(data.len() <= limit, "a message over its limit"),
             Message::Ping(payload) => assert!(payload.len() <= 125, "a long ping"),
+            Message::TooBig => assert!(passes_over, "passed over unasked"),
             Message::Pong | Message::Close(_) => {}
         }
     }
     if let Some(violation) = &whole.1 {
         assert!(matches!(violation.code.0, 1002 | 1003 | 1007 | 1009));
+        assert!(violation.code.0 != 1009 || !passes_over);
     }
     assert_eq!(whole, read(bytes, new(), || 1), "byte by byte");
     // A small generator from one byte: pieces of 1 to 16.

@@ -92,7 +92,7 @@ async fn answered(
             Ok(Some(Message::Ping(payload))) => {
                 socket.write_all(&ws::pong_frame(&payload)).await?;
             }
-            Ok(Some(Message::Pong)) => {}
+            Ok(Some(Message::Pong | Message::TooBig)) => {}
             Ok(Some(Message::Close(code))) => {
                 socket.write_all(&ws::close_frame(code, "")).await?;
                 return Ok(true);

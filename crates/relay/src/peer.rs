@@ -65,7 +65,7 @@ pub(crate) struct Peers {
 }
 
 /// The account of one address; of IPv6 its network of 64 bits, which is what one host has.
-fn account(ip: IpAddr) -> Address {
+pub(crate) fn account(ip: IpAddr) -> Address {
     match ip {
         IpAddr::V4(ip) => Address(u128::from(ip.to_ipv6_mapped())),
         IpAddr::V6(ip) => Address(u128::from(ip) & !u128::from(u64::MAX)),

@@ -8,11 +8,13 @@
 mod address;
 pub(crate) mod board;
 mod call;
+mod context;
 mod ending;
 mod endpoint;
 mod gate;
 mod offer;
 mod pace;
+mod paths;
 pub(crate) mod policies;
 pub(crate) mod secrets;
 pub(crate) mod sideband;
@@ -25,13 +27,15 @@ pub(crate) mod upstream;
 pub(crate) mod wire;
 
 pub(crate) use board::{Full, Who};
+pub(crate) use context::Context;
 pub(crate) use ending::Ending;
 pub(crate) use endpoint::{Answered, Handle, Parts, Refused, start};
-pub(crate) use talk::{Talk, Terms};
+pub(crate) use talk::Terms;
 
 use crate::ids::random_id;
 use serde_json::json;
 use std::sync::Arc;
+use tautline_machine::relay::voice::ApiError;
 
 /// What others do to a session.
 #[derive(Debug)]
@@ -63,6 +67,11 @@ pub(crate) fn warning(remaining_ms: u64) -> String {
         "remaining_ms": remaining_ms,
     })
     .to_string()
+}
+
+/// An `error` event of the relay's own.
+pub(crate) fn error_event(error: &ApiError) -> String {
+    error.to_event(&format!("event_{}", random_id()), None)
 }
 
 /// How a session is held; the labels of `tautline_voice_sessions`.

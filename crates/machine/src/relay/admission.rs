@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use tautline_protocol::limits::{self, hit};
 
 /// An address as the driver tells them apart; of IPv6 the network, which is what one host has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Address(pub u128);
 
 /// The account of all addresses beyond those told apart.

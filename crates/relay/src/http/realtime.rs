@@ -17,7 +17,7 @@ use crate::voice::board::{Board, Reach, call_id, is_id};
 use crate::voice::policies::Policies;
 use crate::voice::secrets::{Grant, Secrets};
 use crate::voice::upstream::{Client, Trouble, Watched};
-use crate::voice::{self, Answered, Ending, Full, Line, Parts, Refused, Terms, Who};
+use crate::voice::{self, Answered, Context, Ending, Full, Line, Parts, Refused, Terms, Who};
 use crate::{Fatal, parse::Rate};
 use axum::extract::{Path, Query, Request, State};
 use axum::http::{HeaderMap, StatusCode, Uri, header};
@@ -96,6 +96,32 @@ impl Voices {
             upstream,
         };
         Ok((service, thread))
+    }
+
+    /// A place for a session that runs on a task of its own, with all it needs.
+    fn context(
+        &self,
+        id: &str,
+        who: Who,
+        settings: Settings,
+        transport: &'static str,
+    ) -> Result<Context, Full> {
+        let (controls, controls_in) = mpsc::unbounded_channel();
+        let line: Line = Arc::new(move |control| {
+            // It ends by itself, and nobody needs to be told.
+            let _ = controls.send(control);
+        });
+        let seat = self.board.seat(id, &who, transport, Arc::clone(&line))?;
+        Ok(Context {
+            who,
+            settings,
+            seat,
+            line,
+            controls: controls_in,
+            desk: self.desk.clone(),
+            terms: self.terms,
+            clock: self.handle.clock(),
+        })
     }
 
     /// Ends every session, and waits until they have gone.
@@ -335,49 +361,32 @@ async fn forward(
     who: Who,
     settings: Settings,
 ) -> Result<Answered, Failure> {
-    let (controls, controls_in) = mpsc::unbounded_channel();
-    let line: Line = Arc::new(move |control| {
-        // It ends by itself, and nobody needs to be told.
-        let _ = controls.send(control);
-    });
     let id = call_id();
-    let seat = voices
-        .board
-        .seat(&id, &who, "upstream_webrtc", Arc::clone(&line))?;
+    let mut context = voices.context(&id, who, settings, "upstream_webrtc")?;
     let (done, answer) = oneshot::channel();
-    let (client, desk) = (Arc::clone(client), voices.desk.clone());
-    let (terms, handle) = (voices.terms, voices.handle.clone());
+    let (client, handle) = (Arc::clone(client), voices.handle.clone());
     // On its own: whoever asked may hang up in the middle, and a call that the upstream made is not to be left there.
     tokio::spawn(async move {
-        let mut seat = seat;
-        let call = match client.call(&offer, &settings).await {
+        let call = match client.call(&offer, &context.settings).await {
             Ok(call) => call,
             Err(trouble) => {
-                seat.ends(Ending::UPSTREAM);
-                drop(seat);
+                context.seat.ends(Ending::UPSTREAM);
+                drop(context);
                 let _ = done.send(Err(trouble));
                 return;
             }
         };
         if done.is_closed() {
-            seat.ends(Ending::CLIENT);
+            context.seat.ends(Ending::CLIENT);
             let _ = client.hang_up(&call.id).await;
             return;
         }
-        let clock = handle.clock();
         let upstream_id = call.id;
         handle.run(move || {
             Watched {
                 client,
                 upstream_id,
-                settings,
-                who,
-                seat,
-                line,
-                controls: controls_in,
-                desk,
-                terms,
-                clock,
+                context,
             }
             .run()
         });

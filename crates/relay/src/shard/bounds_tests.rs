@@ -3,11 +3,10 @@
 
 use super::tests::{Client, Rig, close_code};
 use super::*;
+use crate::limit::seen::met;
 use crate::load;
 use futures_util::StreamExt;
-use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use serde_json::{Value, json};
-use std::sync::LazyLock;
 use std::time::Instant;
 use tautline_machine::relay::{Nack, Scope, Stage};
 use tautline_protocol::limits::hit;
@@ -15,19 +14,6 @@ use tautline_protocol::request::{Command, http};
 use tautline_protocol::{NackCode, Role};
 
 const DEADLINE: Duration = Duration::from_secs(60);
-
-static METRICS: LazyLock<PrometheusHandle> =
-    LazyLock::new(|| PrometheusBuilder::new().install_recorder().unwrap());
-
-/// Tests of a process share its metrics: each asks for a row that no other meets.
-fn met(row: &str) -> bool {
-    let name = format!("tautline_limit_hits_total{{limit=\"{row}\"}} ");
-    let text = METRICS.render();
-    let times = text.lines().filter_map(|line| line.strip_prefix(&name));
-    times
-        .filter_map(|times| times.parse::<f64>().ok())
-        .any(|times| times > 0.0)
-}
 
 async fn until<F: Future<Output = bool>>(what: &str, mut holds: impl FnMut() -> F) {
     let started = Instant::now();
@@ -78,7 +64,7 @@ fn refused(answer: &Answer) -> Option<(NackCode, Option<&'static str>)> {
 
 #[tokio::test]
 async fn records_that_wait_for_the_store() {
-    LazyLock::force(&METRICS);
+    assert!(!met(hit::APPEND_QUEUE));
     let rig = Rig::with(Bounds::default());
     // Both restaurants are there before the disk takes its time.
     for name in ["a", "b"] {
@@ -116,7 +102,7 @@ async fn records_that_wait_for_the_store() {
 
 #[tokio::test]
 async fn commits_that_take_their_time_shed_load_and_then_nothing_is_shed() {
-    LazyLock::force(&METRICS);
+    assert!(!met(hit::OVERLOAD));
     let rig = Rig::with(Bounds::default());
     all(&rig, "a", vec![publish(1)]).await;
     let watch = tokio::spawn(load::watch(rig.handle.clone(), Arc::clone(&rig.pressure)));
@@ -160,7 +146,7 @@ async fn commits_that_take_their_time_shed_load_and_then_nothing_is_shed() {
 
 #[tokio::test]
 async fn tails_of_all_restaurants() {
-    LazyLock::force(&METRICS);
+    assert!(!met(hit::TAIL_MEMORY_ALL));
     let rig = Rig::with(Bounds {
         tail_memory: 250_000,
         ..Bounds::default()
@@ -175,8 +161,12 @@ async fn tails_of_all_restaurants() {
             .await
             .unwrap()
     };
+    let clock = || rig.handle.get(|shard| shard.clock.now());
     for name in ["a", "b"] {
         all(&rig, name, vec![publish(50_000), publish(50_000)]).await;
+        // Which was used first is told in milliseconds.
+        let used = clock().await;
+        until("the next is used later", || async { clock().await > used }).await;
     }
     assert!(memory("a").await > 100_000 && memory("b").await > 100_000);
     assert!(!met(hit::TAIL_MEMORY_ALL));
@@ -227,7 +217,7 @@ async fn frames(client: &mut Client) -> Vec<Value> {
 
 #[tokio::test]
 async fn a_restaurant_that_nobody_asks_for() {
-    LazyLock::force(&METRICS);
+    assert!(!met(hit::RESTAURANT_IDLE));
     let rig = Rig::with(Bounds {
         restaurant_idle_ms: 200,
         ..Bounds::default()
@@ -261,7 +251,7 @@ async fn a_restaurant_that_nobody_asks_for() {
 
 #[tokio::test]
 async fn snapshots_being_sent() {
-    LazyLock::force(&METRICS);
+    assert!(!met(hit::SNAPSHOTS));
     let rig = Rig::with(Bounds {
         snapshots: 1,
         snapshot_wait_ms: 2_000,

@@ -145,6 +145,7 @@ impl Shard {
                 shard.tell(conn, Input::Frame(&text));
             }),
             Message::Binary(_) => self.input(id, Input::Binary),
+            Message::TooBig => self.input(id, Input::TooBig),
             Message::Ping(payload) => self.with_conn(id, |shard, conn| {
                 if !conn.out.control(pong_frame(&payload)) {
                     crate::limit::hit(limits::hit::CONTROL_QUEUE);

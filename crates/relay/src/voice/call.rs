@@ -1,9 +1,10 @@
 //! One call over WebRTC. It owns all that it takes up; dropping it gives everything back.
 
 use super::board::Seat;
-use super::stun::{self, Kind, Transaction};
+use super::paths::Paths;
+use super::stun::{self, Kind};
 use super::talk::{Do, Talk};
-use super::{Ending, Line};
+use super::{Ending, Line, gate};
 use crate::limit;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -21,8 +22,6 @@ use tautline_protocol::limits::{self, hit};
 const CHANNEL: &str = "oai-events";
 /// Below that many bytes on their way, more of the queue follows.
 const LOW_WATER: usize = 64 * 1024;
-/// Requests of ours to one address that may still be answered.
-const ASKED: usize = 32;
 /// Ticks of G.711's clock in a frame.
 const FRAME: u64 = 160;
 /// Frames of 20 ms that wait to be played; the machine gives them out at their pace.
@@ -34,27 +33,9 @@ pub(super) trait Network {
     fn send(&self, protocol: Protocol, to: SocketAddr, datagram: Vec<u8>);
 }
 
-/// An address that a valid check came from, and nothing else: only there is anything ever sent.
-struct Path {
-    protocol: Protocol,
-    address: SocketAddr,
-    received: u64,
-    sent: u64,
-    /// It has answered a request of ours, so what is sent there arrives where it is wanted.
-    proven: bool,
-    asked: VecDeque<Transaction>,
-}
-
 /// Why a datagram is not taken; its label in `tautline_udp_dropped_total`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct NotTaken(pub(super) &'static str);
-
-/// A change of where a call is reached.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Moved {
-    To(Protocol, SocketAddr),
-    From(Protocol, SocketAddr),
-}
 
 /// A moment, on both clocks.
 #[derive(Clone, Copy, Debug)]
@@ -70,9 +51,7 @@ pub(super) struct Call {
     seat: Seat,
     pub(super) line: Line,
     pub(super) ufrag: String,
-    paths: Vec<Path>,
-    /// Addresses that are new, and those that are gone, since the indexes were told.
-    moved: Vec<Moved>,
+    pub(super) paths: Paths,
     channel: Option<ChannelId>,
     /// The channel has been there: the call is set up.
     is_set_up: bool,
@@ -107,8 +86,7 @@ impl Call {
             seat,
             line,
             ufrag,
-            paths: Vec::new(),
-            moved: Vec::new(),
+            paths: Paths::default(),
             channel: None,
             is_set_up: false,
             queue: VecDeque::new(),
@@ -142,16 +120,6 @@ impl Call {
         self.seat.ends(ending);
     }
 
-    /// What the indexes have to be told.
-    pub(super) fn moved(&mut self) -> impl Iterator<Item = Moved> + use<> {
-        std::mem::take(&mut self.moved).into_iter()
-    }
-
-    /// The addresses it is reached at.
-    pub(super) fn addresses(&self) -> impl Iterator<Item = (Protocol, SocketAddr)> + '_ {
-        self.paths.iter().map(|path| (path.protocol, path.address))
-    }
-
     /// A datagram for it, by name or by address.
     pub(super) fn receive(
         &mut self,
@@ -161,64 +129,23 @@ impl Call {
         datagram: &[u8],
         now: Now,
     ) -> Result<(), NotTaken> {
-        let kind = stun::kind(datagram);
         let contents = Receive::new(protocol, from, to, datagram);
         let input = match contents {
             Ok(contents) => Input::Receive(now.instant, contents),
             Err(_) => return Err(NotTaken("malformed")),
         };
-        let is_check = matches!(kind, Kind::Request { .. });
+        let is_check = matches!(stun::kind(datagram), Kind::Request { .. });
         if is_check && !self.rtc.accepts(&input) {
             return Err(NotTaken("integrity"));
         }
-        let known = self
-            .paths
-            .iter()
-            .position(|path| path.protocol == protocol && path.address == from);
-        let path = match known {
-            Some(path) => path,
-            None if !is_check => return Err(NotTaken("no_check")),
-            None => self.new_path(protocol, from)?,
-        };
-        let Some(path) = self.paths.get_mut(path) else {
-            return Err(NotTaken("no_check"));
-        };
-        path.received += datagram.len() as u64;
-        if let Kind::Success(transaction) = kind
-            && path.asked.contains(&transaction)
-        {
-            path.proven = true;
-            path.asked.clear();
-        }
+        let taken = self.paths.received(protocol, from, datagram);
+        taken.map_err(NotTaken)?;
         self.heard_by = now.instant + Duration::from_millis(limits::VOICE_SILENCE_MS);
         self.seat.heard();
         if self.rtc.handle_input(input).is_err() {
             self.end(Ending::TRANSPORT);
         }
         Ok(())
-    }
-
-    fn new_path(&mut self, protocol: Protocol, address: SocketAddr) -> Result<usize, NotTaken> {
-        if self.paths.len() >= limits::VOICE_PATHS {
-            // Whoever has not answered makes room: a peer that wanders gets through.
-            let Some(stale) = self.paths.iter().position(|path| !path.proven) else {
-                limit::hit(hit::VOICE_PATHS);
-                return Err(NotTaken("paths"));
-            };
-            let gone = self.paths.remove(stale);
-            self.moved.push(Moved::From(gone.protocol, gone.address));
-        }
-        self.moved.push(Moved::To(protocol, address));
-        self.paths.push(Path {
-            protocol,
-            address,
-            received: 0,
-            sent: 0,
-            // TCP's own handshake has shown that it is there.
-            proven: protocol != Protocol::Udp,
-            asked: VecDeque::new(),
-        });
-        Ok(self.paths.len() - 1)
     }
 
     /// A deadline of somebody's may have passed.
@@ -286,37 +213,13 @@ impl Call {
 
     /// Sends, where it may: to an address that a valid check came from, and not much before it has answered.
     fn transmit(&mut self, transmit: Transmit, network: &impl Network) {
-        let drop_as = |reason: &'static str| {
-            metrics::counter!("tautline_udp_dropped_total", "reason" => reason).increment(1);
-        };
-        let path = self
-            .paths
-            .iter_mut()
-            .find(|path| path.protocol == transmit.proto && path.address == transmit.destination);
-        let Some(path) = path else {
-            return drop_as("not_checked");
-        };
-        let len = transmit.contents.len() as u64;
-        if !path.proven {
-            if path.sent + len > path.received * limits::UDP_AMPLIFICATION {
-                limit::hit(hit::UDP_AMPLIFICATION);
-                return drop_as("amplification");
-            }
-            if stun::is_request(&transmit.contents)
-                && let Some(transaction) = stun::transaction(&transmit.contents)
-            {
-                if path.asked.len() >= ASKED {
-                    path.asked.pop_front();
-                }
-                path.asked.push_back(transaction);
+        let (protocol, to) = (transmit.proto, transmit.destination);
+        match self.paths.send(protocol, to, &transmit.contents) {
+            Ok(()) => network.send(protocol, to, transmit.contents.into()),
+            Err(reason) => {
+                metrics::counter!("tautline_udp_dropped_total", "reason" => reason).increment(1);
             }
         }
-        path.sent += len;
-        network.send(
-            transmit.proto,
-            transmit.destination,
-            transmit.contents.into(),
-        );
     }
 
     fn event(&mut self, event: Event, now: Now) {
@@ -329,9 +232,14 @@ impl Call {
                 }
             }
             Event::ChannelData(data) if Some(data.id) == self.channel => {
+                if data.data.len() > limits::VOICE_CHANNEL_MESSAGE {
+                    limit::hit(hit::VOICE_CHANNEL_MESSAGE);
+                    let error = gate::too_large(limits::VOICE_CHANNEL_MESSAGE);
+                    return self.talk.unfit(&error, now.time);
+                }
                 match std::str::from_utf8(&data.data) {
                     Ok(text) if !data.binary => self.talk.message(text, now.time),
-                    _ => self.talk.not_text(now.time),
+                    _ => self.talk.unfit(&gate::not_text(), now.time),
                 }
             }
             // Without its channel a call cannot be spoken with, and its page believes it closed.

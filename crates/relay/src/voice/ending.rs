@@ -54,12 +54,8 @@ endings! {
     RATE = "rate", RATE_LIMIT, "too many messages, or too much sound, for too long", None;
     /// It did not take what was sent.
     SLOW = "slow", SLOW_CONSUMER, "the client does not take what it is sent", Some(hit::VOICE_QUEUE);
-    /// A message over the limit.
-    TOO_BIG = "message", TOO_BIG, "a message is larger than this relay takes", Some(hit::REALTIME_MESSAGE);
     /// A breach of WebSocket's rules.
     PROTOCOL = "protocol", PROTOCOL, "a breach of the protocol", None;
-    /// Not text.
-    BINARY = "protocol_binary", UNSUPPORTED, "events are text", None;
     /// Its transport failed.
     TRANSPORT = "transport", INTERNAL, "the transport failed", None;
     /// The upstream ended it or went away.

@@ -3,8 +3,9 @@
 
 use super::address::Addresses;
 use super::board::{Board, Seat, call_id};
-use super::call::{Call, Moved, Network, NotTaken, Now};
+use super::call::{Call, Network, NotTaken, Now};
 use super::offer::Offer;
+use super::paths::Moved;
 use super::strangers::Strangers;
 use super::stun::{self, Kind};
 use super::talk::{Talk, Terms};
@@ -40,6 +41,10 @@ const AT_ONCE: usize = 64;
 const DATAGRAM: usize = 2048;
 /// Bytes on their way on a data channel: room for the largest event, and one that follows.
 const IN_FLIGHT: usize = 2 * limits::VOICE_CHANNEL_MESSAGE;
+
+/// Bytes of the largest message that the stack takes off a data channel: more than may be sent, because the stack gives up
+/// a channel on which more than it takes arrives, and the relay answers and goes on. It has as much room for it anyway.
+const TAKEN: u32 = 1024 * 1024;
 
 /// What the thread is made of.
 pub(crate) struct Parts {
@@ -395,6 +400,7 @@ impl Endpoint {
             .set_reordering_size_audio(3)
             .set_reordering_timeout_audio(Some(Duration::from_millis(60)))
             .set_sctp_max_buffered_amount(IN_FLIGHT)
+            .set_sctp_max_message_size(TAKEN)
             .build(now);
         for candidate in self.addresses.candidates() {
             rtc.add_local_candidate(candidate.map_err(|_| Unanswered)?);
@@ -403,7 +409,11 @@ impl Endpoint {
         // Or no timer of ICE's runs before the first datagram.
         rtc.handle_input(Input::Timeout(now))
             .map_err(|_| Unanswered)?;
-        Ok((rtc, name, answer.to_sdp_string()))
+        let said = answer.to_sdp_string().replace(
+            &format!("a=max-message-size:{TAKEN}\r\n"),
+            &format!("a=max-message-size:{}\r\n", limits::VOICE_CHANNEL_MESSAGE),
+        );
+        Ok((rtc, name, said))
     }
 
     fn line(&self, key: Key) -> Line {
@@ -449,7 +459,7 @@ impl Endpoint {
             self.forget(key, &sources, was_set_up);
             return None;
         };
-        for moved in call.moved() {
+        for moved in call.paths.moved() {
             match moved {
                 Moved::To(protocol, address) => {
                     self.by_source.insert((protocol, address), key);
@@ -466,7 +476,7 @@ impl Endpoint {
         }
         if call.ending().is_some() {
             let is_set_up = call.is_set_up();
-            let sources: Vec<_> = call.addresses().collect();
+            let sources: Vec<_> = call.paths.addresses().collect();
             self.by_name.remove(&call.ufrag);
             // Counted by its seat, should it panic.
             let _ = catch_unwind(AssertUnwindSafe(|| call.close(now, &*routes)));
@@ -548,17 +558,19 @@ impl Endpoint {
     fn datagram(&mut self, protocol: Protocol, from: SocketAddr, datagram: &[u8]) -> bool {
         let known = self.by_source.get(&(protocol, from)).copied();
         let now = self.clock.now();
-        if known.is_none() && self.strangers.ignores(from, now) {
+        let kind = stun::kind(datagram);
+        let named = match kind {
+            Kind::Request { ufrag } => self.by_name.get(ufrag).copied(),
+            _ => None,
+        };
+        // Many share an address. A call's name opens: only its own peer was told it.
+        if known.is_none() && named.is_none() && self.strangers.ignores(from.ip(), now) {
             dropped("ignored");
             return false;
         }
-        let taken = match stun::kind(datagram) {
+        let taken = match kind {
             Kind::Unknown => Err(NotTaken("malformed")),
-            Kind::Request { ufrag } => self
-                .by_name
-                .get(ufrag)
-                .copied()
-                .ok_or(NotTaken("unknown_name")),
+            Kind::Request { .. } => named.ok_or(NotTaken("unknown_name")),
             _ => known.ok_or(NotTaken("unknown_source")),
         };
         let taken = taken.and_then(|key| {
@@ -576,7 +588,7 @@ impl Endpoint {
             Ok(()) => true,
             Err(NotTaken(reason)) => {
                 dropped(reason);
-                if known.is_none() && self.strangers.add(from, now) {
+                if known.is_none() && self.strangers.add(from.ip(), now) {
                     limit::hit(hit::UDP_STRANGERS);
                 }
                 false

@@ -55,7 +55,10 @@ fn sound_in(text: &str) -> u64 {
             kind,
             audio: Some(audio),
         }) if kind == "input_audio_buffer.append" => {
-            (audio.get().len().saturating_sub(2) as u64 / 4) * 3
+            let base64 = audio.get().trim_matches('"');
+            let sound = base64.trim_end_matches('=');
+            let padding = base64.len() - sound.len();
+            (base64.len() / 4 * 3).saturating_sub(padding) as u64
         }
         _ => 0,
     }
@@ -64,6 +67,12 @@ fn sound_in(text: &str) -> u64 {
 /// What a binary message is answered with.
 pub(crate) fn not_text() -> ApiError {
     ApiError::invalid("invalid_event", "Events are JSON in text messages.")
+}
+
+/// What a message over the limit is answered with.
+pub(crate) fn too_large(most: usize) -> ApiError {
+    let what = format!("A message has at most {most} bytes; send it in smaller ones.");
+    ApiError::invalid("message_too_large", what)
 }
 
 impl Gate {
@@ -83,15 +92,25 @@ impl Gate {
     /// One more message.
     pub(crate) fn message(&mut self, text: &str, now: Time) -> Result<(), Over> {
         if !self.messages.take(1, now) {
-            return Err(self.refuse(hit::VOICE_MESSAGES, "Too many messages; send fewer.", now));
+            let what = "Too many messages; send fewer.".into();
+            return Err(self.refuse(hit::VOICE_MESSAGES, what, now));
         }
         self.sound(sound_in(text), now)
     }
 
     /// So much sound.
     pub(crate) fn sound(&mut self, bytes: u64, now: Time) -> Result<(), Over> {
+        let most = limits::VOICE_WAITING_BYTES as u64;
+        if bytes > most {
+            // Nobody keeps as much: it is not to be paid for.
+            let what = format!("Too much sound at once; append at most {most} bytes.");
+            return Err(self.refuse(hit::VOICE_AUDIO, what, now));
+        }
         if !self.sound.take(bytes, now) {
-            let what = "Too much sound; send it no faster than it is spoken.";
+            let wait_ms = self.sound.wait_ms(bytes, now);
+            let what = format!(
+                "Too much sound; send it no faster than it is spoken. This is taken in {wait_ms} ms."
+            );
             return Err(self.refuse(hit::VOICE_AUDIO, what, now));
         }
         self.forgive(now);
@@ -104,7 +123,7 @@ impl Gate {
         }
     }
 
-    fn refuse(&mut self, row: &'static str, what: &str, now: Time) -> Over {
+    fn refuse(&mut self, row: &'static str, what: String, now: Time) -> Over {
         limit::hit(row);
         self.forgive(now);
         let since = self.over.map_or(now, |(since, _)| since);

@@ -1,59 +1,63 @@
 //! A session over a WebSocket: sound travels in its events.
 
-use super::board::Seat;
 use super::talk::{Do, Talk};
 use super::wire::{Heard, Wire};
-use super::{Control, Ending, Line};
-use crate::clock::Clock;
-use crate::http::Desk;
-use tokio::sync::mpsc;
+use super::{Context, Control, Ending};
+use tautline_machine::relay::voice::Edge;
 
-/// What a session is made of.
+/// See the module.
 pub(crate) struct Session {
-    pub(crate) wire: Wire,
-    pub(crate) talk: Talk,
-    pub(crate) seat: Seat,
-    pub(crate) line: Line,
-    pub(crate) controls: mpsc::UnboundedReceiver<Control>,
-    pub(crate) desk: Desk,
-    pub(crate) clock: Clock,
+    wire: Wire,
+    talk: Talk,
+    context: Context,
 }
 
 impl Session {
+    /// A session that begins.
+    pub(crate) fn begin(wire: Wire, context: Context) -> Self {
+        let (settings, who) = (context.settings.clone(), context.who.clone());
+        let now = context.clock.now();
+        let talk = Talk::begin(Edge::Socket, settings, who, usize::MAX, context.terms, now);
+        Self {
+            wire,
+            talk,
+            context,
+        }
+    }
+
     /// Runs it to its end.
     pub(crate) async fn run(mut self) {
         let ending = loop {
             if let Some(ending) = self.perform() {
                 break ending;
             }
-            let wake = self.clock.instant(self.talk.wake());
+            let wake = self.context.clock.instant(self.talk.wake());
             tokio::select! {
                 heard = self.wire.recv() => match heard {
                     Heard::Text(text) => {
-                        self.seat.heard();
-                        self.talk.message(&text, self.clock.now());
+                        self.context.seat.heard();
+                        self.talk.message(&text, self.context.clock.now());
                     }
-                    Heard::Binary => self.talk.not_text(self.clock.now()),
+                    Heard::Unfit(error) => self.talk.unfit(&error, self.context.clock.now()),
                     Heard::Gone(ending) => break ending,
                 },
-                control = self.controls.recv() => match control {
+                control = self.context.controls.recv() => match control {
                     Some(Control::End(ending)) => break ending,
-                    Some(Control::Event(text)) => self.talk.message(&text, self.clock.now()),
+                    Some(Control::Event(text)) => self.talk.message(&text, self.context.clock.now()),
                     Some(Control::Join(joined)) => self.talk.join(joined),
                     Some(Control::Ordered { call_id, result }) => {
                         let result = result.as_deref().map_err(String::as_str);
-                        self.talk.ordered(&call_id, result, self.clock.now());
+                        self.talk.ordered(&call_id, result, self.context.clock.now());
                     }
                     None => break Ending::TRANSPORT,
                 },
-                () = tokio::time::sleep_until(wake) => self.talk.timeout(self.clock.now()),
+                () = tokio::time::sleep_until(wake) => self.talk.timeout(self.context.clock.now()),
             }
         };
         let Self {
             wire,
             talk,
-            mut seat,
-            ..
+            context: Context { mut seat, .. },
         } = self;
         seat.ends(ending);
         // Sidebands learn it now, and the place is free: the goodbye may take its time. A shutdown waits for it.
@@ -75,8 +79,7 @@ impl Session {
                 // Only a call has a place to play it.
                 Do::Play(_) => {}
                 Do::Submit { call_id, order } => {
-                    self.desk
-                        .place(&self.talk.who, call_id, order, self.line.clone());
+                    self.context.submit(call_id, order);
                 }
             }
         }

@@ -1,9 +1,11 @@
-//! Datagrams that belong to no call: so many of an address, then it is not listened to for a while. The table is
-//! bounded; when it is full, the address heard of least recently makes room.
+//! Datagrams that belong to no call: so many of an address, whatever the port, then those of it that name no call are not
+//! looked into for a while. The table is bounded; when it is full, the address that came first makes room.
 
+use crate::peer;
 use std::collections::{HashMap, VecDeque};
-use std::net::SocketAddr;
+use std::net::IpAddr;
 use tautline_machine::Time;
+use tautline_machine::relay::Address;
 use tautline_protocol::limits;
 
 #[derive(Clone, Copy, Debug)]
@@ -18,19 +20,21 @@ struct Seen {
 /// See the module.
 #[derive(Debug, Default)]
 pub(crate) struct Strangers {
-    seen: HashMap<SocketAddr, Seen>,
+    seen: HashMap<Address, Seen>,
     /// In the order of their arrival.
-    order: VecDeque<SocketAddr>,
+    order: VecDeque<Address>,
 }
 
 impl Strangers {
     /// Whether that address is not listened to.
-    pub(crate) fn ignores(&self, from: SocketAddr, now: Time) -> bool {
+    pub(crate) fn ignores(&self, from: IpAddr, now: Time) -> bool {
+        let from = peer::account(from.to_canonical());
         self.seen.get(&from).is_some_and(|seen| now < seen.until)
     }
 
     /// One more of that address; `true` when from here on it is not listened to.
-    pub(crate) fn add(&mut self, from: SocketAddr, now: Time) -> bool {
+    pub(crate) fn add(&mut self, from: IpAddr, now: Time) -> bool {
+        let from = peer::account(from.to_canonical());
         if !self.seen.contains_key(&from) {
             if self.seen.len() >= limits::UDP_STRANGERS
                 && let Some(oldest) = self.order.pop_front()
@@ -60,8 +64,8 @@ impl Strangers {
 mod tests {
     use super::*;
 
-    fn ip(n: u32) -> SocketAddr {
-        SocketAddr::new(std::net::IpAddr::V4(n.into()), 9)
+    fn ip(n: u32) -> IpAddr {
+        IpAddr::V4(n.into())
     }
 
     #[test]

@@ -1,9 +1,9 @@
 //! One conversation, whichever edge it is held over: the peer's machine, and what a session may take up. No I/O here;
 //! the edges carry out what [`Talk::next`] says.
 
-use super::gate::{self, Gate, Over};
-use super::sideband::Joined;
-use super::{Ending, Who, warning};
+use super::gate::{Gate, Over};
+use super::sideband::{Joined, Sidebands};
+use super::{Ending, Who, error_event, warning};
 use crate::ids::{random_id, random_seed};
 use crate::limit;
 use crate::parse::Rate;
@@ -51,7 +51,7 @@ pub(crate) struct Talk {
     warn_at: Option<Time>,
     ends_at: Time,
     wake: Option<Time>,
-    sidebands: Vec<Joined>,
+    sidebands: Sidebands,
     own: VecDeque<String>,
     ending: Option<Ending>,
 }
@@ -88,7 +88,7 @@ impl Talk {
             warn_at: Some(now + (length_ms - limits::VOICE_WARNING_MS.min(length_ms / 2))),
             ends_at: now + length_ms,
             wake: None,
-            sidebands: Vec::new(),
+            sidebands: Sidebands::default(),
             own: VecDeque::new(),
             ending: None,
         }
@@ -102,10 +102,10 @@ impl Talk {
         }
     }
 
-    /// What came was no text.
-    pub(crate) fn not_text(&mut self, now: Time) {
+    /// What came is no event.
+    pub(crate) fn unfit(&mut self, error: &ApiError, now: Time) {
         match self.gate.message("", now) {
-            Ok(()) => self.peer.error(&gate::not_text()),
+            Ok(()) => self.peer.error(error),
             Err(over) => self.refuse(over),
         }
     }
@@ -135,13 +135,8 @@ impl Talk {
 
     /// One more that follows.
     pub(crate) fn join(&mut self, joined: Joined) {
-        self.sidebands.retain(|joined| !joined.has_gone());
-        if self.sidebands.len() >= limits::VOICE_SIDEBANDS {
-            limit::hit(hit::VOICE_SIDEBANDS);
-            return;
-        }
-        if joined.send(&self.peer.greeting().into()) {
-            self.sidebands.push(joined);
+        if let Some(joined) = self.sidebands.join(joined) {
+            joined.send(&self.peer.greeting().into());
         }
     }
 
@@ -198,7 +193,7 @@ impl Talk {
             },
         };
         let event: Arc<str> = text.into();
-        self.sidebands.retain(|joined| joined.send(&event));
+        self.sidebands.send(&event);
         Some(Do::Event(if event.len() > self.largest {
             limit::hit(hit::VOICE_CHANNEL_MESSAGE);
             let why = format!(
@@ -206,10 +201,7 @@ impl Talk {
                 event.len(),
                 self.largest
             );
-            let error = ApiError::server("event_too_large", why);
-            error
-                .to_event(&format!("event_{}", random_id()), None)
-                .into()
+            error_event(&ApiError::server("event_too_large", why)).into()
         } else {
             event
         }))
@@ -322,6 +314,49 @@ mod tests {
         assert_eq!(codes(&mut talk), ["rate_limit_exceeded"]);
         talk.message(&append(3_000), at(1_000));
         assert!(codes(&mut talk).is_empty());
+    }
+
+    #[test]
+    fn one_append_may_be_more_than_a_burst_and_is_paid_off_before_the_next() {
+        let mut talk = talk(1 << 20, 3_600_000, 300_000);
+        let append = |bytes: usize| {
+            let base64 = "A".repeat(bytes.div_ceil(3) * 4);
+            format!(r#"{{"audio":"{base64}","type":"input_audio_buffer.append"}}"#)
+        };
+        let update = r#"{"type":"session.update","session":{"type":"realtime","audio":{"input":{"turn_detection":null}}}}"#;
+        talk.message(update, at(0));
+        let most = limits::VOICE_WAITING_BYTES / 6 * 6;
+        talk.message(&append(most + 6), at(0));
+        assert_eq!(
+            codes(&mut talk),
+            ["rate_limit_exceeded"],
+            "too much at once"
+        );
+        talk.message(&append(most), at(200));
+        assert_eq!(codes(&mut talk), [""; 0]);
+        // The rest of it, at the rate.
+        let owed = (most - limits::VOICE_AUDIO_BURST + 3_000) as u64;
+        let paid = 200 + (owed * 1000).div_ceil(limits::VOICE_AUDIO_PER_S as u64);
+        talk.message(&append(3_000), at(400));
+        let told = events(&mut talk).pop().unwrap();
+        let wait = format!("{} ms", paid - 400);
+        assert!(
+            told["error"]["message"].as_str().unwrap().contains(&wait),
+            "{told} {wait}"
+        );
+        talk.message(r#"{"type":"input_audio_buffer.commit"}"#, at(500));
+        let heard = events(&mut talk);
+        assert!(
+            heard
+                .iter()
+                .any(|event| event["type"] == "input_audio_buffer.committed"),
+            "{heard:?}"
+        );
+        talk.message(&append(3_000), at(paid - 1));
+        assert_eq!(codes(&mut talk), ["rate_limit_exceeded"]);
+        talk.message(&append(3_000), at(paid));
+        assert_eq!(codes(&mut talk), [""; 0]);
+        assert_eq!(talk.ending(), None);
     }
 
     #[test]

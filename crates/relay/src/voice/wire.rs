@@ -1,15 +1,16 @@
 //! A WebSocket of `/v1/realtime`, on the relay's own codec: whole messages in, text out, pings, an end to whoever does
 //! not read.
 
-use super::Ending;
-
+use super::{Ending, gate};
+use crate::limit;
 use crate::socket::{Detached, Socket};
 use crate::ws::{self, Decoder, Message};
 use bytes::{Buf, BytesMut};
 use std::io;
 use std::time::Duration;
+use tautline_machine::relay::voice::ApiError;
 use tautline_protocol::CloseCode;
-use tautline_protocol::limits;
+use tautline_protocol::limits::{self, hit};
 use tokio::io::AsyncWriteExt;
 use tokio::time::Instant;
 
@@ -23,8 +24,8 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub(crate) enum Heard {
     Text(String),
-    /// A binary message; what it held is of no use to anyone.
-    Binary,
+    /// A message that is no event, whatever it held; what it is answered with.
+    Unfit(ApiError),
     /// It has ended, or is to be ended like that.
     Gone(Ending),
 }
@@ -33,6 +34,7 @@ pub(crate) enum Heard {
 pub(crate) struct Wire {
     socket: Socket,
     decoder: Decoder,
+    max_message: usize,
     pending: BytesMut,
     out: BytesMut,
     heard_at: Instant,
@@ -51,7 +53,8 @@ impl Wire {
         let now = Instant::now();
         Ok(Self {
             socket: Socket::attach(socket)?,
-            decoder: Decoder::new(max_message).with_binary(),
+            decoder: Decoder::new(max_message).with_binary().passing_over(),
+            max_message,
             pending: early.into(),
             out: BytesMut::new(),
             heard_at: now,
@@ -127,7 +130,11 @@ impl Wire {
             self.pending.advance(used);
             match decoded {
                 Ok(Some(Message::Text(text))) => return Some(Heard::Text(text)),
-                Ok(Some(Message::Binary(_))) => return Some(Heard::Binary),
+                Ok(Some(Message::Binary(_))) => return Some(Heard::Unfit(gate::not_text())),
+                Ok(Some(Message::TooBig)) => {
+                    limit::hit(hit::REALTIME_MESSAGE);
+                    return Some(Heard::Unfit(gate::too_large(self.max_message)));
+                }
                 Ok(Some(Message::Ping(payload))) => {
                     if !self.control(&ws::pong_frame(&payload)) {
                         return Some(Heard::Gone(Ending::SLOW));
@@ -146,13 +153,10 @@ impl Wire {
                     return None;
                 }
                 Err(violation) => {
-                    return Some(Heard::Gone(match violation.code {
-                        CloseCode::TOO_BIG => Ending::TOO_BIG,
-                        code => Ending {
-                            code,
-                            text: violation.reason,
-                            ..Ending::PROTOCOL
-                        },
+                    return Some(Heard::Gone(Ending {
+                        code: violation.code,
+                        text: violation.reason,
+                        ..Ending::PROTOCOL
                     }));
                 }
             }

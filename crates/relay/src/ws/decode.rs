@@ -8,6 +8,8 @@ pub enum Message {
     Text(String),
     /// A binary message, reassembled; only from a decoder that takes them ([`Decoder::with_binary`]).
     Binary(Vec<u8>),
+    /// A message over the limit, passed over to its end; only from a decoder that does so ([`Decoder::passing_over`]).
+    TooBig,
     /// A ping; its payload goes back in a pong.
     Ping(Vec<u8>),
     /// A pong.
@@ -76,6 +78,9 @@ pub struct Decoder {
     utf8: Utf8,
     control: Vec<u8>,
     takes_binary: bool,
+    passes_over: bool,
+    /// The data message under way is over the limit: nothing of it is kept.
+    is_too_big: bool,
     deaf: bool,
 }
 
@@ -92,6 +97,8 @@ impl Decoder {
             utf8: Utf8::default(),
             control: Vec::new(),
             takes_binary: false,
+            passes_over: false,
+            is_too_big: false,
             deaf: false,
         }
     }
@@ -100,6 +107,15 @@ impl Decoder {
     pub fn with_binary(self) -> Self {
         Self {
             takes_binary: true,
+            ..self
+        }
+    }
+
+    /// Passes over a message that is over the limit, and goes on after it, instead of refusing it. It is not read: not even
+    /// whether it is UTF-8.
+    pub fn passing_over(self) -> Self {
+        Self {
+            passes_over: true,
             ..self
         }
     }
@@ -136,24 +152,27 @@ impl Decoder {
             let take = frame.left.min(input.len());
             let (now, rest) = input.split_at_checked(take).unwrap_or((input, &[]));
             *input = rest;
-            let target = if frame.opcode >= CLOSE {
-                &mut self.control
-            } else {
-                self.data.get_or_insert_default()
-            };
-            let from = target.len();
-            grow(target, take, frame.left);
-            let mask = frame.mask.iter().cycle().skip(frame.taken % 4);
-            target.extend(now.iter().zip(mask).map(|(byte, mask)| byte ^ mask));
+            let is_control = frame.opcode >= CLOSE;
+            if is_control || !self.is_too_big {
+                let target = if is_control {
+                    &mut self.control
+                } else {
+                    self.data.get_or_insert_default()
+                };
+                let from = target.len();
+                grow(target, take, frame.left);
+                let mask = frame.mask.iter().cycle().skip(frame.taken % 4);
+                target.extend(now.iter().zip(mask).map(|(byte, mask)| byte ^ mask));
+                let is_text = !is_control && !self.is_binary;
+                if is_text && !self.utf8.push(target.get(from..).unwrap_or_default()) {
+                    return Err(Violation {
+                        code: CloseCode::INVALID_DATA,
+                        reason: "not UTF-8",
+                    });
+                }
+            }
             frame.left -= take;
             frame.taken += take;
-            let is_text = frame.opcode < CLOSE && !self.is_binary;
-            if is_text && !self.utf8.push(target.get(from..).unwrap_or_default()) {
-                return Err(Violation {
-                    code: CloseCode::INVALID_DATA,
-                    reason: "not UTF-8",
-                });
-            }
             if frame.left > 0 {
                 return Ok(None);
             }
@@ -161,6 +180,10 @@ impl Decoder {
             self.frame = None;
             if opcode >= CLOSE {
                 return Self::control(opcode, std::mem::take(&mut self.control)).map(Some);
+            }
+            if fin && std::mem::take(&mut self.is_too_big) {
+                self.data = None;
+                return Ok(Some(Message::TooBig));
             }
             if fin && self.is_binary {
                 return Ok(Some(Message::Binary(self.data.take().unwrap_or_default())));
@@ -269,10 +292,16 @@ impl Decoder {
             // Refused when announced, before a byte of it is kept.
             let so_far = self.data.as_ref().map_or(0, Vec::len) as u64;
             if so_far.saturating_add(len) > self.limit as u64 {
-                return Err(Violation {
-                    code: CloseCode::TOO_BIG,
-                    reason: "message over the limit",
-                });
+                if !self.passes_over {
+                    return Err(Violation {
+                        code: CloseCode::TOO_BIG,
+                        reason: "message over the limit",
+                    });
+                }
+                self.is_too_big = true;
+                // What came of it goes at once.
+                self.data = Some(Vec::new());
+                self.utf8 = Utf8::default();
             }
             self.data.get_or_insert_default();
             if opcode != CONTINUATION {
@@ -461,6 +490,45 @@ mod tests {
             assert_eq!(code(&frame(0x88, &bad.to_be_bytes())), 1002, "{bad}");
         }
         assert_eq!(code(&frame(0x88, b"\x03\xe8\xff")), 1007, "reason");
+    }
+
+    #[test]
+    fn over_the_limit_is_passed_over_by_those_who_ask_for_it() {
+        let long = "x".repeat(101);
+        let bytes = [
+            frame(0x81, long.as_bytes()),
+            frame(0x81, &long.as_bytes()[..100]),
+            // In parts, with something between: the first is dropped when the second is announced.
+            frame(0x01, &[b'a'; 60]),
+            frame(0x89, b"hi"),
+            frame(0x00, &[0xff; 60]),
+            frame(0x80, b"b"),
+            frame(0x82, &[0; 300]),
+            frame(0x81, "κ".as_bytes()),
+        ]
+        .concat();
+        for chunk in [1, 7, 1000] {
+            let mut decoder = Decoder::new(100).with_binary().passing_over();
+            let mut out = Vec::new();
+            for mut piece in bytes.chunks(chunk) {
+                while let Some(message) = decoder.next(&mut piece).unwrap() {
+                    out.push(message);
+                }
+                let kept = decoder.data.as_ref().map_or(0, Vec::capacity);
+                assert!(kept <= 128, "{kept} bytes are kept");
+            }
+            assert_eq!(
+                out,
+                [
+                    Message::TooBig,
+                    Message::Text("x".repeat(100)),
+                    Message::Ping(b"hi".to_vec()),
+                    Message::TooBig,
+                    Message::TooBig,
+                    Message::Text("κ".into())
+                ]
+            );
+        }
     }
 
     #[test]

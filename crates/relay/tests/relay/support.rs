@@ -250,6 +250,13 @@ impl Relay {
     }
 }
 
+/// How often a row of the table of limits was met, by the metrics.
+pub(crate) async fn met(relay: &Relay, row: &str) -> f64 {
+    relay
+        .metric(&format!("tautline_limit_hits_total{{limit=\"{row}\"}}"))
+        .await
+}
+
 impl Drop for Relay {
     fn drop(&mut self) {
         let _ = self.child.kill();

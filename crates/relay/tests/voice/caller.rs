@@ -61,6 +61,8 @@ impl Caller {
         let mut rtc = RtcConfig::new()
             .clear_codecs()
             .enable_pcmu(true, false)
+            // So that it can break the rules of messages.
+            .set_sctp_max_buffered_amount(2 * 1024 * 1024)
             .build(Instant::now());
         let mut changes = rtc.sdp_api();
         let mid = changes.add_media(MediaKind::Audio, Direction::SendRecv, None, None, None);

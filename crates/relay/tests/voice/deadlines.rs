@@ -4,6 +4,7 @@ use crate::caller::Caller;
 use crate::support::*;
 use crate::{code, none_left, post, relay, secret, sessions};
 use serde_json::json;
+use tautline_protocol::limits::{self, hit};
 
 async fn ended(relay: &Relay, reason: &str) -> f64 {
     let name = format!("tautline_voice_ended_total{{reason=\"{reason}\"}}");
@@ -20,6 +21,7 @@ async fn a_call_that_is_never_set_up_is_gone() {
     assert_eq!(sessions(&relay).await, 1.0);
     none_left(&relay).await;
     assert_eq!(ended(&relay, "setup").await, 1.0);
+    assert_eq!(met(&relay, hit::VOICE_SETUP).await, 1.0);
 }
 
 #[tokio::test(flavor = "current_thread")]
@@ -27,16 +29,18 @@ async fn calls_that_are_being_set_up_are_bounded() {
     let relay = relay(&["--rate-limit", "1000/s,burst=1000"]);
     let token = relay.token("manager").await;
     let (_, offer) = Caller::new().await;
-    for n in 0..100 {
+    for n in 0..limits::VOICE_HALF_OPEN {
         let answer = post(&relay, "/calls", &token, "application/sdp", &offer).await;
         assert_eq!(answer.status, 201, "{n} {answer:?}");
     }
+    assert_eq!(met(&relay, hit::VOICE_HALF_OPEN).await, 0.0);
     let over = post(&relay, "/calls", &token, "application/sdp", &offer).await;
     assert_eq!(
         (over.status, code(&over).as_str()),
         (429, "rate_limit_exceeded")
     );
     assert!(over.header("retry-after").is_some());
+    assert_eq!(met(&relay, hit::VOICE_HALF_OPEN).await, 1.0);
     none_left(&relay).await;
 }
 
@@ -49,6 +53,7 @@ async fn a_peer_that_falls_silent_is_gone() {
     none_left(&relay).await;
     drop(caller);
     assert_eq!(ended(&relay, "silence").await, 1.0);
+    assert_eq!(met(&relay, hit::VOICE_SILENCE).await, 1.0);
 }
 
 #[tokio::test(flavor = "current_thread")]
@@ -63,6 +68,7 @@ async fn a_call_has_a_longest_duration_and_is_told_before() {
     caller.until_closed().await;
     none_left(&relay).await;
     assert_eq!(ended(&relay, "length").await, 1.0);
+    assert_eq!(met(&relay, hit::VOICE_LENGTH).await, 1.0);
 }
 
 #[tokio::test(flavor = "current_thread")]
@@ -75,6 +81,7 @@ async fn a_call_in_which_nobody_does_anything_ends() {
     caller.until_closed().await;
     none_left(&relay).await;
     assert_eq!(ended(&relay, "idle").await, 1.0);
+    assert_eq!(met(&relay, hit::VOICE_IDLE).await, 1.0);
 }
 
 #[tokio::test(flavor = "current_thread")]
@@ -84,11 +91,13 @@ async fn a_customer_has_two_and_a_restaurant_s_server_more() {
     let one = Caller::call(&relay, &key).await;
     let _two = Caller::call(&relay, &key).await;
     let (_, offer) = Caller::new().await;
+    assert_eq!(met(&relay, hit::VOICE_PERSON).await, 0.0);
     let over = post(&relay, "/calls", &key, "application/sdp", &offer).await;
     assert_eq!(
         (over.status, code(&over).as_str()),
         (429, "rate_limit_exceeded")
     );
+    assert_eq!(met(&relay, hit::VOICE_PERSON).await, 1.0);
     let hang_up = format!("/calls/{}/hangup", one.id);
     post(&relay, &hang_up, &key, "application/json", "").await;
     relay

@@ -10,6 +10,7 @@
 mod caller;
 mod calls;
 mod deadlines;
+mod limits;
 mod proxied;
 mod secrets;
 mod sockets;

@@ -1,8 +1,10 @@
 //! What the relay's UDP port does for those that are in no call: nothing.
 
 use crate::caller::Caller;
+use crate::support::met;
 use crate::{post, relay, secret};
 use std::time::Duration;
+use tautline_protocol::limits::{self, hit};
 use tokio::net::UdpSocket;
 
 fn udp_port(answer: &str) -> std::net::SocketAddr {
@@ -89,20 +91,30 @@ async fn strangers_are_not_answered_and_after_fifty_not_heard() {
                 && dropped("unknown_source").await >= 1.0
         })
         .await;
-    for _ in 0..100 {
+    assert_eq!(met(&relay, hit::UDP_STRANGERS).await, 0.0);
+    // An address is one whatever the ports: half of them come from another.
+    let other = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    for _ in 0..limits::UDP_STRANGER_PER_S {
         stranger.send_to(b"hello", port).await.unwrap();
+        other.send_to(b"hello", port).await.unwrap();
     }
     relay
         .until("ignored", || async { dropped("ignored").await >= 1.0 })
         .await;
+    let third = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let before = dropped("ignored").await;
+    third.send_to(b"hello", port).await.unwrap();
+    relay
+        .until("one more ignored", || async {
+            dropped("ignored").await > before
+        })
+        .await;
     let mut bytes = [0; 2048];
     assert!(stranger.try_recv_from(&mut bytes).is_err());
-    let hits = relay
-        .metric("tautline_limit_hits_total{limit=\"udp_strangers\"}")
-        .await;
-    assert!(hits >= 1.0);
-    // Others are served on, from the same machine.
+    assert_eq!(met(&relay, hit::UDP_STRANGERS).await, 1.0);
+    // A call's own name is listened to, though it comes from there.
     Caller::call(&relay, &key).await;
+    assert_eq!(met(&relay, hit::UDP_STRANGERS).await, 1.0);
 }
 
 #[tokio::test(flavor = "current_thread")]
@@ -124,9 +136,14 @@ async fn an_address_that_does_not_answer_gets_three_times_what_came_from_it() {
         got += n;
     }
     assert!(got > 0, "a genuine check is answered");
-    assert!(got <= 3 * check.len(), "{got} bytes for {}", check.len());
+    assert!(
+        got <= limits::UDP_AMPLIFICATION as usize * check.len(),
+        "{got} bytes for {}",
+        check.len()
+    );
     let held = relay
         .metric("tautline_udp_dropped_total{reason=\"amplification\"}")
         .await;
     assert!(held >= 1.0);
+    assert_eq!(met(&relay, hit::UDP_AMPLIFICATION).await, held);
 }

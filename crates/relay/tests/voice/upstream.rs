@@ -184,7 +184,11 @@ async fn our_own_longest_duration_ends_the_upstreams_call_and_a_shutdown_too() {
 
 #[tokio::test(flavor = "current_thread")]
 async fn a_socket_goes_frame_by_frame_and_its_close_is_passed_on() {
-    let pair = Pair::start(&[], &["--session-max", "3s"]).await;
+    let pair = Pair::start(
+        &["--realtime-max-message", "4096"],
+        &["--session-max", "3s"],
+    )
+    .await;
     let key = secret(&pair.front, "kiosk").await;
     let mut session = Session::open(&pair.front, "?model=gpt-realtime", Some(&key), None)
         .await
@@ -196,6 +200,10 @@ async fn a_socket_goes_frame_by_frame_and_its_close_is_passed_on() {
     session.send(json!({"type":"response.create"})).await;
     let done = session.until("response.done").await;
     assert_eq!(done["response"]["status"], "completed");
+    // What is too large is answered here, and is nothing that the upstream hears of.
+    session.send_text(" ".repeat(5_000)).await;
+    let error = session.until("error").await;
+    assert_eq!(error["error"]["code"], "message_too_large");
     let (code, reason) = session.closed().await;
     assert_eq!(code, 1001);
     assert!(reason.contains("longest duration"), "{reason}");

@@ -4,7 +4,7 @@ use super::call::Voice;
 use super::io::{Event, Failure, ItemKind, Notice, Output, Timer};
 use crate::Time;
 use std::collections::VecDeque;
-use tautline_protocol::{ErrorCode, JsonWriter};
+use tautline_protocol::{ErrorCode, JsonWriter, Stage};
 
 /// A hold shorter than this was a slip; the API refuses to commit less.
 const SLIP_MS: u64 = 100;
@@ -293,15 +293,21 @@ impl Voice {
             self.turns.create();
             self.timers.clear(Timer::Create);
         }
-        if about.is_some() && about == self.settings_sent {
-            self.unacknowledged();
-        }
+        let settings = about.is_some() && about == self.settings_sent;
         let mut failure = Failure::new(
             ErrorCode::RealtimeError,
-            "the server refused an event of this call",
+            if settings {
+                "the server does not take the session's settings"
+            } else {
+                "the server refused an event of this call"
+            },
         );
         failure.server_code = code;
         failure.said = Some(message);
+        if settings {
+            // They will not be confirmed: what the server said is worth more than the end of the wait.
+            return self.fail(failure.at(Stage::Settings), now);
+        }
         self.tell(Notice::Error(failure));
         self.next_create(now);
     }

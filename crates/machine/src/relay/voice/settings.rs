@@ -158,6 +158,37 @@ impl Settings {
         Ok(())
     }
 
+    /// What a client is told of an update that was taken, but for a field that the policy has fixed: without a word it
+    /// would wait for settings that never come. Not of `tracing`, which official clients ask for in every session and none
+    /// waits for.
+    pub fn overruled(&self, asked: &Value) -> Option<ApiError> {
+        let asks = |key: &str| asked.get(key).filter(|value| !value.is_null());
+        let differs = [
+            (
+                "instructions",
+                asks("instructions").is_some_and(|asked| *asked != json!(self.instructions)),
+            ),
+            (
+                "tools",
+                asks("tools").is_some_and(|asked| *asked != json!(self.tools)),
+            ),
+            ("prompt", asks("prompt").is_some() && self.prompt.is_null()),
+        ];
+        let fields = differs.iter().filter(|(_, differs)| *differs);
+        let fields: Vec<String> = fields.map(|(key, _)| format!("session.{key}")).collect();
+        let first = fields.first()?;
+        Some(
+            ApiError::invalid(
+                "fixed_by_policy",
+                format!(
+                    "The restaurant's voice policy fixes {}; leave it out. The rest of the update holds.",
+                    fields.join(" and ")
+                ),
+            )
+            .at(first),
+        )
+    }
+
     /// The policy that holds.
     pub fn policy(&self) -> &Arc<Policy> {
         &self.policy

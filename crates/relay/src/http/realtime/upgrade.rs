@@ -6,10 +6,10 @@ use super::Failure;
 use super::visitor::{For, Shown, Visitor};
 use crate::peer::{Peer, Visit};
 use crate::socket::{Detached, Socket};
+use crate::voice::sideband;
 use crate::voice::socket::Session;
 use crate::voice::upstream::Proxied;
 use crate::voice::wire::Wire;
-use crate::voice::{Line, Talk, sideband};
 use crate::ws;
 use axum::extract::{Query, Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -17,8 +17,7 @@ use axum::response::{IntoResponse, Response};
 use hyper_util::rt::TokioIo;
 use std::collections::HashMap;
 use std::sync::Arc;
-use tautline_machine::relay::voice::{ApiError, Edge};
-use tokio::sync::mpsc;
+use tautline_machine::relay::voice::ApiError;
 
 /// The subprotocol that is spoken.
 const REALTIME: &str = "realtime";
@@ -143,11 +142,6 @@ fn new_session(app: &App, visitor: Visitor, model: Option<&str>) -> Result<Begin
         Some(model) => visitor.settings.with_model(model)?,
         None => visitor.settings,
     };
-    let (controls, controls_in) = mpsc::unbounded_channel();
-    let line: Line = Arc::new(move |control| {
-        // It ends by itself, and nobody needs to be told.
-        let _ = controls.send(control);
-    });
     let voice = Arc::clone(&app.voice);
     let upstream = voice.upstream.clone();
     let transport = match upstream {
@@ -155,45 +149,25 @@ fn new_session(app: &App, visitor: Visitor, model: Option<&str>) -> Result<Begin
         Some(_) => "upstream_websocket",
     };
     let id = format!("sess_{}", crate::ids::random_id());
-    let seat = voice
-        .board
-        .seat(&id, &visitor.who, transport, Arc::clone(&line))?;
+    let context = voice.context(&id, visitor.who, settings, transport)?;
     Ok(Box::new(move |taken| {
-        let (handle, desk) = (voice.handle.clone(), voice.desk.clone());
-        let (terms, max_message) = (voice.terms, voice.max_message);
-        let clock = handle.clock();
+        let (handle, max_message) = (voice.handle.clone(), voice.max_message);
         handle.run(move || async move {
             let _visit = taken.visit;
             let Ok(wire) = Wire::new(taken.socket, &taken.early, max_message) else {
                 return;
             };
-            let who = visitor.who;
-            if let Some(client) = upstream {
-                let proxied = Proxied {
-                    client,
-                    wire,
-                    settings,
-                    who,
-                    seat,
-                    line,
-                    controls: controls_in,
-                    desk,
-                    terms,
-                    clock,
-                };
-                return proxied.run().await;
+            match upstream {
+                Some(client) => {
+                    let proxied = Proxied {
+                        client,
+                        wire,
+                        context,
+                    };
+                    proxied.run().await;
+                }
+                None => Session::begin(wire, context).run().await,
             }
-            let talk = Talk::begin(Edge::Socket, settings, who, usize::MAX, terms, clock.now());
-            let session = Session {
-                wire,
-                talk,
-                seat,
-                line,
-                controls: controls_in,
-                desk,
-                clock,
-            };
-            session.run().await;
         });
     }))
 }

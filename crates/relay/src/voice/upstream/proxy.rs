@@ -2,22 +2,17 @@
 //! limits.
 
 use super::client::{Client, Socket};
-use crate::clock::Clock;
-use crate::http::Desk;
-use crate::ids::random_id;
-use crate::voice::board::Seat;
-use crate::voice::gate::{self, Gate};
-use crate::voice::sideband::Joined;
+use crate::voice::gate::Gate;
+use crate::voice::sideband::Sidebands;
 use crate::voice::wire::{Heard, Wire};
-use crate::voice::{Control, Ending, Line, Terms, Who, warning};
+use crate::voice::{Context, Control, Ending, error_event, warning};
 use futures_util::{SinkExt, StreamExt};
 use serde_json::json;
 use std::sync::Arc;
 use std::time::Duration;
 use tautline_machine::Time;
-use tautline_machine::relay::voice::{ApiError, Ended, Settings, Watch, WatchOutput};
+use tautline_machine::relay::voice::{ApiError, Ended, Watch, WatchOutput};
 use tautline_protocol::{CloseCode, limits};
-use tokio::sync::mpsc;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode as UpstreamCode;
@@ -29,14 +24,7 @@ const PATIENCE: Duration = Duration::from_millis(limits::WRITE_STALL_MS);
 pub(crate) struct Proxied {
     pub(crate) client: Arc<Client>,
     pub(crate) wire: Wire,
-    pub(crate) settings: Settings,
-    pub(crate) who: Who,
-    pub(crate) seat: Seat,
-    pub(crate) line: Line,
-    pub(crate) controls: mpsc::UnboundedReceiver<Control>,
-    pub(crate) desk: Desk,
-    pub(crate) terms: Terms,
-    pub(crate) clock: Clock,
+    pub(crate) context: Context,
 }
 
 /// How it ends: for the counts, and as the client is told.
@@ -56,10 +44,6 @@ impl From<Ending> for End {
     }
 }
 
-fn error_event(error: &ApiError) -> String {
-    error.to_event(&format!("event_{}", random_id()), None)
-}
-
 async fn send(socket: &mut Socket, text: String) -> Result<(), End> {
     let sent = tokio::time::timeout(PATIENCE, socket.send(Message::text(text))).await;
     match sent {
@@ -71,7 +55,7 @@ async fn send(socket: &mut Socket, text: String) -> Result<(), End> {
 impl Proxied {
     /// Holds it to its end.
     pub(crate) async fn run(mut self) {
-        let model = self.settings.model();
+        let model = self.context.settings.model();
         let model: String = model
             .bytes()
             .map(|byte| match byte {
@@ -101,7 +85,11 @@ impl Proxied {
                 }
             }
         };
-        let Self { wire, mut seat, .. } = self;
+        let Self {
+            wire,
+            context: Context { mut seat, .. },
+            ..
+        } = self;
         seat.ends(end.ending);
         // A shutdown waits for the goodbye.
         let seat = (end.ending == Ending::SHUTDOWN).then_some(seat);
@@ -111,14 +99,14 @@ impl Proxied {
 
     /// Never `Ok`: it is held until something ends it.
     async fn hold(&mut self, socket: &mut Socket) -> Result<(), End> {
-        let began = self.clock.now();
-        let length_ms = self.terms.length_ms(&self.settings);
-        let mut watch = Watch::new(self.settings.clone(), length_ms, began);
-        let mut gate = Gate::new(self.terms.rate, began);
-        let mut sidebands: Vec<Joined> = Vec::new();
+        let began = self.context.clock.now();
+        let length_ms = self.context.terms.length_ms(&self.context.settings);
+        let mut watch = Watch::new(self.context.settings.clone(), length_ms, began);
+        let mut gate = Gate::new(self.context.terms.rate, began);
+        let mut sidebands = Sidebands::default();
         let mut active_at = began;
         // The restaurant's session comes before anything of the client's.
-        let session = self.settings.to_value();
+        let session = self.context.settings.to_value();
         send(
             socket,
             json!({"type": "session.update", "session": session}).to_string(),
@@ -126,12 +114,12 @@ impl Proxied {
         .await?;
         loop {
             let wake = self.perform(&mut watch, socket, &mut sidebands).await?;
-            let idle = active_at + self.terms.idle_ms;
+            let idle = active_at + self.context.terms.idle_ms;
             let wake = wake.map_or(idle, |at| at.min(idle));
             tokio::select! {
                 message = socket.next() => match message {
                     Some(Ok(Message::Text(text))) => {
-                        active_at = self.clock.now();
+                        active_at = self.context.clock.now();
                         watch.event(&text, active_at);
                         self.tell(&mut sidebands, text.as_str())?;
                     }
@@ -146,20 +134,20 @@ impl Proxied {
                     Some(Ok(_)) => {}
                 },
                 heard = self.wire.recv() => {
-                    let now = self.clock.now();
+                    let now = self.context.clock.now();
                     active_at = now;
-                    self.seat.heard();
-                    let (text, admitted) = match heard {
+                    self.context.seat.heard();
+                    let (event, admitted) = match heard {
                         Heard::Text(text) => {
                             let admitted = gate.message(&text, now);
-                            (Some(text), admitted)
+                            (Ok(text), admitted)
                         }
-                        Heard::Binary => (None, gate.message("", now)),
+                        Heard::Unfit(error) => (Err(error), gate.message("", now)),
                         Heard::Gone(ending) => return Err(ending.into()),
                     };
-                    match (text, admitted) {
-                        (Some(text), Ok(())) => send(socket, text).await?,
-                        (None, Ok(())) => self.tell(&mut sidebands, &error_event(&gate::not_text()))?,
+                    match (event, admitted) {
+                        (Ok(text), Ok(())) => send(socket, text).await?,
+                        (Err(error), Ok(())) => self.tell(&mut sidebands, &error_event(&error))?,
                         (_, Err(over)) => {
                             if let Some(error) = over.error {
                                 self.tell(&mut sidebands, &error_event(&error))?;
@@ -170,24 +158,24 @@ impl Proxied {
                         }
                     }
                 }
-                control = self.controls.recv() => match control {
+                control = self.context.controls.recv() => match control {
                     Some(Control::End(ending)) => return Err(ending.into()),
-                    Some(Control::Event(text)) => send(socket, text).await?,
+                    Some(Control::Event(text)) => {
+                        active_at = self.context.clock.now();
+                        send(socket, text).await?;
+                    }
                     Some(Control::Join(joined)) => {
-                        sidebands.retain(|joined| !joined.has_gone());
-                        if sidebands.len() < limits::VOICE_SIDEBANDS {
-                            sidebands.push(joined);
-                        }
+                        sidebands.join(joined);
                     }
                     Some(Control::Ordered { call_id, result }) => {
                         let result = result.as_deref().map_err(String::as_str);
-                        watch.ordered(&call_id, result, self.clock.now());
+                        watch.ordered(&call_id, result, self.context.clock.now());
                     }
                     None => return Err(Ending::TRANSPORT.into()),
                 },
-                () = tokio::time::sleep_until(self.clock.instant(wake)) => {
-                    let now = self.clock.now();
-                    if now - active_at >= self.terms.idle_ms {
+                () = tokio::time::sleep_until(self.context.clock.instant(wake)) => {
+                    let now = self.context.clock.now();
+                    if now - active_at >= self.context.terms.idle_ms {
                         return Err(Ending::IDLE.into());
                     }
                     watch.timeout(now);
@@ -201,14 +189,13 @@ impl Proxied {
         &mut self,
         watch: &mut Watch,
         socket: &mut Socket,
-        sidebands: &mut Vec<Joined>,
+        sidebands: &mut Sidebands,
     ) -> Result<Option<Time>, End> {
         loop {
             match watch.poll_output() {
                 WatchOutput::Send(event) => send(socket, event).await?,
                 WatchOutput::Submit { call_id, order } => {
-                    self.desk
-                        .place(&self.who, call_id, order, Arc::clone(&self.line));
+                    self.context.submit(call_id, order);
                 }
                 WatchOutput::Warn => self.tell(sidebands, &warning(limits::VOICE_WARNING_MS))?,
                 WatchOutput::End(Ended::Length) => return Err(Ending::LENGTH.into()),
@@ -219,14 +206,11 @@ impl Proxied {
     }
 
     /// Tells the client and those who follow.
-    fn tell(&mut self, sidebands: &mut Vec<Joined>, event: &str) -> Result<(), End> {
+    fn tell(&mut self, sidebands: &mut Sidebands, event: &str) -> Result<(), End> {
         if !self.wire.send(event) {
             return Err(Ending::SLOW.into());
         }
-        if !sidebands.is_empty() {
-            let event: Arc<str> = event.into();
-            sidebands.retain(|joined| joined.send(&event));
-        }
+        sidebands.send(event);
         Ok(())
     }
 }

@@ -2,17 +2,13 @@
 //! keeps what the policy locks, and hangs up.
 
 use super::client::{Client, Socket};
-use crate::clock::Clock;
-use crate::http::Desk;
-use crate::voice::board::Seat;
-use crate::voice::sideband::Joined;
-use crate::voice::{Control, Ending, Line, Terms, Who, warning};
+use crate::voice::sideband::Sidebands;
+use crate::voice::{Context, Control, Ending, warning};
 use futures_util::{SinkExt, StreamExt};
 use std::sync::Arc;
 use tautline_machine::Time;
-use tautline_machine::relay::voice::{Ended, Settings, Watch, WatchOutput};
+use tautline_machine::relay::voice::{Ended, Watch, WatchOutput};
 use tautline_protocol::limits;
-use tokio::sync::mpsc;
 use tokio_tungstenite::tungstenite::Message;
 
 /// What it takes to follow a call.
@@ -20,14 +16,7 @@ pub(crate) struct Watched {
     pub(crate) client: Arc<Client>,
     /// The upstream's name for it.
     pub(crate) upstream_id: String,
-    pub(crate) settings: Settings,
-    pub(crate) who: Who,
-    pub(crate) seat: Seat,
-    pub(crate) line: Line,
-    pub(crate) controls: mpsc::UnboundedReceiver<Control>,
-    pub(crate) desk: Desk,
-    pub(crate) terms: Terms,
-    pub(crate) clock: Clock,
+    pub(crate) context: Context,
 }
 
 impl Watched {
@@ -38,15 +27,14 @@ impl Watched {
             Ok(socket) => self.follow(socket).await,
             Err(trouble) => {
                 // What cannot be followed cannot be held to its policy.
-                tracing::warn!(call = %self.seat.id(), why = trouble.code(), "an upstream call cannot be followed, and is hung up");
+                tracing::warn!(call = %self.context.seat.id(), why = trouble.code(), "an upstream call cannot be followed, and is hung up");
                 Ending::UPSTREAM
             }
         };
         let Self {
             client,
             upstream_id,
-            mut seat,
-            ..
+            context: Context { mut seat, .. },
         } = self;
         seat.ends(ending);
         let id = Arc::clone(seat.id());
@@ -57,10 +45,10 @@ impl Watched {
     }
 
     async fn follow(&mut self, mut socket: Socket) -> Ending {
-        let length_ms = self.terms.length_ms(&self.settings);
-        let began = self.clock.now();
-        let mut watch = Watch::new(self.settings.clone(), length_ms, began);
-        let mut sidebands: Vec<Joined> = Vec::new();
+        let length_ms = self.context.terms.length_ms(&self.context.settings);
+        let began = self.context.clock.now();
+        let mut watch = Watch::new(self.context.settings.clone(), length_ms, began);
+        let mut sidebands = Sidebands::default();
         let mut active_at = began;
         loop {
             let wake: Option<Time> = loop {
@@ -71,54 +59,49 @@ impl Watched {
                         }
                     }
                     WatchOutput::Submit { call_id, order } => {
-                        self.desk
-                            .place(&self.who, call_id, order, Arc::clone(&self.line));
+                        self.context.submit(call_id, order);
                     }
                     WatchOutput::Warn => {
-                        let told: Arc<str> = warning(limits::VOICE_WARNING_MS).into();
-                        sidebands.retain(|joined| joined.send(&told));
+                        sidebands.send(&warning(limits::VOICE_WARNING_MS));
                     }
                     WatchOutput::End(Ended::Length) => return Ending::LENGTH,
                     WatchOutput::End(Ended::Policy) => return Ending::POLICY,
                     WatchOutput::Wait(at) => break at,
                 }
             };
-            let idle = active_at + self.terms.idle_ms;
+            let idle = active_at + self.context.terms.idle_ms;
             let wake = wake.map_or(idle, |at| at.min(idle));
             tokio::select! {
                 message = socket.next() => match message {
                     Some(Ok(Message::Text(text))) => {
-                        active_at = self.clock.now();
-                        self.seat.heard();
+                        active_at = self.context.clock.now();
+                        self.context.seat.heard();
                         watch.event(&text, active_at);
-                        let event: Arc<str> = text.as_str().into();
-                        sidebands.retain(|joined| joined.send(&event));
+                        sidebands.send(&text);
                     }
                     Some(Ok(Message::Close(_))) | None | Some(Err(_)) => return Ending::UPSTREAM,
                     Some(Ok(_)) => {}
                 },
-                control = self.controls.recv() => match control {
+                control = self.context.controls.recv() => match control {
                     Some(Control::End(ending)) => return ending,
                     Some(Control::Event(text)) => {
+                        active_at = self.context.clock.now();
                         if socket.send(Message::text(text)).await.is_err() {
                             return Ending::UPSTREAM;
                         }
                     }
                     Some(Control::Join(joined)) => {
-                        sidebands.retain(|joined| !joined.has_gone());
-                        if sidebands.len() < limits::VOICE_SIDEBANDS {
-                            sidebands.push(joined);
-                        }
+                        sidebands.join(joined);
                     }
                     Some(Control::Ordered { call_id, result }) => {
                         let result = result.as_deref().map_err(String::as_str);
-                        watch.ordered(&call_id, result, self.clock.now());
+                        watch.ordered(&call_id, result, self.context.clock.now());
                     }
                     None => return Ending::TRANSPORT,
                 },
-                () = tokio::time::sleep_until(self.clock.instant(wake)) => {
-                    let now = self.clock.now();
-                    if now - active_at >= self.terms.idle_ms {
+                () = tokio::time::sleep_until(self.context.clock.instant(wake)) => {
+                    let now = self.context.clock.now();
+                    if now - active_at >= self.context.terms.idle_ms {
                         return Ending::IDLE;
                     }
                     watch.timeout(now);

@@ -261,32 +261,64 @@ fn an_unconfirmed_session_is_told_and_nothing_is_heard_of_the_microphone() {
     assert!(page.settled(waiter).unwrap().is_ok());
     assert!(page.says(&Output::OpenGate(true)));
 
-    // Another answer than ours is told at once; so is a refusal.
-    for said in [
-        Event::Updated { confirms: false },
-        Event::Error {
-            about: None,
-            code: None,
-            message: String::new(),
-        },
-    ] {
+    // Another answer than ours is told at once.
+    let mut page = Page::new(Config::default());
+    page.connect();
+    STAGES
+        .into_iter()
+        .take(7)
+        .for_each(|stage| page.stage(stage));
+    page.hear(Event::Updated { confirms: false });
+    assert_eq!(page.voice.state(), State::Unacknowledged);
+}
+
+#[test]
+fn settings_that_are_refused_end_the_connect_with_what_the_server_said() {
+    for unconfirmed_first in [false, true] {
         let mut page = Page::new(Config::default());
-        page.connect();
+        let waiter = page.connect();
         STAGES
             .into_iter()
             .take(7)
             .for_each(|stage| page.stage(stage));
-        let said = match said {
-            Event::Error { .. } => Event::Error {
-                about: Some(page.sent[0]["event_id"].as_str().unwrap().into()),
-                code: Some("invalid_value".into()),
-                message: "no such voice".into(),
-            },
-            other => other,
-        };
-        page.hear(said);
-        assert_eq!(page.voice.state(), State::Unacknowledged);
+        if unconfirmed_first {
+            page.hear(Event::Updated { confirms: false });
+        }
+        // Of something else: not the settings'.
+        page.hear(Event::Error {
+            about: Some("another".into()),
+            code: None,
+            message: String::new(),
+        });
+        assert!(page.settled(waiter).is_none());
+        page.hear(Event::Error {
+            about: Some(page.sent[0]["event_id"].as_str().unwrap().into()),
+            code: Some("fixed_by_policy".into()),
+            message: "The policy fixes session.instructions.".into(),
+        });
+        let failure = page.settled(waiter).unwrap().unwrap_err();
+        assert_eq!(
+            (failure.code, failure.stage, failure.retryable),
+            (ErrorCode::RealtimeError, Some(Stage::Settings), false)
+        );
+        assert_eq!(failure.server_code.as_deref(), Some("fixed_by_policy"));
+        assert!(failure.said.unwrap().contains("session.instructions"));
+        assert_eq!(page.voice.state(), State::Error);
+        assert!(page.says(&Output::HangUp(CallId(1))) && page.says(&Output::ReleaseMicrophone));
+        page.pass(60_000);
+        assert_eq!(page.voice.state(), State::Error);
     }
+}
+
+#[test]
+fn a_refusal_after_the_connect_is_only_told() {
+    let mut page = Page::connected();
+    page.hear(Event::Error {
+        about: Some(page.sent[0]["event_id"].as_str().unwrap().into()),
+        code: Some("invalid_value".into()),
+        message: "no such voice".into(),
+    });
+    assert_eq!((page.voice.state(), page.errors()), (State::Connected, 1));
 }
 
 #[test]

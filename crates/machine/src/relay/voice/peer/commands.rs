@@ -29,6 +29,10 @@ impl Peer {
                     self.input.changed(self.rate());
                     self.turn = None;
                 }
+                // Before the settings that hold: a client that knows only these goes on with them.
+                if let Some(error) = self.settings.overruled(session) {
+                    self.wire.error(&error);
+                }
                 let session = self.session();
                 self.wire
                     .emit("session.updated", json!({"session": session}));
@@ -101,7 +105,7 @@ impl Peer {
             return Err(ApiError::invalid(
                 "input_audio_buffer_full",
                 format!(
-                    "At most {} bytes of sound wait; commit or clear first.",
+                    "At most {} bytes of sound wait; commit or clear first, and append less at once.",
                     limits::VOICE_WAITING_BYTES
                 ),
             ));

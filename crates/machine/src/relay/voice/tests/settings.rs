@@ -215,6 +215,48 @@ fn the_policy_wins() {
 }
 
 #[test]
+fn what_the_policy_fixes_is_told_and_the_rest_holds() {
+    let policy = Policy {
+        instructions: Some("Take orders.".into()),
+        tools: Some(Vec::new()),
+        ..Policy::demo()
+    };
+    let mut call = Call::with(Edge::Rtc, policy, None);
+    let mut update = |session: Value| {
+        call.send(json!({"type": "session.update", "event_id": "mine", "session": session}))
+    };
+    let got = update(
+        json!({"type": "realtime", "instructions": "Sing.", "max_output_tokens": 7,
+        "tools": [{"type": "function", "name": "f"}], "prompt": {"id": "p"}, "tracing": "auto"}),
+    );
+    assert_eq!(kinds(&got), ["error", "session.updated"]);
+    let error = &got[0]["error"];
+    assert_eq!(error["code"], "fixed_by_policy");
+    assert_eq!(error["event_id"], "mine");
+    assert_eq!(error["param"], "session.instructions");
+    let message = error["message"].as_str().unwrap();
+    for field in ["session.instructions", "session.tools", "session.prompt"] {
+        assert!(message.contains(field), "{message}");
+    }
+    assert!(
+        !message.contains("Sing") && !message.contains("tracing"),
+        "{message}"
+    );
+    assert_eq!(got[1]["session"]["instructions"], "Take orders.");
+    assert_eq!(got[1]["session"]["max_output_tokens"], 7);
+    // To ask for what holds is no offence.
+    let same = json!({"type": "realtime", "instructions": "Take orders.", "tools": [], "prompt": null, "tracing": "auto"});
+    assert_eq!(kinds(&update(same)), ["session.updated"]);
+    let tools = json!({"type": "realtime", "tools": [{"type": "mcp", "server_label": "x", "server_url": "https://example.com"}]});
+    let mut free = Call::new(Edge::Rtc);
+    let got = free.send(json!({"type": "session.update", "session": tools}));
+    assert_eq!(got[0]["error"]["param"], "session.tools");
+    let mine = json!({"type": "realtime", "instructions": "Sing.", "tools": [{"type": "function", "name": "f"}]});
+    let got = free.send(json!({"type": "session.update", "session": mine}));
+    assert_eq!(kinds(&got), ["session.updated"], "nothing is fixed");
+}
+
+#[test]
 fn what_reaches_outside_must_be_allowed() {
     let asked = json!({"type": "realtime", "prompt": {"id": "p"}, "tracing": "auto",
         "tools": [{"type": "mcp", "server_label": "x", "server_url": "https://example.com"}]});
