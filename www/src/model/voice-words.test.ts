@@ -49,6 +49,9 @@ describe('what went wrong', () => {
     const titles = [late('token'), late('microphone'), late('ice')].map(({ title }) => title);
     expect(new Set(titles).size).toBe(3);
     for (const stage of ['token', 'microphone', 'ice'] as const) check(late(stage));
+    const refused = faultWords(new TautlineError('realtime_error', 'x', { stage: 'settings' }));
+    check(refused);
+    expect(refused).not.toBe(FAULTS.realtime_error);
   });
 });
 

@@ -186,6 +186,11 @@ const TOO_LATE: Readonly<Partial<Record<string, FaultWords>>> = {
   channel: FAULTS.ice_failed,
 };
 
+const NOT_AS_ASKED: FaultWords = {
+  title: 'The other side does not hold calls the way this page asks for them',
+  advice: 'Whoever looks after this page has to change its settings. You can type and tap the order meanwhile.',
+};
+
 /** Words for a failure of whatever kind. */
 export function faultWords(error: unknown): FaultWords {
   if (!(error instanceof TautlineError)) return FAULTS.internal;
@@ -193,6 +198,7 @@ export function faultWords(error: unknown): FaultWords {
   if (code === 'sdp_exchange_failed' && status === undefined && stage === 'exchange') return FAULTS.connect_failed;
   if ((code === 'sdp_exchange_failed' || code === 'http_failed') && status !== undefined) return REFUSED[status] ?? FAULTS[code];
   if (code === 'connect_timeout' && stage !== undefined) return TOO_LATE[stage] ?? FAULTS[code];
+  if (code === 'realtime_error' && stage === 'settings') return NOT_AS_ASKED;
   return FAULTS[code];
 }
 
