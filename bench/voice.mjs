@@ -14,6 +14,7 @@ import { freePort, startUdpProxy } from '../tests/e2e/harness/udp.mjs';
 
 const NAMES = { tautline: 'tautline', agents: '`@openai/agents-realtime` 0.20.0', bare: 'the browser alone' };
 const CALLS = [1, 10, 50];
+const STEPS = [['microphone', 'microphone there'], ['offer', 'offer sent'], ['answer', 'answer there'], ['channel', 'settings sent'], ['ms', 'settings confirmed']];
 const MOST_KB = 14;
 /** Until a call whose packets stopped is heard again. */
 const BACK_MS = 8_000;
@@ -34,7 +35,8 @@ const connect = (lab, server, name) => async () => {
     const { value: secret } = await post(server, '/v1/realtime/client_secrets', server.relay.token, {});
     const keys = { relay: `http://${server.address}`, token: server.relay.token, secret };
     const call = () => tab.page.evaluate(([client, with_]) => window.bench.call(client, with_), [name, keys]);
-    return { first: await call(), again: await call() };
+    const first = await call();
+    return { ...first, first: first.ms, again: (await call()).ms };
   } finally {
     await tab.close();
   }
@@ -109,26 +111,30 @@ await bench('voice', { rounds: 15, cuts: 7, costs: 3, seconds: 8 }, async ({ rou
   const held = await alternate(Object.fromEntries(CALLS.map((calls) => [calls, cost(program, calls, { seconds })])), costs, (calls, round, one) =>
     console.log(`${round + 1}/${costs} ${calls} calls: ${number(one.share)} % of a core and ${number(one.bytes)} bytes a call`));
 
-  const times = (key) => ratio(connected, key, 'tautline', 'agents');
+  const against = (name, key) => {
+    if (name === 'agents') return '1';
+    const times = ratio(connected, key, name, 'agents');
+    return name === 'tautline' ? `${spreadText(times)}: ${verdict(times, { most: 1 })}` : spreadText(times);
+  };
   const [all, core] = [await weigh('tautline'), await weigh('tautline/core')];
   const kilobytes = (whole, part) => (part === 'together' ? whole.js + whole.wasm : whole[part]) / 1000;
   const added = (part) => kilobytes(all, part) - kilobytes(core, part);
   const text = [
     `## Calls\n\n\`npm run bench -- voice --write\`. ${facts}; Chromium ${lab.version} with its fake microphone.`,
     `### Until a call is there\n\nFrom \`connect()\`, code loaded and key at hand, to a session that has confirmed its settings: microphone, offer, answer, ICE, DTLS, channel, \`session.updated\`. ${rounds} rounds, each in a new page; the relay's loopback peer answers all of them.`,
-    table(['', 'first call of a page, ms', 'another one, ms', 'first, times the official client'], names.map((name) => [
+    table(['', 'first call of a page, ms', 'times the official client', 'another one, ms', 'times the official client'], names.map((name) => [
       NAMES[name],
-      spreadText(figure(connected, name, 'first')),
-      spreadText(figure(connected, name, 'again')),
-      name === 'tautline' ? `${spreadText(times('first'))}: ${verdict(times('first'), { most: 1 })}` : name === 'agents' ? '1' : spreadText(ratio(connected, 'first', name, 'agents')),
+      ...['first', 'again'].flatMap((key) => [spreadText(figure(connected, name, key)), against(name, key)]),
     ])),
+    'Where a first call stands after so many ms. Loaded code is not compiled code: what a client does of its own is compiled in its first call, WebAssembly and JavaScript alike.',
+    table(['', ...STEPS.map(([, words]) => words)], names.map((name) => [NAMES[name], ...STEPS.map(([step]) => number(figure(connected, name, step).median))])),
     `### Until a call whose packets stopped is heard again\n\nFrom the moment nothing gets through, ${cuts} times; the microphone beeps once a second, and the answer begins after the beep has ended.`,
     table(['', 'ms', ''], [
       ['the call is given up', spreadText(figure(cutOff, 'cut', 'lost')), ''],
       ['another is there, its settings confirmed', spreadText(figure(cutOff, 'cut', 'there')), ''],
       ['what was said is heard back', spreadText(figure(cutOff, 'cut', 'heard')), verdict(figure(cutOff, 'cut', 'heard'), { most: BACK_MS })],
     ]),
-    `### What a call costs the relay\n\nNative callers speak 1.5 s and listen 2.5 s, over and over, and are answered in sound; ${costs} rounds of ${seconds} s, a fresh relay each, on a core of its own.`,
+    `### What a call costs the relay\n\nNative callers speak 1.5 s and listen 2.5 s, over and over, and are answered in sound; ${costs} rounds of ${seconds} s, a fresh relay each, on a core of its own. Its allocator takes memory in pieces of 4 MiB: what one call alone takes says little.`,
     table(['calls at once', '% of a core, a call', 'of it in the kernel', 'resident bytes a call', 'frames of 20 ms a second: to it', 'from it'], CALLS.map((calls) => [
       number(calls),
       spreadText(figure(held, calls, 'share')),

@@ -3,28 +3,57 @@
 import init, { VoiceConnection } from 'tautline';
 import { RealtimeAgent, RealtimeSession } from '@openai/agents-realtime';
 
+/** When the browser was asked for what, since the call began; whoever asks. */
+let began = 0;
+let steps = {};
+const begin = () => {
+  steps = {};
+  began = performance.now();
+};
+const reached = (step) => (steps[step] ??= performance.now() - began);
+const { mediaDevices } = navigator;
+const { getUserMedia } = mediaDevices;
+mediaDevices.getUserMedia = async (constraints) => {
+  const stream = await getUserMedia.call(mediaDevices, constraints);
+  reached('microphone');
+  return stream;
+};
+const { fetch: request } = globalThis;
+globalThis.fetch = async (...given) => {
+  reached('offer');
+  const answer = await request(...given);
+  reached('answer');
+  return answer;
+};
+const { send } = RTCDataChannel.prototype;
+RTCDataChannel.prototype.send = function (text) {
+  reached('channel');
+  return send.call(this, text);
+};
+
 /** Each with its code loaded and its key at hand; what is measured is the call. */
 const clients = {
   async tautline({ relay, token }) {
     const call = new VoiceConnection({ relay, restaurantId: 'bench', session: { instructions: 'Take the order.' }, getToken: () => token });
-    const began = performance.now();
+    begin();
     await call.connect();
-    const ms = performance.now() - began;
+    reached('ms');
+    const took = steps;
     await call.disconnect();
     call.dispose();
-    return ms;
+    return took;
   },
   async agents({ relay, secret }) {
     const session = new RealtimeSession(new RealtimeAgent({ name: 'bench', instructions: 'Take the order.' }), { transport: 'webrtc', tracingDisabled: true });
-    const began = performance.now();
+    begin();
     await session.connect({ apiKey: secret, url: `${relay}/v1/realtime/calls` });
-    const ms = performance.now() - began;
+    reached('ms');
     session.close();
-    return ms;
+    return steps;
   },
   /** What the browser alone takes: a microphone, an offer, its answer, and the channel with its first event. */
   async bare({ relay, token }) {
-    const began = performance.now();
+    begin();
     const peer = new RTCPeerConnection();
     const channel = peer.createDataChannel('oai-events');
     const updated = new Promise((resolve) => {
@@ -37,10 +66,10 @@ const clients = {
     const answer = await fetch(`${relay}/v1/realtime/calls`, { method: 'POST', headers: { authorization: `Bearer ${token}`, 'content-type': 'application/sdp' }, body: peer.localDescription.sdp });
     await peer.setRemoteDescription({ type: 'answer', sdp: await answer.text() });
     await updated;
-    const ms = performance.now() - began;
+    reached('ms');
     peer.close();
     stream.getTracks().forEach((track) => track.stop());
-    return ms;
+    return steps;
   },
 };
 
@@ -66,19 +95,19 @@ window.bench = {
   /** From now on: how long until the call is lost, is there again, and is heard again. */
   async back() {
     const { held } = window.bench;
-    const began = performance.now();
-    const reached = (state) => new Promise((resolve) => {
+    const cutAt = performance.now();
+    const reaches = (state) => new Promise((resolve) => {
       const off = held.on('connection.change', (now) => {
         if (now !== state) return;
         off();
-        resolve(performance.now() - began);
+        resolve(performance.now() - cutAt);
       });
     });
-    const [lost, there] = [reached('reconnecting'), reached('connected')];
+    const [lost, there] = [reaches('reconnecting'), reaches('connected')];
     window.bench.lost = lost;
     const times = { lost: await lost, there: await there };
     await heard(held);
-    return { ...times, heard: performance.now() - began };
+    return { ...times, heard: performance.now() - cutAt };
   },
   end: () => window.bench.held.dispose(),
   ready: true,

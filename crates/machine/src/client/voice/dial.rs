@@ -86,17 +86,16 @@ impl Voice {
         } else {
             State::Connecting
         });
-        // Token, offer and microphone do not wait for each other. The offer first: a browser that is asked for a microphone
-        // answers later for being kept busy meanwhile.
+        // Microphone, token and offer do not wait for each other. The microphone takes the longest.
+        if wants_microphone && !self.mic.is_opening() {
+            self.open_microphone(false);
+        }
         self.out.push_back(Output::FetchToken {
             call,
             reason: TokenReason::Connect,
             number: self.calls,
         });
         self.out.push_back(Output::Open(call));
-        if wants_microphone && !self.mic.is_opening() {
-            self.open_microphone(false);
-        }
     }
 
     pub(super) fn token(&mut self, call: CallId, result: TokenResult, now: Time) {
