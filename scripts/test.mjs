@@ -3,7 +3,7 @@
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
-import { buildEcho, buildPackage, buildPage, buildTestRelay, sizes, targetDir } from './lib/build.mjs';
+import { buildPackage, buildPage, buildTestPrograms, sizes, targetDir } from './lib/build.mjs';
 import { Failure, main, root, start, stop, tools } from './lib/run.mjs';
 import { secretsInLogs } from './lib/secrets.mjs';
 import { npm, setup } from './lib/setup.mjs';
@@ -21,8 +21,8 @@ const native = () =>
 const GROUPS = ['1', '2', '3', '4', '5', '6', '7', '10'];
 
 /** The cases against an echo server on the relay's WebSocket layer. */
-async function autobahn() {
-  const echo = start(await buildEcho(), []);
+async function autobahn(program) {
+  const echo = start(program, []);
   try {
     let said = '';
     const address = await Promise.race([
@@ -174,8 +174,9 @@ await main(async () => {
   process.env.TAUTLINE_RELAY_LOGS = logs;
   const rows = [];
   if (wants('native')) rows.push(...(await native()));
-  if (wants('autobahn')) rows.push(...(await autobahn()));
-  const relay = ['wasm', 'wire', 'deploy', 'official', 'e2e'].some(wants) ? await buildTestRelay() : undefined;
+  const programs = ['autobahn', 'wasm', 'wire', 'deploy', 'official', 'e2e'].some(wants);
+  const { relay, echo } = programs ? await buildTestPrograms({ tested: wants('native') }) : {};
+  if (wants('autobahn')) rows.push(...(await autobahn(echo)));
   if (wants('wasm')) rows.push(...(await wasm(relay)));
   if (['package', 'wire', 'deploy', 'e2e'].some(wants)) await buildPackage();
   if (wants('package')) rows.push(...(await packages()));

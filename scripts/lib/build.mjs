@@ -55,22 +55,18 @@ export async function buildRelay() {
   return join(await targetDir(), 'release/tautline-relay');
 }
 
-/** The relay in the tests' own profile, whose assertions are on; the native suite has built it. Its path. */
-export async function buildTestRelay() {
+/**
+ * The relay, and the echo server on its WebSocket layer, in the tests' own profile, whose assertions are on; their paths.
+ * `tested`: the native suite has built them, as part of the whole workspace. Built by themselves their dependencies have
+ * other features, and are compiled once more.
+ */
+export async function buildTestPrograms({ tested }) {
   await step({
     what: 'Building the relay for tests', usual: '4 min the first time', log: 'test-relay', when: COMPILES, tail: 40,
-    command: 'cargo', args: ['build', '-p', 'tautline-relay'],
+    command: 'cargo', args: tested ? ['test', '--workspace', '--exclude', 'tautline', '--no-run'] : ['build', '-p', 'tautline-relay', '--bins', '--example', 'echo'],
   });
-  return join(await targetDir(), 'debug/tautline-relay');
-}
-
-/** The echo server on the relay's WebSocket layer; its path. The tests' own profile: the native suite has built most of it. */
-export async function buildEcho() {
-  await step({
-    what: 'Building the echo server', usual: '1 min', log: 'echo', when: COMPILES, tail: 40,
-    command: 'cargo', args: ['build', '-p', 'tautline-relay', '--example', 'echo'],
-  });
-  return join(await targetDir(), 'debug/examples/echo');
+  const folder = join(await targetDir(), 'debug');
+  return { relay: join(folder, 'tautline-relay'), echo: join(folder, 'examples/echo') };
 }
 
 const WASM_OPT = [
