@@ -3,7 +3,7 @@
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
-import { buildPackage, buildPage, buildTestPrograms, sizes, targetDir } from './lib/build.mjs';
+import { buildEcho, buildPackage, buildPage, buildRelay, sizes, targetDir } from './lib/build.mjs';
 import { Failure, main, root, start, stop, tools } from './lib/run.mjs';
 import { secretsInLogs } from './lib/secrets.mjs';
 import { npm, setup } from './lib/setup.mjs';
@@ -109,9 +109,9 @@ async function packages() {
   return rows;
 }
 
-/** The recording that a browser has just made, played again natively: the same states and outputs. */
+/** The recording that a browser has just made, played again natively: the same states and outputs. Of the whole workspace, or the native suite's build would not do. */
 const replay = () =>
-  suite('replay', 'cargo', ['test', '-p', 'tautline-machine', '--test', 'replay', 'given', '--', '--show-output'], {
+  suite('replay', 'cargo', ['test', '--workspace', '--exclude', 'tautline', '--test', 'replay', 'given', '--', '--show-output'], {
     rows: rustSuite('a browser\'s recording'),
     needsAll: true,
     env: { TAUTLINE_RECORDING: join(root, 'test-results/recordings/browser.json') },
@@ -174,9 +174,9 @@ await main(async () => {
   process.env.TAUTLINE_RELAY_LOGS = logs;
   const rows = [];
   if (wants('native')) rows.push(...(await native()));
-  const programs = ['autobahn', 'wasm', 'wire', 'deploy', 'official', 'e2e'].some(wants);
-  const { relay, echo } = programs ? await buildTestPrograms({ tested: wants('native') }) : {};
-  if (wants('autobahn')) rows.push(...(await autobahn(echo)));
+  if (wants('autobahn')) rows.push(...(await autobahn(await buildEcho({ tested: wants('native') }))));
+  // As it is deployed: `npm start`, which is among what is tested, runs no other.
+  const relay = ['wasm', 'wire', 'deploy', 'official', 'e2e'].some(wants) ? await buildRelay() : undefined;
   if (wants('wasm')) rows.push(...(await wasm(relay)));
   if (['package', 'wire', 'deploy', 'e2e'].some(wants)) await buildPackage();
   if (wants('package')) rows.push(...(await packages()));

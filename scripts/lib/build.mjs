@@ -56,17 +56,15 @@ export async function buildRelay() {
 }
 
 /**
- * The relay, and the echo server on its WebSocket layer, in the tests' own profile, whose assertions are on; their paths.
- * `tested`: the native suite has built them, as part of the whole workspace. Built by themselves their dependencies have
- * other features, and are compiled once more.
+ * The echo server on the relay's WebSocket layer, in the tests' own profile; its path. `tested`: the native suite has built
+ * it, as part of the whole workspace. Built by itself its dependencies have other features, and are compiled once more.
  */
-export async function buildTestPrograms({ tested }) {
+export async function buildEcho({ tested }) {
   await step({
-    what: 'Building the relay for tests', usual: '4 min the first time', log: 'test-relay', when: COMPILES, tail: 40,
-    command: 'cargo', args: tested ? ['test', '--workspace', '--exclude', 'tautline', '--no-run'] : ['build', '-p', 'tautline-relay', '--bins', '--example', 'echo'],
+    what: 'Building the echo server', usual: '1 min', log: 'echo', when: COMPILES, tail: 40,
+    command: 'cargo', args: tested ? ['test', '--workspace', '--exclude', 'tautline', '--no-run'] : ['build', '-p', 'tautline-relay', '--example', 'echo'],
   });
-  const folder = join(await targetDir(), 'debug');
-  return { relay: join(folder, 'tautline-relay'), echo: join(folder, 'examples/echo') };
+  return join(await targetDir(), 'debug/examples/echo');
 }
 
 const WASM_OPT = [

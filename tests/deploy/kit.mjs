@@ -12,7 +12,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 
 export const root = fileURLToPath(new URL('../..', import.meta.url));
-export const program = process.env.TAUTLINE_RELAY_PROGRAM ?? join(root, 'target/debug/tautline-relay');
+export const program = process.env.TAUTLINE_RELAY_PROGRAM ?? join(root, 'target/release/tautline-relay');
 export const deploy = (name) => readFileSync(join(root, 'deploy', name), 'utf8');
 
 /** Another program that the tests need; a missing one is a failure. */

@@ -29,7 +29,7 @@ process.on('exit', () => {
  *   `dataDir`: kept afterwards when given, a temporary folder otherwise. `www`: `null` serves no page.
  */
 export async function startRelay(options = {}) {
-  const program = options.program ?? process.env.TAUTLINE_RELAY_PROGRAM ?? join(root, 'target/debug/tautline-relay');
+  const program = options.program ?? process.env.TAUTLINE_RELAY_PROGRAM ?? join(root, 'target/release/tautline-relay');
   const dataDir = options.dataDir ?? (await mkdtemp(join(tmpdir(), 'tautline-')));
   const www = options.www === undefined ? join(root, 'www/dist') : options.www;
   let child;
