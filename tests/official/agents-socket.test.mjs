@@ -222,6 +222,9 @@ test('a policy: what it locks stays, a secret begins one session, and that ends 
   t.after(() => waiter.session.close());
   await waiter.session.connect({ apiKey: key });
   for (let n = 0; n < 2; n += 1) assert.equal((await waiter.heard.next('session.updated')).session.instructions, 'Sell cola.');
+  // It asked for instructions of its own, and is told that they are not its to say; the session goes on.
+  const { error } = await waiter.heard.next('error');
+  assert.deepEqual([error.code, error.param], ['fixed_by_policy', 'session.instructions']);
   const again = new Waiter('websocket', strict.url);
   await assert.rejects(again.session.connect({ apiKey: key }), ({ message }) => /401/.test(message));
   // An event of the relay's own, which the SDK passes over.
