@@ -2,7 +2,7 @@
 //! response ends that did not begin, no two are the conversation's at once, no item follows one that is not there, and
 //! an order that it makes is one that the log takes.
 
-use crate::{number, steps};
+use crate::{made, number, steps};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -81,12 +81,7 @@ impl Call {
             't' => self.pass(number(text, 30_000)),
             'o' | 'n' => {
                 if let Some(call_id) = self.ordering.pop() {
-                    let result = if step == 'o' {
-                        Ok("{\"id\":\"o1\"}")
-                    } else {
-                        Err("the kitchen is closed")
-                    };
-                    self.peer.ordered(&call_id, result, self.now);
+                    self.peer.ordered(&call_id, made(step), self.now);
                 }
             }
             _ => {}

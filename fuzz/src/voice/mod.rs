@@ -19,7 +19,7 @@ use tautline_machine::client::voice::{
 const MOST: usize = 16 * 1024;
 
 /// Lines: `c` connect, `r` reconnect, `m` a microphone is wanted, `x` the last of these is abandoned, `k` what was asked
-/// for last comes, `K` it does not, `P` the path by number, `z` the channel closes, `v` an event as a list, `t`
+/// for last comes, `K` it does not, `P` the path by number, `o` and `z` the channel opens, closes, `v` an event as a list, `t`
 /// milliseconds that pass, `T` time up to the next timer, `M` muted or not, `h` push-to-talk, `i` interrupt, `s` an event
 /// of the page's, `S` a response is asked for, `w` the channel's buffer, `b` a stream is lent, `d` devices, `e` the
 /// microphone ends, `q` a change of microphone, `n` new settings, `y` statistics, `D` disconnect.
