@@ -51,6 +51,8 @@ extern "C" {
     fn frame_renewal(this: &Frame) -> JsValue;
     #[wasm_bindgen(method, getter, js_name = resumed)]
     fn frame_resumed(this: &Frame) -> JsValue;
+    #[wasm_bindgen(method, getter, js_name = view)]
+    fn frame_view(this: &Frame) -> JsValue;
     #[wasm_bindgen(method, getter, js_name = expires_in_ms)]
     fn frame_expires_in_ms(this: &Frame) -> JsValue;
     #[wasm_bindgen(method, getter, js_name = dedupe_ms)]
@@ -297,6 +299,7 @@ fn auth_success(frame: &Frame) -> Head {
         epoch: text(&frame.frame_epoch()).map(|name| Epoch::new(&name)),
         seq: whole(&frame.frame_seq()),
         resumed: frame.frame_resumed().as_bool().unwrap_or(false),
+        view: text(&frame.frame_view()),
         expires_in_ms: whole(&frame.frame_expires_in_ms()),
         dedupe_ms: whole(&frame.frame_dedupe_ms()),
         limits,

@@ -30,6 +30,8 @@ pub struct AuthSuccess<'a> {
     pub user_id: &'a str,
     /// The token's role.
     pub role: Role,
+    /// Stands for what the token lets it see: another one than that of a set of orders says that the set is another's.
+    pub view: &'a str,
     /// `exp`.
     pub expires_at: &'a str,
     /// How long the token lives yet.
@@ -68,6 +70,7 @@ pub fn auth_success(auth: AuthSuccess<'_>) -> String {
         .str("restaurant_id", auth.restaurant_id)
         .str("user_id", auth.user_id)
         .str("role", auth.role.as_str())
+        .opt_str("view", auth.v1.then_some(auth.view))
         .str("expires_at", auth.expires_at)
         .u64("expires_in_ms", auth.expires_in_ms);
     let frame = match auth.place {
@@ -447,6 +450,7 @@ mod tests {
             restaurant_id: "grow",
             user_id: "ann",
             role: Role::Kitchen,
+            view: "5ee",
             expires_at: "X",
             expires_in_ms: 5,
             place: Some(Place {
@@ -461,7 +465,7 @@ mod tests {
         assert_eq!(
             parsed(&auth_success(success)),
             json!({"type":"auth:success","protocol":"tautline.v1","restaurant_id":"grow","user_id":"ann","role":"kitchen",
-                "expires_at":"X","expires_in_ms":5,"epoch":"e1","seq":57,"resumed":true,"dedupe_ms":86_400_000,
+                "view":"5ee","expires_at":"X","expires_in_ms":5,"epoch":"e1","seq":57,"resumed":true,"dedupe_ms":86_400_000,
                 "limits":{"rate_per_s":20,"burst":100,"max_message":65536},"reconnect_spread_ms":500,"timestamp":"T"})
         );
         let renewed = parsed(&auth_success(AuthSuccess {
@@ -471,7 +475,7 @@ mod tests {
         }));
         assert_eq!(renewed["renewal"], true);
         assert!(
-            ["epoch", "seq", "resumed", "protocol"]
+            ["epoch", "seq", "resumed", "protocol", "view"]
                 .iter()
                 .all(|&name| renewed.get(name).is_none())
         );

@@ -71,6 +71,7 @@ pub(crate) fn head(frame: &Value, current: Option<&Epoch>) -> Option<Head> {
                 epoch: frame["epoch"].as_str().map(Epoch::new),
                 seq: whole(&frame["seq"]),
                 resumed: frame["resumed"] == true,
+                view: frame["view"].as_str().map(str::to_owned),
                 expires_in_ms: whole(&frame["expires_in_ms"]),
                 dedupe_ms: whole(&frame["dedupe_ms"]),
                 limits: limits(),

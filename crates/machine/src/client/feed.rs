@@ -64,6 +64,9 @@ pub(super) struct Feed {
     position: Option<Seq>,
     pub(super) want_set: bool,
     have_set: bool,
+    /// What the server calls what is shown to this connection, and to the one that brought the set.
+    view: Option<String>,
+    set_view: Option<String>,
     auth_asked_sync: bool,
     /// The filter changed: the first sync asked for since then, 0 before that. What comes unasked (a reset, a renewal) or in
     /// answer to an earlier one is of the filter before.
@@ -84,6 +87,8 @@ impl Feed {
             position: None,
             want_set: false,
             have_set: false,
+            view: None,
+            set_view: None,
             auth_asked_sync: false,
             owed: None,
             sync: Sync::None,
@@ -108,6 +113,8 @@ impl Feed {
         ] {
             f.flag(flag);
         }
+        f.name(&mut self.view);
+        f.name(&mut self.set_view);
         let mut sync = match self.sync {
             Sync::Wanted { full } => 1 + u64::from(full),
             _ => 0,
@@ -155,6 +162,7 @@ impl Feed {
     /// after it.
     pub(super) fn plain(&mut self, now: Time) {
         self.epoch = None;
+        self.view = None;
         self.history += 1;
         self.position = None;
         self.target = None;
@@ -197,6 +205,26 @@ impl Feed {
             self.confirmed_at = Some(now);
         }
         Authenticated::Anew { void: before }
+    }
+
+    /// What is shown from here on; the set may be of another viewer. `true` if there is such a set: a position says nothing
+    /// of who was at it.
+    pub(super) fn viewed_as(&mut self, view: Option<String>) -> bool {
+        self.view = view;
+        let another = self.have_set && self.set_view != self.view;
+        if another {
+            self.have_set = false;
+        }
+        another
+    }
+
+    /// A renewal changed what is shown. The server sends its snapshot unasked; a set that came before it is nobody's, should
+    /// the connection be lost until then.
+    pub(super) fn renewed_as(&mut self, view: Option<String>) {
+        if view != self.view {
+            self.view = view;
+            self.set_view = None;
+        }
     }
 
     fn is_current(&self, epoch: &EpochRef) -> bool {
@@ -456,6 +484,7 @@ impl Feed {
         {
             self.owed = None;
         }
+        self.set_view.clone_from(&self.view);
         self.synced();
         PartVerdict::Install {
             first,
@@ -492,6 +521,7 @@ impl Feed {
     /// A plain server answered the sync.
     pub(super) fn plain_synced(&mut self, now: Time) {
         self.confirmed_at = Some(now);
+        self.set_view = None;
         self.synced();
     }
 

@@ -197,6 +197,8 @@ pub enum Head {
         seq: Option<Seq>,
         /// Whether what was missed follows.
         resumed: bool,
+        /// Stands for what is shown to this token, if the server says so.
+        view: Option<String>,
         /// The token's remaining life.
         expires_in_ms: Option<u64>,
         /// How long an applied command is remembered.

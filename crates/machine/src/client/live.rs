@@ -65,6 +65,7 @@ impl Client {
                 epoch,
                 seq,
                 resumed,
+                view,
                 expires_in_ms,
                 dedupe_ms,
                 limits,
@@ -85,7 +86,7 @@ impl Client {
                 if !v1 {
                     return self.connected_plain(attempt, now);
                 }
-                self.connected_v1(attempt, epoch, seq.unwrap_or(0), resumed, now);
+                self.connected_v1(attempt, epoch, seq.unwrap_or(0), resumed, view, now);
                 if let Some(life) = expires_in_ms {
                     self.arm_renewal(life, now);
                 }
@@ -126,10 +127,12 @@ impl Client {
         epoch: Option<Epoch>,
         head: Seq,
         resumed: bool,
+        view: Option<String>,
         now: Time,
     ) {
         self.live(attempt, Dialect::V1);
         let had_set = self.feed.has_set();
+        let of_another = self.feed.viewed_as(view);
         let outcome = self.feed.authenticated(epoch, head, resumed, now);
         self.now_connected(now);
         self.filters.authenticated(&mut self.out);
@@ -137,6 +140,9 @@ impl Client {
             Authenticated::Resumed { from } => {
                 self.counters.resumes += 1;
                 self.tell(Notice::Resumed { from, to: head });
+                if of_another {
+                    self.out.push_back(Output::OrdersStale);
+                }
                 self.feed.need_set();
             }
             Authenticated::Anew { void } => {
@@ -338,9 +344,11 @@ impl Client {
             Head::Degraded { since } => self.tell(Notice::Degraded { since }),
             Head::AuthSuccess {
                 renewal: true,
+                view,
                 expires_in_ms,
                 ..
             } => {
+                self.feed.renewed_as(view);
                 if let Some(token) = self.renewal.pending.take() {
                     self.tokens.in_use = Some(token);
                 }

@@ -695,6 +695,7 @@ impl Session {
             restaurant_id: &live.grant.restaurant_id,
             user_id: &live.grant.scope.sub,
             role: live.grant.scope.role,
+            view: &live.grant.scope.view(),
             expires_at: &live.grant.expires_at,
             expires_in_ms: live.grant.expires - at.now,
             place,

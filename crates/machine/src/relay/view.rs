@@ -8,6 +8,7 @@ use std::sync::Arc;
 use tautline_protocol::filter::{Filter, Traits};
 use tautline_protocol::order::Order;
 use tautline_protocol::permission::{Case, Operation, Rule, rule};
+use tautline_protocol::request::hash;
 use tautline_protocol::{Dialect, Role, server_frame};
 
 /// Who a token speaks for.
@@ -29,6 +30,21 @@ impl Scope {
             role,
             order_ids: Arc::default(),
         }
+    }
+
+    /// Stands for what it may see, the same in every relay: of two equal ones each sees what the other does.
+    pub fn view(&self) -> String {
+        let role = self.role.as_str();
+        let own = SEEING
+            .iter()
+            .any(|&operation| !matches!(rule(self.role, operation), Rule::Always | Rule::Never));
+        let mut names = Vec::new();
+        if own {
+            names.push(&*self.sub);
+            // Kept apart, or one of two names would be the other of one.
+            names.extend(self.order_ids.iter().flat_map(|id| ["\0", id]));
+        }
+        format!("{:016x}", hash(role, &names) >> 64)
     }
 
     /// Whether an order is its own.

@@ -21,3 +21,4 @@ mod renewal;
 #[path = "../replay_kit/mod.rs"]
 mod replay_kit;
 mod support;
+mod viewer;

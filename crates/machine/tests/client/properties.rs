@@ -67,13 +67,15 @@ fn success() -> impl Strategy<Value = Head> {
         0u64..12,
         prop::bool::weighted(0.1),
         life,
+        prop::sample::select(vec![None, Some("ann"), Some("bob")]),
     )
-        .prop_map(|(v1, resumed, seq, renewal, expires_in_ms)| {
+        .prop_map(|(v1, resumed, seq, renewal, expires_in_ms, view)| {
             Success {
                 v1,
                 resumed,
                 seq,
                 expires_in_ms,
+                view,
                 ..Success::default()
             }
             .head(renewal)

@@ -116,14 +116,15 @@ fn head(name: &str, line: &Line<'_>) -> Option<Head> {
             epoch: line.text(3).map(|name| Epoch::new(&name)),
             seq: line.number(4),
             resumed: line.flag(5),
-            expires_in_ms: line.number(6),
-            dedupe_ms: line.number(7),
-            limits: line.number(8).map(|_| Limits {
-                rate_per_s: line.small(8),
-                burst: line.small(9),
-                max_message: line.small(10),
+            view: line.text(6),
+            expires_in_ms: line.number(7),
+            dedupe_ms: line.number(8),
+            limits: line.number(9).map(|_| Limits {
+                rate_per_s: line.small(9),
+                burst: line.small(10),
+                max_message: line.small(11),
             }),
-            reconnect_spread_ms: line.number(11),
+            reconnect_spread_ms: line.number(12),
         },
         "auth:failed" => Head::AuthFailed {
             code: AuthCode::parse(&line.s(1))?,

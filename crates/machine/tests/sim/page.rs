@@ -48,9 +48,6 @@ pub struct Page {
     lease_waiter: Option<u32>,
     lease_inputs: Vec<LeaseInput>,
     outbox_limit: usize,
-    /// Who it is signed in as, and as whom the set on screen was installed.
-    signed: String,
-    installed_as: Option<String>,
     /// The relay did not take its last renewal (its clock is ahead of the token's end, say): it stays who it was.
     pub refused: bool,
     pub client: Client,
@@ -102,8 +99,6 @@ impl Page {
             lease_waiter: None,
             lease_inputs: Vec::new(),
             outbox_limit,
-            signed: String::new(),
-            installed_as: None,
             refused: false,
             client: Client::new(config, seed, Time::from_ms(now)),
             orders: Orders::new(),
@@ -304,27 +299,15 @@ impl Page {
             self.tally.cursor_frames += 1;
             self.watch.accounted(frame);
         }
-        let success = frame["type"] == "auth:success" && self.links.contains_key(&attempt);
-        if frame["type"] == "auth:failed" && self.links.contains_key(&attempt) {
-            self.refused = true;
-        }
-        if success {
-            self.refused = false;
-            self.signed = frame["expires_at"].as_str().unwrap().to_owned();
+        if self.links.contains_key(&attempt) {
+            match frame["type"].as_str() {
+                Some("auth:failed") => self.refused = true,
+                Some("auth:success") => self.refused = false,
+                _ => {}
+            }
         }
         self.frame.clone_from(frame);
         self.input(Input::Frame(AttemptId(attempt), head), now, env);
-        // A position says nothing of who was at it: a page that comes back with other rights asks for its set anew. (A
-        // renewal needs no asking.)
-        if success && frame["renewal"] != true && self.signed_anew() {
-            self.input(Input::RequestSync, now, env);
-        }
-    }
-
-    fn signed_anew(&self) -> bool {
-        self.installed_as
-            .as_ref()
-            .is_some_and(|then| *then != self.signed)
     }
 
     pub fn input(&mut self, input: Input, now: u64, env: &mut Env<'_>) {
@@ -426,7 +409,6 @@ impl Page {
             Output::InstallSnapshot { seq } => {
                 let epoch = self.frame["payload"]["epoch"].as_str().unwrap();
                 self.watch.installed(epoch, seq.unwrap());
-                self.installed_as = Some(self.signed.clone());
                 let updates = self.orders.install();
                 self.watch.updates(&updates);
                 self.tally.snapshots += 1;

@@ -778,8 +778,7 @@ fn verify(token: &str, restaurant: &str, wall: u64) -> Result<Claims, AuthCode> 
         restaurants: Some(vec![restaurant.to_owned()]),
         role: role.to_owned(),
         order_ids: ids(list).collect(),
-        // Comes back in `auth:success`: the page reads who it is signed in as.
-        expires_at: format!("{role}:{list}"),
+        expires_at: expiry.to_string(),
         expires_in_ms: expiry.saturating_sub(wall),
         issued_at_ms: None,
     })

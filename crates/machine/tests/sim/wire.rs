@@ -42,6 +42,7 @@ pub fn head(frame: &Value, current: Option<&Epoch>) -> Head {
             epoch: frame["epoch"].as_str().map(Epoch::new),
             seq: frame["seq"].as_u64(),
             resumed: frame["resumed"] == true,
+            view: frame["view"].as_str().map(str::to_owned),
             expires_in_ms: frame["expires_in_ms"].as_u64(),
             dedupe_ms: frame["dedupe_ms"].as_u64(),
             limits: frame["limits"].is_object().then(|| Limits {

@@ -56,7 +56,7 @@ impl Names {
         }
     }
 
-    fn told_apart(&self, text: &str) -> String {
+    pub(super) fn told_apart(&self, text: &str) -> String {
         if self.verbatim {
             return text.to_owned();
         }
@@ -300,6 +300,7 @@ fn frame<'a>(attempt: u32, head: &Head, l: &'a mut Line, names: &Names) -> &'a m
             epoch,
             seq,
             resumed,
+            view,
             expires_in_ms,
             dedupe_ms,
             limits,
@@ -312,6 +313,10 @@ fn frame<'a>(attempt: u32, head: &Head, l: &'a mut Line, names: &Names) -> &'a m
             .t(epoch.as_ref().map(epoch_name))
             .o(*seq)
             .b(*resumed)
+            .t(view
+                .as_deref()
+                .map(|view| names.told_apart(view))
+                .as_deref())
             .o(*expires_in_ms)
             .o(*dedupe_ms)
             .o(limits.map(|limits| limits.rate_per_s.into()))

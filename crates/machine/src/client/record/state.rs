@@ -24,6 +24,8 @@ pub enum StateCell {
 pub(in crate::client) trait Fields {
     fn number(&mut self, value: &mut Option<u64>);
     fn text(&mut self, value: &mut Option<String>);
+    /// A name that is told apart, not shown.
+    fn name(&mut self, value: &mut Option<String>);
     /// Hidden text: a filter.
     fn filter(&mut self, value: &mut Option<String>);
     fn token(&mut self, value: &mut Option<Token>);
@@ -81,6 +83,11 @@ impl Fields for Saver<'_> {
         self.list.str(value.as_deref());
     }
 
+    fn name(&mut self, value: &mut Option<String>) {
+        let name = value.as_deref().map(|name| self.names.told_apart(name));
+        self.list.str(name.as_deref());
+    }
+
     fn filter(&mut self, value: &mut Option<String>) {
         let name = value
             .as_deref()
@@ -125,6 +132,10 @@ impl Fields for Loader<'_> {
             StateCell::Text(text) => Some(text),
             _ => None,
         };
+    }
+
+    fn name(&mut self, value: &mut Option<String>) {
+        self.text(value);
     }
 
     fn filter(&mut self, value: &mut Option<String>) {
