@@ -25,15 +25,21 @@ async function open(page, restaurant) {
   return errors;
 }
 
-/** What the panel says of its call from now on, each once for as long as it says so; the function answers it so far. */
+/**
+ * What the panel says of a call that is there, from now on, when that changes; the function answers it so far. In a call it also
+ * says who speaks, and then "In a call" once more.
+ */
 async function statesTold(page) {
   const states = ['Calling again', 'In a call', 'No call'];
   await page.evaluate((known) => {
     const element = document.querySelector('[data-testid=voice-state]');
     window.__told = [];
+    let last = 'In a call';
     new MutationObserver(() => {
       const text = element.textContent;
-      if (known.includes(text) && window.__told.at(-1) !== text) window.__told.push(text);
+      if (!known.includes(text) || text === last) return;
+      last = text;
+      window.__told.push(text);
     }).observe(element, { childList: true, characterData: true, subtree: true });
   }, states);
   return () => page.evaluate(() => window.__told);
