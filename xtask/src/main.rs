@@ -6,6 +6,7 @@
 mod faults;
 mod fuzz;
 mod hostile;
+mod long_run;
 mod report;
 mod simulate;
 mod sources;

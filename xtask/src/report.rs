@@ -3,6 +3,14 @@
 use crate::root;
 use std::fs;
 
+/// What stands between the marks.
+pub(crate) fn read(name: &str) -> Option<String> {
+    let text = fs::read_to_string(root().join("docs/reliability.md")).ok()?;
+    let (_, rest) = text.split_once(&format!("<!-- {name}:begin -->\n"))?;
+    let (section, _) = rest.split_once(&format!("<!-- {name}:end -->"))?;
+    Some(section.to_owned())
+}
+
 /// Replaces what stands between `<!-- name:begin -->` and `<!-- name:end -->` in `docs/reliability.md`.
 pub(crate) fn section(name: &str, text: &str) {
     let path = root().join("docs/reliability.md");

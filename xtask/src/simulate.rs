@@ -1,6 +1,7 @@
 //! `cargo xtask sim` plays the simulation beyond what the tests run; `cargo xtask bugs` plants each bug of
 //! `crates/machine/tests/sim/bugs.md` in a copy of the machines and shows that the simulation finds it.
 
+use crate::long_run::{self, LongRun};
 use crate::{cargo, report, root};
 use std::fmt::Write;
 use std::fs;
@@ -76,12 +77,18 @@ fn play(command: &mut Command, quiet: bool) -> io::Result<Played> {
     Ok(played)
 }
 
-/// `npm test` plays a fixed number of schedules; here as many as asked for, with optimisations and all checks.
-pub(crate) fn sim(arguments: &[String]) -> bool {
-    let mut command = cargo(
+/// The simulation with optimisations and all checks.
+fn built() -> Command {
+    cargo(
         "test --profile sim -p tautline-machine --test sim -- --nocapture --exact every_schedule_keeps_its_promises",
-    );
-    let mut write = false;
+    )
+}
+
+/// `npm test` plays a fixed number of schedules; here as many as asked for. With `--write` all of them, from where the last
+/// call left off, into `docs/reliability.md`; `--anew` from the first.
+pub(crate) fn sim(arguments: &[String]) -> bool {
+    let mut command = built();
+    let (mut write, mut anew, mut seeds) = (false, false, None);
     let mut words = arguments.iter();
     while let Some(flag) = words.next() {
         let variable = match flag.as_str() {
@@ -93,44 +100,72 @@ pub(crate) fn sim(arguments: &[String]) -> bool {
                 write = true;
                 continue;
             }
+            "--anew" => {
+                anew = true;
+                continue;
+            }
             other => {
                 eprintln!("sim: unknown flag {other}");
                 return false;
             }
         };
-        let Some(value) = words.next().filter(|value| value.parse::<u64>().is_ok()) else {
+        let Some(value) = words.next().and_then(|value| value.parse::<u64>().ok()) else {
             eprintln!("sim: {flag} needs a number");
             return false;
         };
-        command.env(variable, value);
-    }
-    match play(&mut command, false) {
-        Err(error) => {
-            eprintln!("sim: {error}");
-            false
-        }
-        Ok(played) => {
-            if write && played.ok {
-                report::section("sim-run", &run_table(arguments, &played));
+        match flag.as_str() {
+            "--seeds" => seeds = Some(value),
+            _ if write => {
+                eprintln!(
+                    "sim: with --write, --seeds says how many, and the document where to go on"
+                );
+                return false;
             }
-            played.ok
+            _ => {}
         }
+        command.env(variable, value.to_string());
     }
+    let played = match (write, seeds) {
+        (true, Some(seeds)) => long_run(arguments, seeds, anew),
+        (true, None) => {
+            eprintln!("sim: --write needs --seeds");
+            return false;
+        }
+        (false, _) => play(&mut command, false).map(|played| played.ok),
+    };
+    played.unwrap_or_else(|error| {
+        eprintln!("sim: {error}");
+        false
+    })
 }
 
-fn run_table(arguments: &[String], played: &Played) -> String {
-    let (seconds, core) = (played.ms as f64 / 1000.0, played.core_ms as f64 / 1000.0);
-    let mut text = format!(
-        "`cargo xtask sim {}`: {} schedules, none broke an invariant, in {seconds:.0} s on {} cores, of which the simulation had {core:.0} s of each ({:.0} schedules a second of that).\n\n| what happened | how often |\n| --- | ---: |\n",
-        arguments.join(" "),
-        played.schedules,
-        cores(),
-        played.schedules as f64 / core.max(0.001),
-    );
-    for (count, what) in &played.counts {
-        let _ = writeln!(text, "| {what} | {count} |");
+/// So many schedules in all, in parts.
+fn long_run(arguments: &[String], seeds: u64, anew: bool) -> io::Result<bool> {
+    let mut run = match anew {
+        true => LongRun::default(),
+        false => LongRun::so_far(),
+    };
+    while run.next() <= seeds {
+        let first = run.next();
+        let part = long_run::PART.min(seeds + 1 - first);
+        let mut command = built();
+        command
+            .env("TAUTLINE_FIRST", first.to_string())
+            .env("TAUTLINE_SCHEDULES", part.to_string());
+        let played = play(&mut command, true)?;
+        if let Some((seed, _, words)) = &played.found {
+            eprintln!(
+                "seed {seed} fails: {words}\nreplay it with\n  cargo xtask sim --seed {seed}"
+            );
+        }
+        if !played.ok || played.schedules != part {
+            return Ok(false);
+        }
+        run.passed(part, played.core_ms, &played.counts);
+        run.write(arguments);
+        println!("{} of {seeds}", run.next() - 1);
     }
-    text
+    Ok(true)
 }
 
 fn cores() -> usize {
