@@ -46,8 +46,12 @@ async function unlessUpToDate(name, inputs, results, make) {
   writeFileSync(stamp, inputs);
 }
 
-/** The relay as it is deployed; its path. */
-export async function buildRelay() {
+/**
+ * The relay; its path. `tested`: the native suite has built it, optimised and with every check that debug has, which is what the
+ * suites behind it run; as it is deployed it takes minutes more.
+ */
+export async function buildRelay({ tested } = {}) {
+  if (tested) return join(await targetDir(), 'debug/tautline-relay');
   await step({
     what: 'Building the relay', usual: '4 min the first time', log: 'relay', when: COMPILES, tail: 40,
     command: 'cargo', args: ['build', '--release', '-p', 'tautline-relay'],
