@@ -42,8 +42,9 @@ async function cargoInstall(crate, version, usual) {
     log: `install-${crate}`,
     command: 'cargo',
     args: ['install', '--locked', crate, '--version', version, '--root', join(tools, 'cargo')],
-    // Its own build folder, gone afterwards: neither a small /tmp nor the workspace's target is touched.
-    env: { CARGO_TARGET_DIR: join(tools, 'build') },
+    // Its own build folder, gone afterwards: neither a small /tmp nor the workspace's target is touched. It runs for seconds:
+    // more optimisation would cost more of them than it saves.
+    env: { CARGO_TARGET_DIR: join(tools, 'build'), CARGO_PROFILE_RELEASE_OPT_LEVEL: '1', CARGO_PROFILE_RELEASE_LTO: 'off', CARGO_PROFILE_RELEASE_CODEGEN_UNITS: '16' },
     failed: `Installing ${crate} ${version} failed`,
   });
   rmSync(join(tools, 'build'), { recursive: true, force: true });
