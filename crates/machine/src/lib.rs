@@ -12,6 +12,7 @@ mod rng;
 mod sorted;
 mod time;
 mod timers;
+pub mod trend;
 
 #[cfg(feature = "client")]
 pub mod client;

@@ -3,6 +3,7 @@
 mod auth;
 mod body;
 mod dev;
+mod diagnostics;
 mod events;
 mod guard;
 mod health;
@@ -25,6 +26,7 @@ pub(crate) use www::Www;
 use crate::config::Config;
 use crate::limit;
 use crate::load::Pressure;
+use crate::memory::Monitor;
 use crate::peer::{Peer, Peers};
 use crate::revoked::Revocations;
 use crate::run::End;
@@ -68,6 +70,7 @@ pub(crate) struct App {
     served: Option<Arc<[String]>>,
     www: Option<Arc<Www>>,
     metrics: PrometheusHandle,
+    memory: Arc<Monitor>,
     pressure: Arc<Pressure>,
     dev: bool,
     end: watch::Sender<Option<End>>,
@@ -84,6 +87,7 @@ pub(crate) struct Made {
     pub(crate) voice: Voices,
     pub(crate) www: Option<Www>,
     pub(crate) metrics: PrometheusHandle,
+    pub(crate) memory: Arc<Monitor>,
     pub(crate) pressure: Arc<Pressure>,
     /// How a request ends the relay.
     pub(crate) end: watch::Sender<Option<End>>,
@@ -111,6 +115,7 @@ impl App {
             served: config.restaurants.clone().map(Into::into),
             www: made.www.map(Arc::new),
             metrics: made.metrics,
+            memory: made.memory,
             pressure: made.pressure,
             dev: config.keys.dev,
             end: made.end,
@@ -158,6 +163,7 @@ pub(crate) fn router(app: App) -> Router {
             get(events::list).post(events::publish),
         )
         .route("/api/v1/restaurants/{rid}/revoke", post(revoke::revoke))
+        .route("/api/v1/diagnostics", get(diagnostics::show))
         .route("/api/v1/sessions", get(sessions::list))
         .route("/api/v1/sessions/{id}", delete(sessions::close))
         .route("/v1/realtime", get(realtime::upgrade))

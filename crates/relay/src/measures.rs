@@ -328,8 +328,8 @@ pub(crate) fn measure_process() {
         let rest = text.lines().find_map(|line| line.strip_prefix(name))?;
         rest.split_whitespace().next()?.parse().ok()
     };
-    if let Some(kilobytes) = after(&read("/proc/self/status"), "VmRSS:") {
-        metrics::gauge!("process_resident_memory_bytes").set(kilobytes * 1024.0);
+    if let Some(bytes) = crate::memory::resident_bytes() {
+        metrics::gauge!("process_resident_memory_bytes").set(bytes as f64);
     }
     if let Some(most) = after(&read("/proc/self/limits"), "Max open files") {
         metrics::gauge!("process_max_fds").set(most);

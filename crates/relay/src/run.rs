@@ -2,14 +2,17 @@
 
 use crate::Fatal;
 use crate::Secret;
+use crate::clock::Clock;
 use crate::config::{Config, DataDir, LogFormat};
 use crate::http::rate::Writes;
 use crate::http::{self, App, Desk, Made, Voices, operators};
 use crate::load::{self, Pressure};
 use crate::measures;
+use crate::memory::Monitor;
 use crate::peer::{Peers, most_connections};
 use crate::revoked::Revocations;
 use crate::shard::{self, Bounds, Handle, Parts};
+use crate::shutdown::{Deadlines, Priority, Shutdown};
 use crate::store::{Running, Store};
 use crate::tls::{self, Tls};
 use crate::token::Keys;
@@ -19,6 +22,7 @@ use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 use tautline_machine::relay::{admission, session};
 use tautline_protocol::limits::Limits;
 use tokio::net::TcpListener;
@@ -27,6 +31,9 @@ use tokio::sync::{mpsc, watch};
 
 /// The status that asks the runner to start the relay again (`/dev/trouble`).
 const RESTART: u8 = 75;
+
+/// What the threads get to end in where nobody is waited for.
+const AT_ONCE: Duration = Duration::from_millis(500);
 
 /// Why the relay goes down.
 #[derive(Clone, Debug)]
@@ -56,7 +63,23 @@ pub fn serve(config: Config) -> Result<(), Fatal> {
 struct Ended {
     shard: (Handle, JoinHandle<()>),
     voice: (voice::Handle, JoinHandle<()>),
+    gone: Gone,
+}
+
+/// How it ended, and by when the rest is to be over.
+struct Gone {
     outcome: Result<(), Fatal>,
+    deadlines: Deadlines,
+}
+
+impl Gone {
+    /// Nobody is waited for.
+    fn at_once(outcome: Result<(), Fatal>) -> Self {
+        Self {
+            outcome,
+            deadlines: Deadlines::within(AT_ONCE),
+        }
+    }
 }
 
 type Served = Result<Ended, Fatal>;
@@ -64,17 +87,20 @@ type Served = Result<Ended, Fatal>;
 /// Voice sessions end with their last handle, then the shard with its own, then the store with nobody left to use it.
 fn close(served: Served, running: Running) -> Result<(), Fatal> {
     let ended = match served {
-        Ok(ended) => {
-            drop(ended.voice.0);
-            let _ = ended.voice.1.join();
-            drop(ended.shard.0);
-            let _ = ended.shard.1.join();
-            ended.outcome
+        Ok(ended) => ended,
+        Err(fatal) => {
+            running.close();
+            return Err(fatal);
         }
-        Err(fatal) => Err(fatal),
     };
-    running.close();
-    ended
+    let Gone { outcome, deadlines } = ended.gone;
+    drop(ended.voice.0);
+    deadlines.join(Priority::Medium, "voice", ended.voice.1);
+    drop(ended.shard.0);
+    deadlines.join(Priority::Medium, "shard", ended.shard.1);
+    let store = std::thread::spawn(move || running.close());
+    deadlines.join(Priority::Low, "store", store);
+    outcome
 }
 
 fn start(
@@ -149,6 +175,7 @@ fn start(
     let (end, ended) = watch::channel(None);
     let (stop, stopping) = watch::channel(false);
     let upkeep = metrics.clone();
+    let memory = Arc::new(Monitor::new(Clock::start()));
     let made = Made {
         shard: handle.clone(),
         store,
@@ -159,6 +186,7 @@ fn start(
         voice: service,
         www,
         metrics,
+        memory: Arc::clone(&memory),
         pressure: Arc::clone(&pressure),
         end,
         stopping,
@@ -176,11 +204,12 @@ fn start(
         metrics_token,
         stop,
     };
-    let outcome = runtime.block_on(async {
+    let gone = runtime.block_on(async {
         tokio::select! {
-            outcome = running.run(ended, broken_in) => outcome,
-            // Never ends.
-            () = measures::keep(upkeep) => Ok(()),
+            gone = running.run(ended, broken_in) => gone,
+            // Neither ever ends.
+            () = memory.watch() => Gone::at_once(Ok(())),
+            () = measures::keep(upkeep) => Gone::at_once(Ok(())),
         }
     });
     // A thread that still reads a file is not waited for.
@@ -188,7 +217,7 @@ fn start(
     Ok(Ended {
         shard: (handle, thread),
         voice: (voice_handle, voice_thread),
-        outcome,
+        gone,
     })
 }
 
@@ -229,9 +258,18 @@ struct Server {
 impl Server {
     async fn run(
         self,
+        ended: watch::Receiver<Option<End>>,
+        broken: mpsc::UnboundedReceiver<String>,
+    ) -> Gone {
+        let until_told = self.until_told(ended, broken).await;
+        until_told.unwrap_or_else(|fatal| Gone::at_once(Err(fatal)))
+    }
+
+    async fn until_told(
+        self,
         mut ended: watch::Receiver<Option<End>>,
         mut broken: mpsc::UnboundedReceiver<String>,
-    ) -> Result<(), Fatal> {
+    ) -> Result<Gone, Fatal> {
         let Self {
             peers,
             pressure,
@@ -283,7 +321,7 @@ impl Server {
                 Some(why) = broken.recv() => end = End::Broken(why),
                 () = signals.next() => {
                     tracing::warn!("a second signal: going at once");
-                    return Ok(());
+                    return Ok(Gone::at_once(Ok(())));
                 }
             }
         }
@@ -296,34 +334,55 @@ impl Server {
             }),
             End::Asked => {
                 tracing::info!("going down");
-                drain(&config, &app, server, &mut signals).await;
-                Ok(())
+                let deadlines = drain(&config, app, server, &mut signals).await;
+                Ok(Gone {
+                    outcome: Ok(()),
+                    deadlines,
+                })
             }
             End::Broken(why) => {
-                drain(&config, &app, server, &mut signals).await;
-                Err(Fatal::new(format!(
+                let deadlines = drain(&config, app, server, &mut signals).await;
+                let outcome = Err(Fatal::new(format!(
                     "the store failed ({why}); the relay ends so that the next start reads what the disk really holds"
-                )))
+                )));
+                Ok(Gone { outcome, deadlines })
             }
         }
     }
 }
 
-/// Every client told 1012, requests under way answered; all within `--drain`, or until a second signal.
+/// Every client told 1012, requests under way answered; all within `--drain`, or until a second signal. What is left of the time
+/// is for the threads.
 async fn drain(
     config: &Config,
-    app: &App,
+    app: App,
     server: tokio::task::JoinHandle<()>,
     signals: &mut Signals,
-) {
-    let goodbye = async {
-        let clients = app.shard.ask(|shard, done| shard.drain(done));
-        let _ = tokio::join!(clients, server, app.voice.end_all());
-    };
+) -> Deadlines {
+    let deadlines = Deadlines::within(config.drain);
+    let shard = app.shard.clone();
+    let down = Shutdown::by(deadlines)
+        .step(Priority::Critical, "orders connections", async move {
+            // Without a shard there is nobody to be told.
+            let _ = shard.ask(|shard, done| shard.drain(done)).await;
+        })
+        .step(Priority::Critical, "voice sessions", async move {
+            app.voice.end_all().await;
+        })
+        .step(Priority::High, "requests under way", async move {
+            let _ = server.await;
+        });
     tokio::select! {
-        () = goodbye => tracing::info!("every client has gone"),
-        () = tokio::time::sleep(config.drain) => tracing::warn!("not every client has gone in time"),
-        () = signals.next() => tracing::warn!("a second signal: going at once"),
+        passed_by = down.run() => {
+            if passed_by.is_empty() {
+                tracing::info!("every client has gone");
+            }
+            deadlines
+        }
+        () = signals.next() => {
+            tracing::warn!("a second signal: going at once");
+            Deadlines::within(AT_ONCE)
+        }
     }
 }
 

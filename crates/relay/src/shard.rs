@@ -9,6 +9,7 @@ mod bounds_tests;
 mod commands;
 mod conn;
 mod deliver;
+mod holdings;
 mod journal;
 mod outgoing;
 mod peers;
@@ -24,6 +25,7 @@ mod wire;
 
 pub(crate) use admission::Bounds;
 pub(crate) use commands::Author;
+pub(crate) use holdings::{Holdings, Owner};
 pub(crate) use peers::{SessionView, Trouble};
 
 use crate::clock::Clock;

@@ -53,6 +53,16 @@ pub(super) struct Use {
     tail_memory: usize,
 }
 
+impl Use {
+    pub(super) fn unauthenticated(&self) -> usize {
+        self.unauthenticated.len()
+    }
+
+    pub(super) fn tail_memory(&self) -> usize {
+        self.tail_memory
+    }
+}
+
 impl Shard {
     /// A connection is here and has not said who it is: one too many, and the oldest of them goes.
     pub(super) fn arrived(&mut self, id: ConnId) {

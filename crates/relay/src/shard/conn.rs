@@ -96,7 +96,24 @@ impl Conn {
     }
 }
 
+/// What a connection is called: its number, by which it is found, and chance, so that no other start's is taken for it.
+fn name_of(id: ConnId) -> String {
+    let mut name = random_id();
+    name.insert_str(0, &format!("{id:x}-"));
+    name
+}
+
 impl Shard {
+    /// The connection of that name.
+    pub(super) fn named(&self, name: &str) -> Option<&Conn> {
+        let (number, _) = name.split_once('-')?;
+        let id = ConnId::from_str_radix(number, 16).ok()?;
+        self.conns
+            .get(&id)
+            .map(Box::as_ref)
+            .filter(|conn| conn.name == name)
+    }
+
     /// Takes a socket in: from here on it is one value of this thread.
     pub(super) fn admit(
         &mut self,
@@ -120,7 +137,7 @@ impl Shard {
         let id = self.next_id();
         let conn = Conn {
             id,
-            name: random_id(),
+            name: name_of(id),
             session: Session::new(std::sync::Arc::clone(&self.session)),
             out: Outgoing::default(),
             at: None,

@@ -166,17 +166,11 @@ impl Shard {
 
     /// Closes one; whether there was one to close.
     pub(crate) fn close_session(&mut self, name: &str, may_see: impl Fn(&str) -> bool) -> bool {
-        let found = self
-            .conns
-            .values()
-            .find(|conn| {
-                conn.name == name
-                    && conn
-                        .session
-                        .identity()
-                        .is_some_and(|identity| may_see(identity.restaurant_id))
-            })
-            .map(|conn| conn.id);
+        let found = self.named(name).filter(|conn| {
+            let identity = conn.session.identity();
+            identity.is_some_and(|identity| may_see(identity.restaurant_id))
+        });
+        let found = found.map(|conn| conn.id);
         if let Some(id) = found {
             self.input(id, Input::End(CloseCode::NORMAL, "closed by an operator"));
         }
@@ -219,19 +213,19 @@ impl Shard {
         session: Option<&str>,
         may_see: impl Fn(&str) -> bool,
     ) -> usize {
-        let met = |conn: &Conn| match session {
-            Some(name) => conn.name == name,
-            None => conn
-                .session
-                .identity()
-                .is_some_and(|identity| may_see(identity.restaurant_id)),
+        let met = |conn: &&Box<Conn>| {
+            let identity = conn.session.identity();
+            identity.is_some_and(|identity| may_see(identity.restaurant_id))
         };
-        let ids: Vec<ConnId> = self
-            .conns
-            .values()
-            .filter(|conn| met(conn))
-            .map(|conn| conn.id)
-            .collect();
+        let ids: Vec<ConnId> = match session {
+            Some(name) => self.named(name).map(|conn| conn.id).into_iter().collect(),
+            None => self
+                .conns
+                .values()
+                .filter(met)
+                .map(|conn| conn.id)
+                .collect(),
+        };
         for &id in &ids {
             match trouble {
                 Trouble::Cut => self.with_conn(id, |shard, conn| {

@@ -1,4 +1,5 @@
 use metrics::gauge;
+use std::cell::Cell;
 use std::future::Future;
 use tokio::task::{AbortHandle, spawn_local};
 
@@ -6,11 +7,21 @@ use tokio::task::{AbortHandle, spawn_local};
 #[derive(Debug)]
 pub(super) struct Task(AbortHandle);
 
+thread_local! {
+    static TASKS: Cell<usize> = const { Cell::new(0) };
+}
+
+/// How many tasks this thread has.
+pub(super) fn count() -> usize {
+    TASKS.get()
+}
+
 /// On the gauge of tasks while the future lives.
 struct Counted;
 
 impl Counted {
     fn new() -> Self {
+        TASKS.set(TASKS.get() + 1);
         gauge!("tautline_tasks").increment(1.0);
         Self
     }
@@ -18,6 +29,7 @@ impl Counted {
 
 impl Drop for Counted {
     fn drop(&mut self) {
+        TASKS.set(TASKS.get().saturating_sub(1));
         gauge!("tautline_tasks").decrement(1.0);
     }
 }

@@ -4,10 +4,11 @@ use super::{Control, Ending, Line};
 use crate::clock::Clock;
 use crate::limit;
 use crate::revoked::Revocation;
+use crate::shard::Owner;
 use crate::token::Identity;
 use serde::Serialize;
 use std::collections::hash_map::Entry as Slot;
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::hash::Hash;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -191,6 +192,27 @@ impl Board {
             .collect();
         views.sort_by(|a, b| a.id.cmp(&b.id));
         views
+    }
+
+    /// Who holds sessions, of the restaurants that `may_see` allows.
+    pub(crate) fn owners(&self, may_see: impl Fn(&str) -> bool) -> Vec<Owner> {
+        let mut owners = BTreeMap::<(String, String), Owner>::new();
+        for entry in self.known().sessions.values() {
+            let (who, name) = (&entry.who, &entry.who.identity.sub);
+            if may_see(&who.restaurant) {
+                let owner = owners
+                    .entry((who.restaurant.clone(), name.clone()))
+                    .or_insert_with(|| Owner {
+                        kind: "voice",
+                        restaurant_id: who.restaurant.clone(),
+                        name: name.clone(),
+                        count: 0,
+                        lag: 0,
+                    });
+                owner.count += 1;
+            }
+        }
+        owners.into_values().collect()
     }
 
     /// Ends one of a restaurant that `may_see` allows; whether there was one.

@@ -8,6 +8,7 @@
 
 mod cli;
 mod closes;
+mod diagnostics;
 mod durable;
 mod fan_out;
 mod goodbye;

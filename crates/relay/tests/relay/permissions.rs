@@ -403,6 +403,7 @@ async fn every_change_by_every_role_over_every_transport() {
                 "{role:?} reads the log"
             );
             for (method, path) in [
+                ("GET", "/api/v1/diagnostics"),
                 ("GET", "/api/v1/sessions"),
                 ("DELETE", "/api/v1/sessions/none"),
             ] {
@@ -411,7 +412,7 @@ async fn every_change_by_every_role_over_every_transport() {
                     (true, "DELETE") => Err("not_found".to_owned()),
                     (allowed, _) => as_told(allowed),
                 };
-                assert_eq!(sessions, expected, "{role:?} {method} sessions");
+                assert_eq!(sessions, expected, "{role:?} {method} {path}");
             }
         }
     }
