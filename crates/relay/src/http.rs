@@ -16,6 +16,8 @@ mod realtime;
 mod revoke;
 mod sessions;
 mod socket;
+mod upgrade;
+mod voice_stream;
 mod www;
 
 pub(crate) use orders::Desk;
@@ -160,6 +162,7 @@ pub(crate) fn router(app: App) -> Router {
         .route("/api/v1/restaurants/{rid}/revoke", post(revoke::revoke))
         .route("/api/v1/sessions", get(sessions::list))
         .route("/api/v1/sessions/{id}", delete(sessions::close))
+        .route("/voice-stream", get(voice_stream::open))
         .route("/v1/realtime", get(realtime::upgrade))
         .route(
             "/v1/realtime/client_secrets",
