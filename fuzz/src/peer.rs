@@ -7,7 +7,9 @@ use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use tautline_machine::Time;
-use tautline_machine::relay::voice::{Defaults, Edge, Output, Peer, Policy, Settings, Setup};
+use tautline_machine::relay::voice::{
+    Adapter, Defaults, Edge, Output, Peer, Policy, Settings, Setup,
+};
 use tautline_protocol::limits;
 use tautline_protocol::order::NewOrder;
 
@@ -118,6 +120,7 @@ impl Call {
     fn drain(&mut self) {
         for _ in 0..AT_ONCE {
             match self.peer.poll_output() {
+                Output::End(over) => panic!("nobody but it holds the session: {over:?}"),
                 Output::Wait(at) => {
                     self.wait = at;
                     return;

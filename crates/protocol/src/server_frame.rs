@@ -36,7 +36,9 @@ pub struct AuthSuccess<'a> {
     pub expires_at: &'a str,
     /// How long the token lives yet.
     pub expires_in_ms: u64,
-    /// Where the connection begins; absent from a renewal.
+    /// It renews what is there already.
+    pub renewal: bool,
+    /// Where the connection begins; absent from a renewal, and where there is no log.
     pub place: Option<Place<'a>>,
     /// What to pace by.
     pub limits: Limits,
@@ -78,7 +80,12 @@ pub fn auth_success(auth: AuthSuccess<'_>) -> String {
             .str("epoch", place.epoch.as_str())
             .u64("seq", place.seq)
             .bool("resumed", place.resumed),
-        None => frame.bool("renewal", true),
+        None => frame,
+    };
+    let frame = if auth.renewal {
+        frame.bool("renewal", true)
+    } else {
+        frame
     };
     frame
         .u64("dedupe_ms", limits::DEDUPE_MS)
@@ -453,6 +460,7 @@ mod tests {
             view: "5ee",
             expires_at: "X",
             expires_in_ms: 5,
+            renewal: false,
             place: Some(Place {
                 epoch: &epoch,
                 seq: 57,
@@ -469,6 +477,7 @@ mod tests {
                 "limits":{"rate_per_s":20,"burst":100,"max_message":65536},"reconnect_spread_ms":500,"timestamp":"T"})
         );
         let renewed = parsed(&auth_success(AuthSuccess {
+            renewal: true,
             place: None,
             v1: false,
             ..success

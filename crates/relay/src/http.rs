@@ -17,6 +17,8 @@ mod realtime;
 mod revoke;
 mod sessions;
 mod socket;
+mod upgrade;
+mod voice_stream;
 mod www;
 
 pub(crate) use orders::Desk;
@@ -166,6 +168,7 @@ pub(crate) fn router(app: App) -> Router {
         .route("/api/v1/diagnostics", get(diagnostics::show))
         .route("/api/v1/sessions", get(sessions::list))
         .route("/api/v1/sessions/{id}", delete(sessions::close))
+        .route("/voice-stream", get(voice_stream::open))
         .route("/v1/realtime", get(realtime::upgrade))
         .route(
             "/v1/realtime/client_secrets",

@@ -85,6 +85,13 @@ pub(crate) struct Handle {
 }
 
 impl Handle {
+    /// Of a shard that has ended.
+    #[cfg(test)]
+    pub(crate) fn nobody() -> Self {
+        let (jobs, _) = mpsc::unbounded_channel();
+        Self { jobs }
+    }
+
     /// Runs a closure on the shard's thread; it answers through the sender, now or later. `None` when the shard or
     /// whoever was to answer has gone.
     pub(crate) async fn ask<T: Send + 'static>(

@@ -1,10 +1,12 @@
 //! Tokens: the algorithm comes from the key, never from the token (`docs/operations.md`, Tokens).
 
+mod admit;
 mod identity;
 mod jwks;
 mod public;
 mod secret;
 
+pub(crate) use admit::admit;
 pub use identity::{Identity, Scope};
 
 use crate::Fatal;

@@ -6,12 +6,14 @@
 //! seat on the [`board`] is a field of it, so every way it can end takes it off the counts.
 
 mod address;
+pub(crate) mod answering;
 pub(crate) mod board;
 mod call;
 mod context;
 mod ending;
 mod endpoint;
 mod gate;
+mod guests;
 mod offer;
 mod pace;
 mod paths;
@@ -20,22 +22,25 @@ pub(crate) mod secrets;
 pub(crate) mod sideband;
 pub(crate) mod socket;
 mod strangers;
+pub(crate) mod stream;
 mod stun;
-mod talk;
+pub(crate) mod talk;
 mod tcp;
 pub(crate) mod upstream;
 pub(crate) mod wire;
 
+pub(crate) use answering::Answering;
 pub(crate) use board::{Full, Who};
 pub(crate) use context::Context;
-pub(crate) use ending::Ending;
+pub(crate) use ending::{End, Ending};
 pub(crate) use endpoint::{Answered, Handle, Parts, Refused, start};
+pub(crate) use guests::Guests;
 pub(crate) use talk::Terms;
 
 use crate::ids::random_id;
 use serde_json::json;
 use std::sync::Arc;
-use tautline_machine::relay::voice::ApiError;
+use tautline_machine::relay::voice::{ApiError, Heard};
 
 /// What others do to a session.
 #[derive(Debug)]
@@ -46,6 +51,8 @@ pub(crate) enum Control {
     Event(String),
     /// A sideband is there.
     Join(sideband::Joined),
+    /// What came of the connection to its upstream, by that one's number.
+    Upstream(u64, Heard),
     /// What became of an order.
     Ordered {
         call_id: String,
@@ -80,6 +87,7 @@ pub(crate) const TRANSPORTS: &[&str] = &[
     "websocket",
     "upstream_webrtc",
     "upstream_websocket",
+    "voice_stream",
 ];
 
 /// Why a datagram is not taken, or not sent; the labels of `tautline_udp_dropped_total`.

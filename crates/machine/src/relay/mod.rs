@@ -12,6 +12,7 @@ pub mod budget;
 pub mod cursor;
 mod dedupe;
 mod fold;
+mod grant;
 pub mod hits;
 pub mod load;
 pub mod log;
@@ -53,6 +54,11 @@ pub struct Moment {
 pub struct Token(String);
 
 impl Token {
+    /// A token as it came.
+    pub(crate) fn new(text: String) -> Self {
+        Self(text)
+    }
+
     /// The text.
     pub fn expose(&self) -> &str {
         &self.0

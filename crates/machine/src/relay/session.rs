@@ -1,6 +1,7 @@
 //! The peer's protocol on one orders socket: what its frames mean and what is said back (`docs/protocol.md` §1, Life
 //! of a connection). It never reads the log; the driver carries its commands there and the answers back.
 
+use super::grant::{self, Grant, Terms};
 use super::hits::Hits;
 use super::rate::Rate;
 use super::record::{Ack, Answer, Nack};
@@ -13,10 +14,8 @@ use std::sync::Arc;
 use tautline_protocol::filter::Filter;
 use tautline_protocol::limits::{self, Limits, hit};
 use tautline_protocol::request::{self, AuthRequest, ClientInfo, Command, Key, Refused, Request};
-use tautline_protocol::server_frame::{self, AuthSuccess, Place};
-use tautline_protocol::{
-    AuthCode, CloseCode, Dialect, Epoch, NackCode, Role, Seq, is_restaurant_id, rfc3339,
-};
+use tautline_protocol::server_frame::{self, Place};
+use tautline_protocol::{AuthCode, CloseCode, Dialect, Epoch, NackCode, Role, Seq, rfc3339};
 
 /// WebSocket pings a peer may leave unanswered.
 const PINGS_UNANSWERED: u32 = 2;
@@ -230,17 +229,6 @@ enum Phase {
     Live(Box<Live>),
     Closing,
     Closed,
-}
-
-/// Who a checked token says it is.
-#[derive(Debug)]
-struct Grant {
-    scope: Scope,
-    restaurant_id: String,
-    issued_at_ms: Option<u64>,
-    expires_at: String,
-    /// The token's end, leeway not counted.
-    expires: Time,
 }
 
 #[derive(Debug)]
@@ -547,8 +535,8 @@ impl Session {
     fn verified(&mut self, claims: Result<Claims, AuthCode>, at: Moment, spread_ms: u64) {
         match &mut self.phase {
             Phase::Admitting { auth, grant, .. } if grant.is_none() => {
-                match claims.and_then(|claims| admit(claims, auth.restaurant_id.as_deref(), at.now))
-                {
+                let wanted = auth.restaurant_id.as_deref();
+                match claims.and_then(|claims| Grant::admit(claims, wanted, at.now)) {
                     Err(code) => self.auth_refused(code, at),
                     Ok(granted) => {
                         if auth.v1 {
@@ -577,7 +565,7 @@ impl Session {
                 let Some(restaurant_id) = live.renewing.take() else {
                     return;
                 };
-                match renewal(claims, restaurant_id.as_deref(), &live.grant, at.now) {
+                match live.grant.renew(claims, restaurant_id.as_deref(), at.now) {
                     Ok(granted) => {
                         let changed = granted.scope != live.grant.scope;
                         live.grant = granted;
@@ -592,12 +580,7 @@ impl Session {
                         }
                     }
                     // Never closes: the token in use is still good.
-                    Err(code) => self.send(server_frame::auth_failed(
-                        code,
-                        why(code),
-                        true,
-                        &rfc3339(at.wall_ms),
-                    )),
+                    Err(code) => self.send(grant::refusal(code, true, at.wall_ms)),
                 }
             }
             _ => {}
@@ -605,20 +588,8 @@ impl Session {
     }
 
     fn auth_refused(&mut self, code: AuthCode, at: Moment) {
-        self.send(server_frame::auth_failed(
-            code,
-            why(code),
-            false,
-            &rfc3339(at.wall_ms),
-        ));
-        let close = match code {
-            AuthCode::TokenInvalid | AuthCode::TokenExpired => CloseCode::POLICY,
-            AuthCode::RestaurantForbidden
-            | AuthCode::RestaurantRequired
-            | AuthCode::RoleUnknown
-            | AuthCode::IdentityChanged => CloseCode::FORBIDDEN,
-        };
-        self.close(close, code.as_str(), at.now);
+        self.send(grant::refusal(code, false, at.wall_ms));
+        self.close(grant::close_code(code), code.as_str(), at.now);
     }
 
     fn attached(
@@ -690,19 +661,14 @@ impl Session {
         let Phase::Live(live) = &self.phase else {
             return String::new();
         };
-        server_frame::auth_success(AuthSuccess {
+        let terms = Terms {
             v1: self.dialect == Dialect::V1,
-            restaurant_id: &live.grant.restaurant_id,
-            user_id: &live.grant.scope.sub,
-            role: live.grant.scope.role,
-            view: &live.grant.scope.view(),
-            expires_at: &live.grant.expires_at,
-            expires_in_ms: live.grant.expires - at.now,
+            renewal: place.is_none(),
             place,
             limits: self.config.limits,
-            reconnect_spread_ms: spread_ms,
-            timestamp: &rfc3339(at.wall_ms),
-        })
+            spread_ms,
+        };
+        live.grant.success(&terms, at.now, at.wall_ms)
     }
 
     fn request(&mut self, request: Request, at: Moment, head: Seq, spread_ms: u64) {
@@ -915,62 +881,5 @@ impl Session {
         self.out.push_back(Output::Drop);
         self.phase = Phase::Closed;
         self.timers.clear_all();
-    }
-}
-
-/// Whether a checked token may have this restaurant.
-fn admit(claims: Claims, wanted: Option<&str>, now: Time) -> Result<Grant, AuthCode> {
-    let role = Role::parse(&claims.role).ok_or(AuthCode::RoleUnknown)?;
-    let restaurant_id = match (wanted, &claims.restaurants) {
-        (Some(wanted), Some(named)) if !named.iter().any(|id| id == wanted) => {
-            return Err(AuthCode::RestaurantForbidden);
-        }
-        (Some(wanted), _) if is_restaurant_id(wanted) => wanted.to_owned(),
-        (Some(_), _) => return Err(AuthCode::RestaurantForbidden),
-        (None, Some(named)) => match named.as_slice() {
-            [one] => one.clone(),
-            _ => return Err(AuthCode::RestaurantRequired),
-        },
-        (None, None) => return Err(AuthCode::RestaurantRequired),
-    };
-    Ok(Grant {
-        scope: Scope {
-            order_ids: Arc::new(claims.order_ids.into_iter().collect()),
-            ..Scope::new(&claims.sub, role)
-        },
-        restaurant_id,
-        issued_at_ms: claims.issued_at_ms,
-        expires_at: claims.expires_at,
-        expires: now + claims.expires_in_ms,
-    })
-}
-
-/// A renewal is by the same `sub` for the same restaurant.
-fn renewal(
-    claims: Result<Claims, AuthCode>,
-    wanted: Option<&str>,
-    old: &Grant,
-    now: Time,
-) -> Result<Grant, AuthCode> {
-    let claims = claims?;
-    if *claims.sub != *old.scope.sub || wanted.is_some_and(|wanted| wanted != old.restaurant_id) {
-        return Err(AuthCode::IdentityChanged);
-    }
-    admit(claims, Some(&old.restaurant_id), now).map_err(|code| match code {
-        AuthCode::RestaurantForbidden => AuthCode::IdentityChanged,
-        code => code,
-    })
-}
-
-fn why(code: AuthCode) -> &'static str {
-    match code {
-        AuthCode::TokenInvalid => "this is not a token that the relay takes",
-        AuthCode::TokenExpired => "the token has run out",
-        AuthCode::RestaurantForbidden => "the token is not for this restaurant",
-        AuthCode::RestaurantRequired => {
-            "the token is not for exactly one restaurant; send restaurant_id"
-        }
-        AuthCode::RoleUnknown => "the token's role is not one of the relay's",
-        AuthCode::IdentityChanged => "a renewal must be by the same sub, for the same restaurant",
     }
 }

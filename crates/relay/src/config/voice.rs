@@ -7,6 +7,7 @@ use clap::Args;
 use serde::Deserialize;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 use tautline_protocol::limits;
 
@@ -14,8 +15,12 @@ use tautline_protocol::limits;
 #[derive(Args, Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "kebab-case", default)]
 pub struct VoiceArgs {
-    /// Who answers calls: `loopback`, the relay's own test peer, or `openai` (OPENAI_API_KEY, OPENAI_BASE_URL) [default: loopback]
-    #[arg(long, env = "TAUTLINE_UPSTREAM", value_enum)]
+    /// Who answers calls: `loopback`, the relay's own test peer, `openai` (OPENAI_API_KEY, OPENAI_BASE_URL), or `script:FILE`, a recorded conversation [default: loopback]
+    #[arg(
+        long,
+        env = "TAUTLINE_UPSTREAM",
+        value_name = "loopback|openai|script:FILE"
+    )]
     upstream: Option<Kind>,
     /// PEM file with the authorities that the upstream's certificate is checked by, instead of the usual ones
     #[arg(long, env = "TAUTLINE_UPSTREAM_CA", value_name = "FILE")]
@@ -54,11 +59,33 @@ pub struct VoiceArgs {
     session_max: Option<Duration>,
 }
 
-#[derive(clap::ValueEnum, Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
 enum Kind {
     Loopback,
     Openai,
+    Script(PathBuf),
+}
+
+impl TryFrom<String> for Kind {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl FromStr for Kind {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.split_once(':') {
+            None if text == "loopback" => Ok(Self::Loopback),
+            None if text == "openai" => Ok(Self::Openai),
+            Some(("script", path)) if !path.is_empty() => Ok(Self::Script(path.into())),
+            _ => Err("loopback, openai or script:FILE".into()),
+        }
+    }
 }
 
 /// Voice, settled.
@@ -89,6 +116,8 @@ pub struct Voice {
 pub enum Upstream {
     /// The relay itself.
     Loopback,
+    /// A recorded conversation, in this file.
+    Script(PathBuf),
     /// Somebody who speaks the Realtime API.
     Openai {
         /// What its requests are authorised by.
@@ -171,12 +200,13 @@ impl VoiceArgs {
     pub(super) fn resolve(self, dev: bool) -> Result<Voice, Fatal> {
         let named = |name: &str| std::env::var(name).ok().filter(|text| !text.is_empty());
         let upstream = match self.upstream.unwrap_or(Kind::Loopback) {
-            Kind::Loopback if self.upstream_ca.is_some() => {
+            Kind::Loopback | Kind::Script(_) if self.upstream_ca.is_some() => {
                 return Err(Fatal::usage(
                     "--upstream-ca is for --upstream openai, which is not given",
                 ));
             }
             Kind::Loopback => Upstream::Loopback,
+            Kind::Script(path) => Upstream::Script(path),
             Kind::Openai => Upstream::Openai {
                 key: named("OPENAI_API_KEY").map(Secret::from).ok_or_else(|| {
                     Fatal::usage("--upstream openai needs the API key in OPENAI_API_KEY")

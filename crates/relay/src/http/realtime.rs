@@ -10,14 +10,16 @@ pub(super) use upgrade::upgrade;
 
 use super::orders::{Desk, json};
 use super::{App, auth};
-use crate::config::{Config, Upstream};
+use crate::config::Config;
 use crate::limit;
 use crate::peer::Peer;
 use crate::voice::board::{Board, Reach, call_id, is_id};
 use crate::voice::policies::Policies;
 use crate::voice::secrets::{Grant, Secrets};
 use crate::voice::upstream::{Client, Trouble, Watched};
-use crate::voice::{self, Answered, Context, Ending, Full, Line, Parts, Refused, Terms, Who};
+use crate::voice::{
+    self, Answered, Answering, Context, Ending, Full, Guests, Line, Parts, Refused, Terms, Who,
+};
 use crate::{Fatal, parse::Rate};
 use axum::extract::{Path, Query, Request, State};
 use axum::http::{HeaderMap, StatusCode, Uri, header};
@@ -26,9 +28,9 @@ use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
-use tautline_machine::relay::Stage;
 use tautline_machine::relay::voice::Settings;
-use tautline_protocol::limits::{self, hit};
+use tautline_machine::relay::{Stage, session};
+use tautline_protocol::limits::{self, Limits, hit};
 use tokio::sync::{mpsc, oneshot};
 use visitor::{For, Shown, Visitor};
 
@@ -42,13 +44,15 @@ pub(crate) struct Voices {
     pub(crate) handle: voice::Handle,
     pub(crate) board: Arc<Board>,
     secrets: Secrets,
-    policies: Policies,
+    pub(super) policies: Policies,
     desk: Desk,
-    terms: Terms,
+    pub(super) terms: Terms,
     rate: Rate,
     max_message: usize,
-    /// Who answers instead of the relay.
-    upstream: Option<Arc<Client>>,
+    /// What connections of the voice socket are told and bound by.
+    pub(super) stream: Arc<session::Config>,
+    pub(super) guests: Guests,
+    pub(super) answering: Answering,
 }
 
 impl Voices {
@@ -70,19 +74,14 @@ impl Voices {
             idle_ms: ms(config.voice.idle),
             longest_ms: ms(config.voice.longest),
         };
-        let upstream = match &config.voice.upstream {
-            Upstream::Loopback => None,
-            Upstream::Openai { key, base, ca } => {
-                let client = Client::new(key.clone(), base.clone(), ca.as_deref())?;
-                Some(Arc::new(client))
-            }
-        };
+        let answering = Answering::open(&config.voice.upstream)?;
         let board = Board::new();
         let (handle, thread) = voice::start(Parts {
             voice: config.voice.clone(),
             board: Arc::clone(&board),
             desk: desk.clone(),
             terms,
+            answering: answering.clone(),
         })?;
         let service = Self {
             handle,
@@ -93,13 +92,22 @@ impl Voices {
             terms,
             rate: config.voice.rate,
             max_message: config.voice.max_message,
-            upstream,
+            stream: Arc::new(session::Config {
+                limits: Limits {
+                    rate_per_s: config.voice.rate.per_s,
+                    burst: config.voice.rate.burst,
+                    max_message: u32::try_from(limits::VOICE_CHANNEL_MESSAGE).unwrap_or(u32::MAX),
+                },
+                ..session::Config::default()
+            }),
+            guests: Guests::default(),
+            answering,
         };
         Ok((service, thread))
     }
 
     /// A place for a session that runs on a task of its own, with all it needs.
-    fn context(
+    pub(super) fn context(
         &self,
         id: &str,
         who: Who,
@@ -124,13 +132,13 @@ impl Voices {
         })
     }
 
-    /// Ends every session, and waits until they have gone.
+    /// Ends every session, and waits until they have gone, and the connections of the voice socket with them.
     pub(crate) async fn end_all(&self) {
         let many = self.board.end_all(Ending::SHUTDOWN);
         if many > 0 {
             tracing::info!(many, "voice sessions are ended");
         }
-        while self.board.count() > 0 {
+        while self.board.count() + self.guests.count() > 0 {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
@@ -182,7 +190,7 @@ fn going_down() -> Failure {
 
 impl App {
     /// Whether a new session is taken at all now.
-    fn takes_sessions(&self) -> Result<(), Failure> {
+    pub(super) fn takes_sessions(&self) -> Result<(), Failure> {
         if self.is_stopping() {
             return Err(going_down());
         }
@@ -322,7 +330,7 @@ pub(super) async fn calls(
         Some(session) => visitor.settings.with(session)?,
         None => visitor.settings,
     };
-    let answered = match &app.voice.upstream {
+    let answered = match app.voice.answering.answers_calls() {
         None => {
             let handle = &app.voice.handle;
             handle.call(form.sdp, visitor.who, settings).await?

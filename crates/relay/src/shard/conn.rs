@@ -10,6 +10,7 @@ use crate::ids::random_id;
 use crate::limit;
 use crate::peer::Visit;
 use crate::socket::{Detached, Socket};
+use crate::token::admit;
 use crate::ws;
 use bytes::Bytes;
 use std::cell::RefCell;
@@ -18,7 +19,7 @@ use std::rc::Rc;
 use tautline_machine::Time;
 use tautline_machine::relay::session::{self, Claims, Input, Output};
 use tautline_machine::relay::{Cursor, Scope, Session};
-use tautline_protocol::{AuthCode, CloseCode, Seq, limits, rfc3339};
+use tautline_protocol::{AuthCode, CloseCode, Seq, limits};
 use tokio::sync::Notify;
 
 pub(super) type ConnId = u64;
@@ -337,47 +338,9 @@ impl Shard {
         wanted: Option<&str>,
         from_page: bool,
     ) -> Result<Claims, AuthCode> {
-        use crate::token::Scope;
-        let identity = self.keys.verify(token)?;
-        // What the token is not for at all is the session's to say.
-        if identity
-            .restaurant(wanted)
-            .is_ok_and(|restaurant| self.revoked.revokes(&identity, restaurant))
-        {
-            return Err(AuthCode::TokenInvalid);
-        }
-        // A token for every restaurant has no business in a page.
-        if from_page && identity.is_wildcard() {
-            return Err(AuthCode::RestaurantForbidden);
-        }
-        let named = match identity.scope {
-            Scope::One(all) if all == "*" => None,
-            Scope::One(one) => Some(vec![one]),
-            Scope::Several(several) => Some(several),
-        };
-        let restaurants = match (&self.served, named) {
-            (None, named) => named,
-            (Some(served), None) => Some(served.clone()),
-            (Some(served), Some(named)) => {
-                let both: Vec<String> =
-                    named.into_iter().filter(|id| served.contains(id)).collect();
-                if both.is_empty() {
-                    return Err(AuthCode::RestaurantForbidden);
-                }
-                Some(both)
-            }
-        };
-        Ok(Claims {
-            sub: identity.sub,
-            restaurants,
-            role: identity.role.as_str().into(),
-            order_ids: identity.order_ids.to_vec(),
-            expires_at: rfc3339(identity.expires_at_ms),
-            expires_in_ms: identity
-                .expires_at_ms
-                .saturating_sub(crate::token::wall_ms()),
-            issued_at_ms: identity.issued_at_ms,
-        })
+        let served = self.served.as_deref();
+        let (_, claims) = admit(&self.keys, &self.revoked, served, token, wanted, from_page)?;
+        Ok(claims)
     }
 
     pub(super) fn attach(&mut self, conn: &mut Conn, name: &str, attach: Attach) {

@@ -185,7 +185,7 @@ impl Call {
                 break;
             }
         }
-        if let Some(ending) = self.talk.ending() {
+        if let Some(ending) = self.talk.ending().map(|end| end.ending) {
             self.end(ending);
         }
     }

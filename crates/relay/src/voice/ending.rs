@@ -1,3 +1,4 @@
+use tautline_machine::relay::voice::Over;
 use tautline_protocol::CloseCode;
 use tautline_protocol::limits::hit;
 
@@ -12,6 +13,37 @@ pub(crate) struct Ending {
     pub(crate) text: &'static str,
     /// The row of the table of limits it stands for.
     pub(crate) limit: Option<&'static str>,
+}
+
+/// How one session ends: for the counts, and as its client is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct End {
+    pub(crate) ending: Ending,
+    pub(crate) code: CloseCode,
+    pub(crate) reason: String,
+}
+
+impl From<Ending> for End {
+    fn from(ending: Ending) -> Self {
+        Self {
+            ending,
+            code: ending.code,
+            reason: ending.text.into(),
+        }
+    }
+}
+
+impl From<Over> for End {
+    fn from(over: Over) -> Self {
+        match over {
+            Over::Upstream { code, reason } => Self {
+                ending: Ending::UPSTREAM,
+                code,
+                reason,
+            },
+            Over::Policy => Ending::POLICY.into(),
+        }
+    }
 }
 
 macro_rules! endings {
@@ -38,6 +70,8 @@ endings! {
     OPERATOR = "operator", NORMAL, "closed by an operator", None;
     /// Its token was revoked.
     REVOKED = "revoked", TOKEN_EXPIRED, "the token was revoked", None;
+    /// Its token ran out.
+    EXPIRED = "expired", TOKEN_EXPIRED, "the token ran out", None;
     /// The relay goes down.
     SHUTDOWN = "shutdown", RESTART, "the relay is going down", None;
     /// Its offer could not be answered.

@@ -10,7 +10,7 @@ use super::strangers::Strangers;
 use super::stun::{self, Kind};
 use super::talk::{Talk, Terms};
 use super::tcp::{self, Incoming, Writer};
-use super::{Control, Ending, Full, Line, Who};
+use super::{Answering, Control, Ending, Full, Line, Who};
 use crate::clock::Clock;
 use crate::config::Voice;
 use crate::http::Desk;
@@ -52,6 +52,7 @@ pub(crate) struct Parts {
     pub(crate) board: Arc<Board>,
     pub(crate) desk: Desk,
     pub(crate) terms: Terms,
+    pub(crate) answering: Answering,
 }
 
 type Job = Box<dyn FnOnce(&mut Endpoint) + Send>;
@@ -179,6 +180,7 @@ pub(crate) fn start(parts: Parts) -> Result<(Handle, std::thread::JoinHandle<()>
                     board: parts.board,
                     desk: parts.desk,
                     terms: parts.terms,
+                    answering: parts.answering,
                     calls: HashMap::new(),
                     by_name: HashMap::new(),
                     by_source: HashMap::new(),
@@ -257,6 +259,7 @@ pub(crate) struct Endpoint {
     board: Arc<Board>,
     desk: Desk,
     terms: Terms,
+    answering: Answering,
     calls: HashMap<Key, Held>,
     by_name: HashMap<String, Key>,
     by_source: HashMap<(Protocol, SocketAddr), Key>,
@@ -363,12 +366,16 @@ impl Endpoint {
                 return Err(Refused::Offer(NOT_SDP));
             }
         };
+        let length_ms = self.terms.length_ms(&settings);
+        let adapter = self
+            .answering
+            .adapter(Edge::Rtc, settings, &self.terms, &line, now.time);
         let talk = Talk::begin(
-            Edge::Rtc,
-            settings,
+            adapter,
             who,
             offer.max_message,
             self.terms,
+            length_ms,
             now.time,
         );
         let call = Call::new(rtc, name.clone(), talk, seat, line, now.instant);
@@ -431,6 +438,7 @@ impl Endpoint {
             Control::End(ending) => call.end(ending),
             Control::Event(text) => call.talk().message(&text, now.time),
             Control::Join(joined) => call.talk().join(joined),
+            Control::Upstream(number, heard) => call.talk().upstream(number, heard, now.time),
             Control::Ordered { call_id, result } => {
                 let result = result.as_deref().map_err(String::as_str);
                 call.talk().ordered(&call_id, result, now.time);

@@ -54,7 +54,7 @@ fn sound_in(text: &str) -> u64 {
         Ok(Head {
             kind,
             audio: Some(audio),
-        }) if kind == "input_audio_buffer.append" => {
+        }) if matches!(&*kind, "input_audio_buffer.append" | "audio") => {
             let base64 = audio.get().trim_matches('"');
             let sound = base64.trim_end_matches('=');
             let padding = base64.len() - sound.len();

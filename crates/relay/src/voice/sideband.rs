@@ -74,8 +74,8 @@ pub(crate) async fn follow(mut wire: Wire, line: Line, rate: Rate, clock: Clock)
                 Heard::Gone(ending) => break ending,
                 _ if !pace.take(1, clock.now()) => limit::hit(hit::VOICE_MESSAGES),
                 Heard::Text(text) => line(Control::Event(text)),
-                Heard::Unfit(error) => {
-                    if !wire.send(&error_event(&error)) {
+                Heard::Unfit(unfit) => {
+                    if !wire.send(&error_event(&unfit.into())) {
                         break Ending::SLOW;
                     }
                 }

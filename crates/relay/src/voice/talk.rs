@@ -1,16 +1,15 @@
-//! One conversation, whichever edge it is held over: the peer's machine, and what a session may take up. No I/O here;
-//! the edges carry out what [`Talk::next`] says.
+//! One conversation, whichever edge it is held over and whoever holds it: an adapter, and what a session may take up. The
+//! edges carry out what [`Talk::next`] says.
 
 use super::gate::{Gate, Over};
 use super::sideband::{Joined, Sidebands};
-use super::{Ending, Who, error_event, warning};
-use crate::ids::{random_id, random_seed};
+use super::{End, Ending, Who, error_event, warning};
 use crate::limit;
 use crate::parse::Rate;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use tautline_machine::Time;
-use tautline_machine::relay::voice::{ApiError, Edge, Output, Peer, Settings, Setup};
+use tautline_machine::relay::voice::{Adapter, ApiError, Heard, Output, Settings};
 use tautline_protocol::limits::{self, hit};
 
 /// What every session of this relay goes by.
@@ -43,69 +42,82 @@ pub(crate) enum Do {
 /// See the module. Every call is followed by a drain of [`Talk::next`].
 pub(crate) struct Talk {
     pub(crate) who: Who,
-    peer: Peer,
+    adapter: Box<dyn Adapter>,
     /// Bytes of the largest event its client takes.
     largest: usize,
     gate: Gate,
     idle_ms: u64,
+    /// When its client last sent a message, where that counts.
+    heard_at: Option<Time>,
     warn_at: Option<Time>,
     ends_at: Time,
     wake: Option<Time>,
     sidebands: Sidebands,
     own: VecDeque<String>,
-    ending: Option<Ending>,
+    end: Option<End>,
 }
 
 impl Talk {
-    /// A session that begins.
+    /// A session that begins, of at most `length_ms`.
     pub(crate) fn begin(
-        edge: Edge,
-        settings: Settings,
+        adapter: Box<dyn Adapter>,
         who: Who,
         largest: usize,
         terms: Terms,
+        length_ms: u64,
         now: Time,
     ) -> Self {
-        let length_ms = terms.length_ms(&settings);
-        let expires_at_s = (crate::token::wall_ms() + length_ms).div_ceil(1000);
-        let peer = Peer::new(
-            Setup {
-                edge,
-                seed: random_seed(),
-                settings,
-                session_id: format!("sess_{}", random_id()),
-                expires_at_s,
-            },
-            now,
-        );
         Self {
             who,
-            peer,
+            adapter,
             largest,
             gate: Gate::new(terms.rate, now),
             idle_ms: terms.idle_ms,
+            heard_at: None,
             // A session that is shorter than the warning is warned half-way.
             warn_at: Some(now + (length_ms - limits::VOICE_WARNING_MS.min(length_ms / 2))),
             ends_at: now + length_ms,
             wake: None,
             sidebands: Sidebands::default(),
             own: VecDeque::new(),
-            ending: None,
+            end: None,
+        }
+    }
+
+    /// The same, but that it goes by its client's messages whether anybody does anything.
+    pub(crate) fn idle_by_messages(self, now: Time) -> Self {
+        Self {
+            heard_at: Some(now),
+            ..self
         }
     }
 
     /// A client's event.
     pub(crate) fn message(&mut self, text: &str, now: Time) {
         match self.gate.message(text, now) {
-            Ok(()) => self.peer.event(text, now),
+            Ok(()) => self.event(text, now),
             Err(over) => self.refuse(over),
         }
+    }
+
+    /// One that somebody else has admitted.
+    pub(crate) fn event(&mut self, text: &str, now: Time) {
+        self.adapter.event(text, now);
+    }
+
+    /// Its client has sent a message.
+    pub(crate) fn heard(&mut self, now: Time) {
+        self.heard_at = self.heard_at.map(|_| now);
+    }
+
+    fn active_at(&self) -> Time {
+        self.heard_at.unwrap_or_else(|| self.adapter.active_at())
     }
 
     /// What came is no event.
     pub(crate) fn unfit(&mut self, error: &ApiError, now: Time) {
         match self.gate.message("", now) {
-            Ok(()) => self.peer.error(error),
+            Ok(()) => self.adapter.error(error),
             Err(over) => self.refuse(over),
         }
     }
@@ -114,14 +126,14 @@ impl Talk {
     pub(crate) fn audio(&mut self, ulaw: &[u8], now: Time) {
         // As linear samples, which is what is kept of it.
         match self.gate.sound(ulaw.len() as u64 * 2, now) {
-            Ok(()) => self.peer.audio(ulaw, now),
+            Ok(()) => self.adapter.audio(ulaw, now),
             Err(over) => self.refuse(over),
         }
     }
 
     fn refuse(&mut self, over: Over) {
         if let Some(error) = over.error {
-            self.peer.error(&error);
+            self.adapter.error(&error);
         }
         if over.ends {
             self.end(Ending::RATE);
@@ -130,13 +142,20 @@ impl Talk {
 
     /// What became of an order.
     pub(crate) fn ordered(&mut self, call_id: &str, result: Result<&str, &str>, now: Time) {
-        self.peer.ordered(call_id, result, now);
+        self.adapter.ordered(call_id, result, now);
+    }
+
+    /// What came of the connection to its upstream.
+    pub(crate) fn upstream(&mut self, number: u64, heard: Heard, now: Time) {
+        self.adapter.heard(number, heard, now);
     }
 
     /// One more that follows.
     pub(crate) fn join(&mut self, joined: Joined) {
-        if let Some(joined) = self.sidebands.join(joined) {
-            joined.send(&self.peer.greeting().into());
+        if let Some(joined) = self.sidebands.join(joined)
+            && let Some(greeting) = self.adapter.greeting()
+        {
+            joined.send(&greeting.into());
         }
     }
 
@@ -148,30 +167,31 @@ impl Talk {
         }
         if now >= self.ends_at {
             let why = "The session has reached its longest duration.";
-            self.peer.error(&ApiError::invalid("session_expired", why));
+            self.adapter
+                .error(&ApiError::invalid("session_expired", why));
             self.end(Ending::LENGTH);
-        } else if now - self.peer.active_at() >= self.idle_ms {
+        } else if now - self.active_at() >= self.idle_ms {
             let why = "Nobody said or did anything for too long.";
-            self.peer.error(&ApiError::invalid("session_idle", why));
+            self.adapter.error(&ApiError::invalid("session_idle", why));
             self.end(Ending::IDLE);
         } else if self.wake.is_some_and(|at| now >= at) {
             self.wake = None;
-            self.peer.timeout(now);
+            self.adapter.timeout(now);
         }
     }
 
-    fn end(&mut self, ending: Ending) {
-        self.ending.get_or_insert(ending);
+    fn end(&mut self, end: impl Into<End>) {
+        self.end.get_or_insert_with(|| end.into());
     }
 
     /// Whether it is over, and why.
-    pub(crate) fn ending(&self) -> Option<Ending> {
-        self.ending
+    pub(crate) fn ending(&self) -> Option<&End> {
+        self.end.as_ref()
     }
 
     /// When [`Talk::timeout`] is wanted. Right after a drain.
     pub(crate) fn wake(&self) -> Time {
-        let idle = self.peer.active_at() + self.idle_ms;
+        let idle = self.active_at() + self.idle_ms;
         [self.wake, self.warn_at, Some(idle)]
             .into_iter()
             .flatten()
@@ -180,17 +200,23 @@ impl Talk {
 
     /// What is to be done; `None` ends every drain.
     pub(crate) fn next(&mut self) -> Option<Do> {
-        let text = match self.own.pop_front() {
-            Some(text) => text,
-            None => match self.peer.poll_output() {
-                Output::Event(text) => text,
+        let text = loop {
+            if let Some(text) = self.own.pop_front() {
+                break text;
+            }
+            match self.adapter.poll_output() {
+                Output::Event(text) => break text,
                 Output::Play(sound) => return Some(Do::Play(sound)),
                 Output::Submit { call_id, order } => return Some(Do::Submit { call_id, order }),
+                Output::End(over) => {
+                    self.end(over);
+                    continue;
+                }
                 Output::Wait(at) => {
                     self.wake = at;
                     return None;
                 }
-            },
+            }
         };
         let event: Arc<str> = text.into();
         self.sidebands.send(&event);
@@ -212,8 +238,9 @@ impl Talk {
 mod tests {
     use super::*;
     use crate::token::{Identity, Scope};
+    use crate::voice::answering;
     use serde_json::Value;
-    use tautline_machine::relay::voice::{Defaults, Policy};
+    use tautline_machine::relay::voice::{Defaults, Edge, Policy};
     use tautline_protocol::Role;
 
     fn at(ms: u64) -> Time {
@@ -243,7 +270,9 @@ mod tests {
             idle_ms,
             longest_ms,
         };
-        Talk::begin(Edge::Socket, settings, who, largest, terms, at(0))
+        let length_ms = terms.length_ms(&settings);
+        let peer = answering::peer(Edge::Socket, settings, &terms, at(0));
+        Talk::begin(Box::new(peer), who, largest, terms, length_ms, at(0))
     }
 
     fn events(talk: &mut Talk) -> Vec<Value> {
@@ -285,7 +314,7 @@ mod tests {
         }
         talk.message(r#"{"type":"input_audio_buffer.clear"}"#, at(5_001));
         talk.message(r#"{"type":"input_audio_buffer.clear"}"#, at(5_001));
-        assert_eq!(talk.ending(), Some(Ending::RATE));
+        assert_eq!(talk.ending(), Some(&Ending::RATE.into()));
     }
 
     #[test]
@@ -374,7 +403,7 @@ mod tests {
         events(&mut talk);
         talk.timeout(at(200_000));
         assert_eq!(codes(&mut talk), ["session_expired"]);
-        assert_eq!(talk.ending(), Some(Ending::LENGTH));
+        assert_eq!(talk.ending(), Some(&Ending::LENGTH.into()));
     }
 
     #[test]
@@ -384,7 +413,7 @@ mod tests {
         assert_eq!(talk.wake(), at(5_000));
         talk.timeout(at(5_000));
         assert_eq!(codes(&mut talk), ["session_idle"]);
-        assert_eq!(talk.ending(), Some(Ending::IDLE));
+        assert_eq!(talk.ending(), Some(&Ending::IDLE.into()));
     }
 
     #[test]

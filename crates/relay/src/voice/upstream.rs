@@ -3,10 +3,10 @@
 
 mod client;
 mod error;
-mod proxy;
+mod line;
 mod watched;
 
 pub(crate) use client::Client;
 pub(crate) use error::Trouble;
-pub(crate) use proxy::Proxied;
+pub(crate) use line::Line;
 pub(crate) use watched::Watched;

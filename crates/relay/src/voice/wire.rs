@@ -24,10 +24,28 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub(crate) enum Heard {
     Text(String),
-    /// A message that is no event, whatever it held; what it is answered with.
-    Unfit(ApiError),
+    /// A message that is no event, whatever it held.
+    Unfit(Unfit),
     /// It has ended, or is to be ended like that.
     Gone(Ending),
+}
+
+/// Why a message is no event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unfit {
+    /// It is not text.
+    Binary,
+    /// It has more bytes than that; it was passed over.
+    TooBig(usize),
+}
+
+impl From<Unfit> for ApiError {
+    fn from(unfit: Unfit) -> Self {
+        match unfit {
+            Unfit::Binary => gate::not_text(),
+            Unfit::TooBig(most) => gate::too_large(most),
+        }
+    }
 }
 
 /// See the module.
@@ -35,6 +53,8 @@ pub(crate) struct Wire {
     socket: Socket,
     decoder: Decoder,
     max_message: usize,
+    /// What a message over that is counted under.
+    row: &'static str,
     pending: BytesMut,
     out: BytesMut,
     heard_at: Instant,
@@ -55,6 +75,7 @@ impl Wire {
             socket: Socket::attach(socket)?,
             decoder: Decoder::new(max_message).with_binary().passing_over(),
             max_message,
+            row: hit::REALTIME_MESSAGE,
             pending: early.into(),
             out: BytesMut::new(),
             heard_at: now,
@@ -62,6 +83,13 @@ impl Wire {
             beat_at: now + BEAT,
             closed: None,
         })
+    }
+
+    /// From now on a message may have that many bytes, and one over that is counted there.
+    pub(crate) fn limit(&mut self, max_message: usize, row: &'static str) {
+        self.decoder.set_limit(max_message);
+        self.max_message = max_message;
+        self.row = row;
     }
 
     /// Queues a text message; `false` when the peer has left too much unread.
@@ -130,10 +158,10 @@ impl Wire {
             self.pending.advance(used);
             match decoded {
                 Ok(Some(Message::Text(text))) => return Some(Heard::Text(text)),
-                Ok(Some(Message::Binary(_))) => return Some(Heard::Unfit(gate::not_text())),
+                Ok(Some(Message::Binary(_))) => return Some(Heard::Unfit(Unfit::Binary)),
                 Ok(Some(Message::TooBig)) => {
-                    limit::hit(hit::REALTIME_MESSAGE);
-                    return Some(Heard::Unfit(gate::too_large(self.max_message)));
+                    limit::hit(self.row);
+                    return Some(Heard::Unfit(Unfit::TooBig(self.max_message)));
                 }
                 Ok(Some(Message::Ping(payload))) => {
                     if !self.control(&ws::pong_frame(&payload)) {

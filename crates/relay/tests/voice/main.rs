@@ -7,19 +7,24 @@
     reason = "a test that cannot go on has failed"
 )]
 
+mod adapters;
 mod caller;
 mod calls;
 mod deadlines;
+mod fake;
 mod limits;
 mod proxied;
 mod secrets;
 mod sockets;
 mod strangers;
+mod stream;
 #[path = "../relay/support.rs"]
 #[allow(dead_code, reason = "the tests beside these use the rest")]
 mod support;
 mod upstream;
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
 use std::path::Path;
 use support::{Answer, Relay};
@@ -78,4 +83,19 @@ async fn none_left(relay: &Relay) {
             sessions(relay).await == 0.0
         })
         .await;
+}
+
+/// PCM16 of 440 Hz at 24 kHz.
+fn pcm_tone(ms: u32) -> Vec<u8> {
+    let sample = |n: u32| {
+        let phase = f64::from(n) * 440.0 * std::f64::consts::TAU / 24_000.0;
+        (phase.sin() * 9_000.0) as i16
+    };
+    (0..ms * 24).flat_map(|n| sample(n).to_le_bytes()).collect()
+}
+
+/// An append of a second and a bit.
+fn second_of_speech() -> Value {
+    let audio = BASE64_STANDARD.encode(pcm_tone(1_100));
+    json!({"type": "input_audio_buffer.append", "audio": audio})
 }

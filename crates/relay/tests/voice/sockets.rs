@@ -66,18 +66,23 @@ impl Session {
         next.unwrap().unwrap().unwrap()
     }
 
+    /// The next event.
+    pub(crate) async fn next_event(&mut self) -> Value {
+        loop {
+            match self.next().await {
+                Message::Text(text) => return serde_json::from_str(&text).unwrap(),
+                Message::Close(frame) => panic!("closed: {frame:?}"),
+                _ => {}
+            }
+        }
+    }
+
     /// The next event of that type; those before it are passed over.
     pub(crate) async fn until(&mut self, kind: &str) -> Value {
         loop {
-            match self.next().await {
-                Message::Text(text) => {
-                    let event: Value = serde_json::from_str(&text).unwrap();
-                    if event["type"] == kind {
-                        return event;
-                    }
-                }
-                Message::Close(frame) => panic!("closed before {kind}: {frame:?}"),
-                _ => {}
+            let event = self.next_event().await;
+            if event["type"] == kind {
+                return event;
             }
         }
     }

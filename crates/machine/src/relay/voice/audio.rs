@@ -137,6 +137,20 @@ pub(super) fn chime(words: usize, rate: Rate) -> Sound {
     Sound { rate, samples }
 }
 
+/// A tone.
+pub(super) fn sine(hz: f64, ms: u64, rate: Rate) -> Sound {
+    let samples = ms * rate.per_ms() as u64;
+    Sound {
+        rate,
+        samples: (0..samples)
+            .map(|n| {
+                let phase = 2.0 * std::f64::consts::PI * hz * n as f64 / rate.hz();
+                sample(8_000.0 * phase.sin())
+            })
+            .collect(),
+    }
+}
+
 #[expect(
     clippy::cast_possible_truncation,
     reason = "clamped to the range of a sample first"

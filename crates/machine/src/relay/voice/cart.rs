@@ -1,7 +1,7 @@
 //! The order as it is taken: lines with the menu's prices, and the JSON that tools and the relay take.
 
 use super::menu::{Ingredient, Menu, MenuItem, Size};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tautline_protocol::{Cents, JsonWriter, limits};
 
 /// Some of one thing, changed in one way.
@@ -93,10 +93,14 @@ impl Line {
         self.size.iter().chain(&self.changes)
     }
 
-    fn subtotal(&self) -> Option<Cents> {
+    /// One of it, with what it is changed by.
+    fn one(&self) -> Option<Cents> {
         self.choices()
-            .try_fold(self.price, |sum, choice| sum.plus(choice.price))?
-            .times(self.quantity)
+            .try_fold(self.price, |sum, choice| sum.plus(choice.price))
+    }
+
+    fn subtotal(&self) -> Option<Cents> {
+        self.one()?.times(self.quantity)
     }
 
     fn alike(&self, other: &Self) -> bool {
@@ -147,6 +151,43 @@ pub(super) fn arguments(lines: &[Line]) -> String {
         })
         .collect();
     format!("{{\"items\":[{}]}}", items.join(","))
+}
+
+/// `order` of an `order.detected`: of each line the price of one with what it is changed by, and what all of it comes to.
+/// What is on the menu is meant, and nothing else is detected: there is no doubt in it.
+pub(super) fn detected(lines: &[Line]) -> Value {
+    let number = |cents: Cents| {
+        let text = cents.to_decimal();
+        serde_json::from_str::<Value>(&text).unwrap_or_default()
+    };
+    let items: Vec<Value> = lines
+        .iter()
+        .map(|line| {
+            let names: Vec<&str> = line.choices().map(|choice| &*choice.name).collect();
+            let mut item = json!({"name": line.name, "quantity": line.quantity});
+            if let Value::Object(item) = &mut item {
+                if let Some(one) = line.one() {
+                    item.insert("price".into(), number(one));
+                }
+                if !names.is_empty() {
+                    item.insert("modifiers".into(), json!(names));
+                }
+            }
+            item
+        })
+        .collect();
+    let mut order = json!({"items": items, "confidence": 1});
+    if let (Value::Object(order), Some(total)) = (&mut order, total(lines)) {
+        order.insert("total".into(), number(total));
+    }
+    order
+}
+
+/// What lines come to, if it is a sum.
+fn total(lines: &[Line]) -> Option<Cents> {
+    lines
+        .iter()
+        .try_fold(Cents::default(), |sum, line| sum.plus(line.subtotal()?))
 }
 
 /// A new order, as `POST …/orders` takes it.
@@ -329,9 +370,7 @@ impl Cart {
 
     /// The sum, if it is one.
     pub(super) fn total(&self) -> Option<Cents> {
-        self.lines
-            .iter()
-            .try_fold(Cents::default(), |sum, line| sum.plus(line.subtotal()?))
+        total(&self.lines)
     }
 }
 
@@ -366,6 +405,21 @@ mod tests {
         assert!(cart.add(&lines).is_empty());
         // 2 × (9.50 + 1.00) + 2.80 + 1.20
         assert_eq!(cart.total().map(Cents::get), Some(2_500));
+    }
+
+    #[test]
+    fn what_is_detected_adds_up() {
+        let lines = read_demo(
+            r#"{"items":[{"menu_item_id":"bacon-burger","quantity":2,"modifiers":["no pickles","extra cheese"]},
+                {"name":"cola","size":"Large"}]}"#,
+        )
+        .unwrap();
+        assert_eq!(
+            detected(&lines),
+            json!({"confidence": 1, "total": 25.0, "items": [
+                {"name": "Bacon burger", "quantity": 2, "price": 10.5, "modifiers": ["no pickles", "extra cheese"]},
+                {"name": "Cola", "quantity": 1, "price": 4.0, "modifiers": ["large"]}]})
+        );
     }
 
     #[test]

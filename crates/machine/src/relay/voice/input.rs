@@ -60,6 +60,21 @@ impl Input {
         self.ms(self.before + self.sound.samples.len() as u64)
     }
 
+    /// What of it is between those two, ms of all sound ever written.
+    pub(super) fn between(&self, from_ms: u64, to_ms: u64) -> Sound {
+        let rate = self.sound.rate;
+        let at = |ms: u64| {
+            let samples = (ms * rate.per_ms() as u64).saturating_sub(self.before);
+            usize::try_from(samples).unwrap_or(usize::MAX)
+        };
+        let to = at(to_ms).min(self.sound.samples.len());
+        let samples = self.sound.samples.get(at(from_ms).min(to)..to);
+        Sound {
+            rate,
+            samples: samples.unwrap_or_default().to_vec(),
+        }
+    }
+
     /// Takes what waits.
     pub(super) fn take(&mut self) -> Sound {
         self.before += self.sound.samples.len() as u64;

@@ -1,7 +1,9 @@
 //! The relay's own end of a call: a session of the Realtime API, turn by turn.
 
 mod commands;
+mod echo;
 
+use super::adapter::{Adapter, Edge, Output};
 use super::answer::{Answers, With};
 use super::audio::{Rate, Sound};
 use super::cart::{self, Line};
@@ -20,20 +22,12 @@ use super::settings::{Modality, Settings};
 use super::turn_detection::TurnDetection;
 use super::wire::Wire;
 use crate::Time;
+use echo::Echo;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
 /// Sound of a WebRTC client that waits for push-to-talk: it streams whether anybody speaks or not.
 const RTC_WAITING_MS: usize = 60_000;
-
-/// How the client is connected.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Edge {
-    /// WebRTC: sound is G.711 µ-law over RTP, events go over the data channel.
-    Rtc,
-    /// WebSocket: sound is base64 in events.
-    Socket,
-}
 
 /// What a session begins with.
 #[derive(Clone, Debug)]
@@ -50,25 +44,7 @@ pub struct Setup {
     pub expires_at_s: u64,
 }
 
-/// What to do.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Output {
-    /// Send this event to every control connection: data channel, socket, sideband.
-    Event(String),
-    /// Send this as the next 20 ms of G.711 µ-law. They are put out at the pace they are to be sent at.
-    Play(Vec<u8>),
-    /// Make this order as the session's role and `sub`, and say what became of it: [`Peer::ordered`].
-    Submit {
-        /// Names the call; the same call is the same order.
-        call_id: String,
-        /// A new order, as `POST …/orders` takes it.
-        order: String,
-    },
-    /// Nothing more to do; call [`Peer::timeout`] then.
-    Wait(Option<Time>),
-}
-
-/// See the module. Every call is followed by a drain of [`Peer::poll_output`] until it says [`Output::Wait`].
+/// See the module.
 pub struct Peer {
     wire: Wire,
     settings: Settings,
@@ -94,6 +70,8 @@ pub struct Peer {
     /// Since when nobody speaks, once the peer has spoken.
     quiet_since: Option<Time>,
     active_at: Time,
+    /// It says back at once what it hears, and nothing else.
+    echo: Option<Echo>,
 }
 
 impl std::fmt::Debug for Peer {
@@ -140,72 +118,16 @@ impl Peer {
             deferred: None,
             quiet_since: None,
             active_at: now,
+            echo: None,
         }
     }
 
-    /// A client's event, as JSON text; from the data channel, the socket or a sideband alike. What is wrong with it is
-    /// told in an `error` event, and the session goes on.
-    pub fn event(&mut self, text: &str, now: Time) {
-        self.run(now);
-        match Request::read(text) {
-            Ok((event_id, request)) => {
-                self.wire.answering = event_id;
-                if !matches!(request, Request::Append(_)) {
-                    self.active_at = now;
-                }
-                if let Err(error) = self.handle(&request, now) {
-                    self.wire.error(&error);
-                }
-            }
-            Err((event_id, error)) => {
-                self.wire.answering = event_id;
-                self.wire.error(&error);
-            }
-        }
-        self.wire.answering = None;
-        self.run(now);
-    }
-
-    /// What the client's microphone heard: G.711 µ-law at 8 kHz, usually 20 ms. Only on [`Edge::Rtc`].
-    pub fn audio(&mut self, ulaw: &[u8], now: Time) {
-        self.run(now);
-        if self.wire.edge == Edge::Rtc
-            && let Some(sound) = Sound::decode(Format::Pcmu, ulaw)
-        {
-            self.listen(&sound, now);
-            self.input.keep(RTC_WAITING_MS * 8 * 2);
-        }
-        self.run(now);
-    }
-
-    /// What became of an [`Output::Submit`]: the order as JSON, or why there is none.
-    pub fn ordered(&mut self, call_id: &str, result: Result<&str, &str>, now: Time) {
-        self.run(now);
-        if let Some(lines) = self.ordering.remove(call_id) {
-            self.active_at = now;
-            if result.is_err() {
-                self.answers.restore(&lines);
-            }
-            self.tell(call_id, cart::output(result), now);
-        }
-        self.run(now);
-    }
-
-    /// Time passed.
-    pub fn timeout(&mut self, now: Time) {
-        self.run(now);
-    }
-
-    /// An `error` event of the driver's: a message dropped for its rate, a session about to end.
-    pub fn error(&mut self, error: &ApiError) {
-        self.wire.error(error);
-    }
-
-    /// `session.created` for a sideband that just joined; send it to that connection only.
-    pub fn greeting(&mut self) -> String {
-        let session = self.session();
-        self.wire
-            .event("session.created", json!({"session": session}))
+    /// The same, as `loopback:true` of a voice socket wants it: sound is said back as it comes, a transcript of what was
+    /// measured comes for each second of speech and at its end, and nothing is answered.
+    #[must_use]
+    pub fn echoing(mut self) -> Self {
+        self.echo = Some(Echo::new(self.wire.id("resp"), self.wire.id("item")));
+        self
     }
 
     /// The settings that hold.
@@ -216,25 +138,6 @@ impl Peer {
     /// The policy that holds.
     pub fn policy(&self) -> &Policy {
         self.settings.policy()
-    }
-
-    /// The last time that somebody did something: an event, a voice, an answer. Silence on the wire is nothing.
-    pub fn active_at(&self) -> Time {
-        self.active_at
-    }
-
-    /// The next output; [`Output::Wait`] ends every drain.
-    pub fn poll_output(&mut self) -> Output {
-        if let Some(output) = self.wire.next() {
-            return output;
-        }
-        let responses = self.responses.iter().map(Response::due);
-        Output::Wait(
-            responses
-                .chain(self.playback.due())
-                .chain(self.idle_at())
-                .min(),
-        )
     }
 
     /// The rate that sound comes in at.
@@ -327,6 +230,7 @@ impl Peer {
             return;
         }
         let transcript = facts.sentence();
+        let in_seconds = self.echo.is_some();
         self.conversation.change(&id, |item| {
             if let Kind::Message { content, .. } = &mut item.kind
                 && let Some(Part::InputAudio(spoken)) = content.first_mut()
@@ -334,10 +238,12 @@ impl Peer {
                 spoken.transcript = Some(transcript.clone());
             }
         });
-        self.wire.emit(
-            "conversation.item.input_audio_transcription.delta",
-            json!({"item_id": id, "content_index": 0, "delta": transcript}),
-        );
+        if !in_seconds {
+            self.wire.emit(
+                "conversation.item.input_audio_transcription.delta",
+                json!({"item_id": id, "content_index": 0, "delta": transcript}),
+            );
+        }
         self.wire.emit(
             "conversation.item.input_audio_transcription.completed",
             json!({
@@ -550,6 +456,83 @@ impl Peer {
         let sound = self.input.take();
         self.commit(sound);
         self.owed = true;
+    }
+}
+
+impl Adapter for Peer {
+    fn event(&mut self, text: &str, now: Time) {
+        self.run(now);
+        match Request::read(text) {
+            Ok((event_id, request)) => {
+                self.wire.answering = event_id;
+                if !matches!(request, Request::Append(_)) {
+                    self.active_at = now;
+                }
+                if let Err(error) = self.handle(&request, now) {
+                    self.wire.error(&error);
+                }
+            }
+            Err((event_id, error)) => {
+                self.wire.answering = event_id;
+                self.wire.error(&error);
+            }
+        }
+        self.wire.answering = None;
+        self.run(now);
+    }
+
+    fn audio(&mut self, ulaw: &[u8], now: Time) {
+        self.run(now);
+        if self.wire.edge == Edge::Rtc
+            && let Some(sound) = Sound::decode(Format::Pcmu, ulaw)
+        {
+            self.listen(&sound, now);
+            self.input.keep(RTC_WAITING_MS * 8 * 2);
+        }
+        self.run(now);
+    }
+
+    fn ordered(&mut self, call_id: &str, result: Result<&str, &str>, now: Time) {
+        self.run(now);
+        if let Some(lines) = self.ordering.remove(call_id) {
+            self.active_at = now;
+            if result.is_err() {
+                self.answers.restore(&lines);
+            }
+            self.tell(call_id, cart::output(result), now);
+        }
+        self.run(now);
+    }
+
+    fn timeout(&mut self, now: Time) {
+        self.run(now);
+    }
+
+    fn error(&mut self, error: &ApiError) {
+        self.wire.error(error);
+    }
+
+    fn greeting(&mut self) -> Option<String> {
+        let session = self.session();
+        let fields = json!({"session": session});
+        Some(self.wire.event("session.created", fields))
+    }
+
+    fn active_at(&self) -> Time {
+        self.active_at
+    }
+
+    fn poll_output(&mut self) -> Output {
+        if let Some(output) = self.wire.next() {
+            return output;
+        }
+        let responses = self.responses.iter().map(Response::due);
+        Output::Wait(
+            responses
+                .chain(self.playback.due())
+                .chain(self.idle_at())
+                .min(),
+        )
     }
 }
 

@@ -1,7 +1,7 @@
 //! The sound on its way to a WebRTC client: 20 ms at a time, at the pace it is heard.
 
+use super::adapter::Output;
 use super::g711::ULAW_SILENCE;
-use super::peer::Output;
 use super::wire::Wire;
 use crate::Time;
 use serde_json::json;

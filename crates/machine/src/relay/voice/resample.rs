@@ -31,44 +31,99 @@ static TAPS: LazyLock<Vec<f64>> = LazyLock::new(|| {
 
 /// Three samples for each.
 pub(super) fn up(samples: &[i16]) -> Vec<i16> {
-    let taps = &*TAPS;
-    (0..samples.len() * PHASES)
-        .map(|at| {
-            // Of the 24 kHz input only every third sample is not zero, so only every third tap counts.
-            let first = (at + HALF) % PHASES;
-            let sum: f64 = taps
-                .iter()
-                .enumerate()
-                .skip(first)
-                .step_by(PHASES)
-                .filter_map(|(k, tap)| {
-                    let source = (at + HALF).checked_sub(k)? / PHASES;
-                    samples.get(source).map(|&sample| tap * f64::from(sample))
-                })
-                .sum();
-            rounded(sum * PHASES as f64)
-        })
-        .collect()
+    whole(Stream::new(Way::Up), samples)
 }
 
 /// One sample for each three.
 pub(super) fn down(samples: &[i16]) -> Vec<i16> {
-    let taps = &*TAPS;
-    (0..samples.len().div_ceil(PHASES))
-        .map(|at| {
-            let middle = at * PHASES + HALF;
-            let sum: f64 = taps
-                .iter()
-                .enumerate()
-                .filter_map(|(k, tap)| {
-                    samples
-                        .get(middle.checked_sub(k)?)
-                        .map(|&sample| tap * f64::from(sample))
-                })
-                .sum();
-            rounded(sum)
-        })
-        .collect()
+    whole(Stream::new(Way::Down), samples)
+}
+
+fn whole(mut stream: Stream, samples: &[i16]) -> Vec<i16> {
+    let mut out = stream.push(samples);
+    out.extend(stream.finish());
+    out
+}
+
+/// Which way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Way {
+    /// From 8 to 24 kHz.
+    Up,
+    /// From 24 to 8 kHz.
+    Down,
+}
+
+impl Way {
+    /// Samples of the input on either side of the one that an output is at.
+    fn reach(self) -> usize {
+        match self {
+            Self::Up => HALF / PHASES,
+            Self::Down => HALF,
+        }
+    }
+
+    /// How far it goes on in the input for what [`Way::outputs`] gives.
+    fn step(self) -> usize {
+        match self {
+            Self::Up => 1,
+            Self::Down => PHASES,
+        }
+    }
+
+    /// What a window of the input, twice the reach and the middle, gives.
+    fn outputs(self, window: &[i16], out: &mut Vec<i16>) {
+        let taps = &*TAPS;
+        let sum = |phase: usize, step: usize| -> f64 {
+            let taps = taps.iter().skip(phase).step_by(step);
+            taps.zip(window.iter().rev())
+                .map(|(tap, &sample)| tap * f64::from(sample))
+                .sum()
+        };
+        match self {
+            // Of the 24 kHz input only every third sample is not zero, so only every third tap counts.
+            Self::Up => {
+                out.extend((0..PHASES).map(|phase| rounded(sum(phase, PHASES) * PHASES as f64)));
+            }
+            Self::Down => out.push(rounded(sum(0, 1))),
+        }
+    }
+}
+
+/// A sound that comes in pieces: what is said of it is the same wherever it is cut.
+#[derive(Clone, Debug)]
+pub(super) struct Stream {
+    way: Way,
+    /// From the first sample that the next output wants; there is silence before a sound.
+    kept: Vec<i16>,
+}
+
+impl Stream {
+    pub(super) fn new(way: Way) -> Self {
+        Self {
+            way,
+            kept: vec![0; way.reach()],
+        }
+    }
+
+    /// What can be said of it by now.
+    pub(super) fn push(&mut self, samples: &[i16]) -> Vec<i16> {
+        self.kept.extend_from_slice(samples);
+        let (window, step) = (2 * self.way.reach() + 1, self.way.step());
+        let mut out = Vec::new();
+        let mut at = 0;
+        while let Some(window) = self.kept.get(at..at + window) {
+            self.way.outputs(window, &mut out);
+            at += step;
+        }
+        self.kept.drain(..at.min(self.kept.len()));
+        out
+    }
+
+    /// The rest of it: silence follows.
+    pub(super) fn finish(mut self) -> Vec<i16> {
+        self.push(&vec![0; self.way.reach()])
+    }
 }
 
 #[expect(
@@ -125,6 +180,24 @@ mod tests {
         let expected = tone(1_000.0, 24_000.0, 2_400);
         let rest: Vec<i16> = wide.iter().zip(&expected).map(|(a, b)| a - b).collect();
         assert!(level(&rest) < 30.0);
+    }
+
+    #[test]
+    fn a_sound_in_pieces_is_the_same() {
+        for (way, sound) in [
+            (Way::Down, tone(700.0, 24_000.0, 2_401)),
+            (Way::Up, tone(700.0, 8_000.0, 801)),
+        ] {
+            for piece in [1, 7, 160, 480] {
+                let mut stream = Stream::new(way);
+                let mut out: Vec<i16> = sound
+                    .chunks(piece)
+                    .flat_map(|piece| stream.push(piece))
+                    .collect();
+                out.extend(stream.finish());
+                assert_eq!(out, whole(Stream::new(way), &sound), "{way:?} by {piece}");
+            }
+        }
     }
 
     #[test]

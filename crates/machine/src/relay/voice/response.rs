@@ -1,10 +1,10 @@
 //! One response, made step by step: its events in the order clients rely on, its end told exactly once.
 
+use super::adapter::Edge;
 use super::audio::{Rate, Sound, chime};
 use super::conversation::{Conversation, Place};
 use super::format::Format;
 use super::item::{Item, Kind, Part, Spoken};
-use super::peer::Edge;
 use super::playback::Playback;
 use super::settings::Modality;
 use super::wire::Wire;

@@ -189,6 +189,12 @@ impl Settings {
         )
     }
 
+    /// The formats of a session whose sound goes over RTP.
+    pub(super) fn over_rtp(&mut self) {
+        self.input_format = Format::Pcmu;
+        self.output_format = Format::Pcmu;
+    }
+
     /// The policy that holds.
     pub fn policy(&self) -> &Arc<Policy> {
         &self.policy

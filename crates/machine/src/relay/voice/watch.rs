@@ -74,14 +74,20 @@ impl Watch {
     pub fn new(settings: Settings, length_ms: u64, now: Time) -> Self {
         let most = settings.policy().max_length_s.saturating_mul(1_000);
         let length_ms = length_ms.min(most);
-        let mut timers = Timers::new([Timer::Warn, Timer::End]);
-        timers.set(Timer::End, now + length_ms);
+        let mut watch = Self::without_end(settings);
+        watch.timers.set(Timer::End, now + length_ms);
         if length_ms > limits::VOICE_WARNING_MS {
-            timers.set(Timer::Warn, now + (length_ms - limits::VOICE_WARNING_MS));
+            let warn_at = now + (length_ms - limits::VOICE_WARNING_MS);
+            watch.timers.set(Timer::Warn, warn_at);
         }
+        watch
+    }
+
+    /// The same, where somebody else ends it in time.
+    pub(super) fn without_end(settings: Settings) -> Self {
         Self {
             settings,
-            timers,
+            timers: Timers::new([Timer::Warn, Timer::End]),
             out: VecDeque::new(),
             active: None,
             owed: false,
@@ -96,12 +102,16 @@ impl Watch {
     /// A server event of the upstream's, as JSON text. What cannot be read says nothing.
     pub fn event(&mut self, text: &str, now: Time) {
         self.timeout(now);
+        if let Ok(event) = serde_json::from_str::<Value>(text) {
+            self.read(&event);
+        }
+    }
+
+    /// The same, read already.
+    pub(super) fn read(&mut self, event: &Value) {
         if self.ended {
             return;
         }
-        let Ok(event) = serde_json::from_str::<Value>(text) else {
-            return;
-        };
         match event.get("type").and_then(Value::as_str) {
             Some("session.created" | "session.updated") => {
                 if let Some(session) = event.get("session").and_then(Value::as_object) {
@@ -251,7 +261,7 @@ impl Watch {
 }
 
 /// How our own events begin.
-const PREFIX: &str = "tautline_";
+pub(super) const PREFIX: &str = "tautline_";
 
 fn text_of(value: &Value, key: &str) -> Option<String> {
     value.get(key)?.as_str().map(str::to_owned)

@@ -1,7 +1,7 @@
 //! What every event has in common, and the queue they wait in.
 
+use super::adapter::{Edge, Output};
 use super::error::ApiError;
-use super::peer::{Edge, Output};
 use crate::Rng;
 use serde_json::{Value, json};
 use std::collections::VecDeque;

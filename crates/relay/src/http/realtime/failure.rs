@@ -37,6 +37,11 @@ impl Failure {
         Self::new(status, ApiError::server(code, message))
     }
 
+    /// What it says, for those who are told otherwise than by HTTP.
+    pub(crate) fn into_error(self) -> ApiError {
+        self.error
+    }
+
     pub(crate) fn retry_after_ms(self, ms: u64) -> Self {
         Self {
             retry_after_ms: Some(ms),

@@ -2,19 +2,17 @@
 
 use super::super::App;
 use super::super::problem::Problem;
+use super::super::upgrade::{Taken, leave};
 use super::Failure;
 use super::visitor::{For, Shown, Visitor};
 use crate::peer::{Peer, Visit};
-use crate::socket::{Detached, Socket};
 use crate::voice::sideband;
 use crate::voice::socket::Session;
-use crate::voice::upstream::Proxied;
 use crate::voice::wire::Wire;
 use crate::ws;
 use axum::extract::{Query, Request, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
-use axum::response::{IntoResponse, Response};
-use hyper_util::rt::TokioIo;
+use axum::http::{HeaderMap, header};
+use axum::response::Response;
 use std::collections::HashMap;
 use std::sync::Arc;
 use tautline_machine::relay::voice::ApiError;
@@ -92,49 +90,13 @@ pub(in crate::http) async fn upgrade(
         Wanted::New { model } => new_session(&app, visitor, model)?,
         Wanted::Running(id) => follow(&app, &visitor, id)?,
     };
-    let upgraded = hyper::upgrade::on(&mut request);
-    tokio::spawn(async move {
-        match detach(upgraded).await {
-            Ok((socket, early)) => begin(Taken {
-                socket,
-                early,
-                visit,
-            }),
-            Err(error) => tracing::debug!(error, "a socket was lost during its handshake"),
-        }
-    });
-    let mut response = StatusCode::SWITCHING_PROTOCOLS.into_response();
-    let headers = response.headers_mut();
-    headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
-    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
-    headers.insert(header::SEC_WEBSOCKET_ACCEPT, shaken.accept);
-    if echo {
-        headers.insert(
-            header::SEC_WEBSOCKET_PROTOCOL,
-            HeaderValue::from_static(REALTIME),
-        );
-    }
-    Ok(response)
+    let protocol = echo.then_some(REALTIME);
+    Ok(leave(request, &shaken, protocol, move |taken| {
+        begin(taken, visit)
+    }))
 }
 
-/// A socket after its handshake.
-struct Taken {
-    socket: Detached,
-    early: bytes::Bytes,
-    visit: Visit,
-}
-
-async fn detach(upgraded: hyper::upgrade::OnUpgrade) -> Result<(Detached, bytes::Bytes), String> {
-    let parts = upgraded
-        .await
-        .map_err(|error| error.to_string())?
-        .downcast::<TokioIo<Socket>>()
-        .map_err(|_| "not a socket of ours")?;
-    let socket = parts.io.into_inner().detach();
-    Ok((socket.map_err(|error| error.to_string())?, parts.read_buf))
-}
-
-type Begin = Box<dyn FnOnce(Taken) + Send>;
+type Begin = Box<dyn FnOnce(Taken, Visit) + Send>;
 
 /// A session of its own; its place is taken before the handshake, so that there being none is an answer and not a close.
 fn new_session(app: &App, visitor: Visitor, model: Option<&str>) -> Result<Begin, Failure> {
@@ -143,31 +105,17 @@ fn new_session(app: &App, visitor: Visitor, model: Option<&str>) -> Result<Begin
         None => visitor.settings,
     };
     let voice = Arc::clone(&app.voice);
-    let upstream = voice.upstream.clone();
-    let transport = match upstream {
-        None => "websocket",
-        Some(_) => "upstream_websocket",
-    };
     let id = format!("sess_{}", crate::ids::random_id());
-    let context = voice.context(&id, visitor.who, settings, transport)?;
-    Ok(Box::new(move |taken| {
+    let context = voice.context(&id, visitor.who, settings, voice.answering.transport())?;
+    Ok(Box::new(move |taken, visit| {
         let (handle, max_message) = (voice.handle.clone(), voice.max_message);
         handle.run(move || async move {
-            let _visit = taken.visit;
+            let _visit = visit;
             let Ok(wire) = Wire::new(taken.socket, &taken.early, max_message) else {
                 return;
             };
-            match upstream {
-                Some(client) => {
-                    let proxied = Proxied {
-                        client,
-                        wire,
-                        context,
-                    };
-                    proxied.run().await;
-                }
-                None => Session::begin(wire, context).run().await,
-            }
+            let session = Session::begin(wire, context, &voice.answering);
+            session.run().await;
         });
     }))
 }
@@ -176,11 +124,11 @@ fn follow(app: &App, visitor: &Visitor, id: &str) -> Result<Begin, Failure> {
     app.reached(id, visitor)?;
     let line = app.voice.board.line(id).ok_or_else(super::no_such_call)?;
     let voice = Arc::clone(&app.voice);
-    Ok(Box::new(move |taken| {
+    Ok(Box::new(move |taken, visit| {
         let (rate, max_message) = (voice.rate, voice.max_message);
         let clock = voice.handle.clock();
         voice.handle.run(move || async move {
-            let _visit = taken.visit;
+            let _visit = visit;
             if let Ok(wire) = Wire::new(taken.socket, &taken.early, max_message) {
                 sideband::follow(wire, line, rate, clock).await;
             }

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -102,7 +103,13 @@ impl Client {
             };
             let name =
                 ServerName::try_from(self.base.host.clone()).map_err(|_| Trouble::Unreachable)?;
-            let stream = tls.connect(name, socket).await.map_err(|_| Trouble::Tls)?;
+            let stream = tls.connect(name, socket).await.map_err(|error| {
+                // What TLS itself takes exception to is invalid data; anything else is the network's.
+                match error.kind() {
+                    io::ErrorKind::InvalidData => Trouble::Tls,
+                    _ => Trouble::Unreachable,
+                }
+            })?;
             Ok(Box::new(stream) as Box<dyn Stream>)
         };
         tokio::time::timeout(CONNECT, connect)

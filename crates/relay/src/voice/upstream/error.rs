@@ -50,6 +50,14 @@ impl Trouble {
         }
     }
 
+    /// Whether it may be otherwise in a moment.
+    pub(super) fn passes(self) -> bool {
+        matches!(
+            self,
+            Self::Rate(_) | Self::Failed(_) | Self::Timeout | Self::Unreachable
+        )
+    }
+
     /// The status that the relay answers with.
     pub(crate) fn status(self) -> u16 {
         match self {

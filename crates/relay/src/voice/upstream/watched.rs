@@ -97,6 +97,8 @@ impl Watched {
                         let result = result.as_deref().map_err(String::as_str);
                         watch.ordered(&call_id, result, self.context.clock.now());
                     }
+                    // It has no line of that kind.
+                    Some(Control::Upstream(..)) => {}
                     None => return Ending::TRANSPORT,
                 },
                 () = tokio::time::sleep_until(self.context.clock.instant(wake)) => {

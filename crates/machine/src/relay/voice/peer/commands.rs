@@ -1,5 +1,6 @@
 //! What a client asks of its session, one method an event.
 
+use super::super::adapter::Edge;
 use super::super::audio::Sound;
 use super::super::cart;
 use super::super::conversation::Place;
@@ -7,7 +8,7 @@ use super::super::error::ApiError;
 use super::super::item::{Item, Kind, Part, decode};
 use super::super::menu::{ADD_TO_ORDER, SUBMIT_ORDER};
 use super::super::request::{Request, response_shape};
-use super::{Edge, Peer};
+use super::Peer;
 use crate::Time;
 use serde_json::{Value, json};
 use tautline_protocol::limits;
@@ -110,7 +111,11 @@ impl Peer {
                 ),
             ));
         }
-        self.listen(&sound, now);
+        if self.echo.is_some() {
+            self.echo_back(audio, &sound, now);
+        } else {
+            self.listen(&sound, now);
+        }
         Ok(())
     }
 

@@ -1,14 +1,19 @@
 //! The peer from outside: what a client sends, what it gets.
 
+mod echoes;
 mod orders;
 mod properties;
+mod remote;
 mod rules;
+mod scripts;
 mod settings;
+mod streams;
 mod turns;
 
+use super::adapter::{Adapter, Edge, Output};
 use super::audio::{Rate, Sound};
 use super::format::Format;
-use super::peer::{Edge, Output, Peer, Setup};
+use super::peer::{Peer, Setup};
 use super::policy::Policy;
 use super::settings::{Defaults, Settings};
 use crate::Time;
@@ -75,6 +80,7 @@ impl Call {
                     self.played.push((self.now, frame));
                 }
                 Output::Submit { call_id, order } => self.submitted.push((call_id, order)),
+                Output::End(over) => panic!("{over:?}"),
                 Output::Wait(at) => {
                     self.wait = at;
                     return;

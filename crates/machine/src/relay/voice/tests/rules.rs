@@ -421,7 +421,7 @@ fn a_usage_has_every_counter() {
 #[test]
 fn a_sideband_is_greeted_and_the_driver_can_speak() {
     let mut call = Call::new(Edge::Rtc);
-    let greeting: Value = serde_json::from_str(&call.peer.greeting()).unwrap();
+    let greeting: Value = serde_json::from_str(&call.peer.greeting().unwrap()).unwrap();
     assert_eq!(greeting["type"], "session.created");
     assert_eq!(greeting["session"]["id"], "sess_1");
     call.peer.error(&super::super::ApiError::server(
