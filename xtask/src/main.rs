@@ -8,6 +8,7 @@ mod fuzz;
 mod hostile;
 mod long_run;
 mod report;
+mod rounds;
 mod simulate;
 mod sources;
 
@@ -37,7 +38,10 @@ cargo xtask <command>
                     --keep adds inputs that reach something new to fuzz/corpus
   hostile [--peers N] [--write]
                     hostile peers and the reconnect storm with ten thousand peers unless told
-                    otherwise; --write puts the storm's figures into docs/reliability.md";
+                    otherwise; --write puts the storm's figures into docs/reliability.md
+  rounds [--sessions N] [--rounds N] [--write]
+                    voice sessions that die in every way there is: 150 at once, 20 rounds unless told
+                    otherwise; --write puts the figures into docs/reliability.md";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
@@ -56,6 +60,7 @@ fn main() -> ExitCode {
         "fuzz" => fuzz::fuzz(rest),
         "faults" => faults::faults(rest),
         "hostile" => hostile::hostile(rest),
+        "rounds" => rounds::rounds(rest),
         "help" | "--help" | "-h" => {
             println!("{HELP}");
             true

@@ -14,6 +14,7 @@ mod deadlines;
 mod fake;
 mod limits;
 mod proxied;
+mod rounds;
 mod secrets;
 mod sockets;
 mod strangers;

@@ -87,6 +87,18 @@ impl Session {
         }
     }
 
+    /// Until it ends, however it does.
+    pub(crate) async fn is_over(&mut self) {
+        let ends = async {
+            while let Some(Ok(message)) = self.socket.next().await {
+                if message.is_close() {
+                    return;
+                }
+            }
+        };
+        tokio::time::timeout(DEADLINE, ends).await.unwrap();
+    }
+
     /// Code and reason of the close; events before it are passed over.
     pub(crate) async fn closed(&mut self) -> (u16, String) {
         loop {

@@ -17,7 +17,7 @@ use tokio_tungstenite::{WebSocketStream, client_async};
 const AUDIO_MS: usize = 25;
 
 /// A kiosk's connection.
-struct Post {
+pub(crate) struct Post {
     socket: WebSocketStream<Box<dyn Line>>,
 }
 
@@ -42,7 +42,7 @@ impl Post {
     }
 
     /// One with a session, and that one's id.
-    async fn start(relay: &Relay, token: &str, config: Value) -> (Self, String) {
+    pub(crate) async fn start(relay: &Relay, token: &str, config: Value) -> (Self, String) {
         let mut post = Self::open(relay, token).await;
         let id = post.begin(config).await;
         (post, id)
@@ -53,21 +53,28 @@ impl Post {
             .await;
     }
 
-    async fn begin(&mut self, config: Value) -> String {
+    pub(crate) async fn begin(&mut self, config: Value) -> String {
         self.send(json!({"type": "session.start", "session_config": config}))
             .await;
         let started = self.until("session.started").await;
         started["session_id"].as_str().unwrap().to_owned()
     }
 
-    async fn send(&mut self, event: Value) {
-        let text = Message::text(event.to_string());
-        self.socket.send(text).await.unwrap();
+    pub(crate) async fn send(&mut self, event: Value) {
+        self.send_text(event.to_string()).await;
     }
 
-    async fn audio(&mut self, bytes: &[u8]) {
+    pub(crate) async fn audio(&mut self, bytes: &[u8]) {
         let audio = BASE64_STANDARD.encode(bytes);
         self.send(json!({"type": "audio", "audio": audio})).await;
+    }
+
+    pub(crate) async fn send_text(&mut self, text: String) {
+        self.socket.send(Message::text(text)).await.unwrap();
+    }
+
+    pub(crate) async fn close(&mut self) {
+        self.socket.close(None).await.unwrap();
     }
 
     async fn message(&mut self) -> Message {
@@ -87,7 +94,7 @@ impl Post {
         }
     }
 
-    async fn until(&mut self, kind: &str) -> Value {
+    pub(crate) async fn until(&mut self, kind: &str) -> Value {
         loop {
             let event = self.next().await;
             if event["type"] == kind {
@@ -97,7 +104,7 @@ impl Post {
         }
     }
 
-    async fn error(&mut self) -> Value {
+    pub(crate) async fn error(&mut self) -> Value {
         loop {
             let mut event = self.next().await;
             if event["type"] == "error" {
@@ -107,7 +114,7 @@ impl Post {
         }
     }
 
-    async fn closed(&mut self) -> (u16, String) {
+    pub(crate) async fn closed(&mut self) -> (u16, String) {
         loop {
             if let Message::Close(Some(frame)) = self.message().await {
                 return (frame.code.into(), frame.reason.to_string());
@@ -460,7 +467,7 @@ async fn each_end_frees_everything() {
     post.send(json!({"type": "session.stop"})).await;
     gone().await;
     let (mut post, _) = started().await;
-    post.socket.close(None).await.unwrap();
+    post.close().await;
     gone().await;
     let (post, _) = started().await;
     drop(post);
@@ -609,7 +616,7 @@ async fn the_most_verbose_log_has_no_word_of_it() {
     post.audio(&pcm_tone(1_200)).await;
     post.until("transcript").await;
     let audio = BASE64_STANDARD.encode(pcm_tone(20));
-    post.socket.close(None).await.unwrap();
+    post.close().await;
     none_left(&relay).await;
     let text = std::fs::read_to_string(&log).unwrap();
     assert!(text.contains("voice session begins"));

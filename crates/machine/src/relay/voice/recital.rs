@@ -219,6 +219,8 @@ impl Recital {
                 self.says.push_back((line.number, Heard::Said(text)));
             }
             Fault::Slow { ms } => line.pace = Pace::Apart(ms),
+            #[expect(clippy::panic, reason = "the script asks for it")]
+            Fault::Panic {} => panic!("a script's panic"),
         }
     }
 

@@ -99,6 +99,8 @@ pub enum Fault {
         /// How much.
         ms: u64,
     },
+    /// Whatever handles the session panics, as a bug of the relay's would have it.
+    Panic {},
 }
 
 fn pcm() -> String {
