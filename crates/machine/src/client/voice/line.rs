@@ -67,8 +67,11 @@ impl Line {
         self.queue.push_back((text, false));
     }
 
-    /// Takes a piece of sound; answers how many older ones it takes the place of.
+    /// Takes a piece of sound; answers how many are lost by it: older ones, or one that would close the channel.
     pub(super) fn push_sound(&mut self, text: String) -> u64 {
+        if text.len() > self.max_message {
+            return 1;
+        }
         let mut lost = 0;
         while self.sound + text.len() > CLIENT_SOUND_QUEUE {
             let oldest = self.queue.iter().position(|(_, is_sound)| *is_sound);
@@ -169,6 +172,8 @@ mod tests {
         assert_eq!(sent.len(), fit + 2);
         assert!(sent[0] == "before" && sent[1].starts_with("0003") && sent[fit + 1] == "after");
         assert_eq!((line.bytes, line.sound), (0, 0));
+        assert_eq!(line.push_sound("x".repeat((1 << 20) + 1)), 1);
+        assert_eq!(line.next(), None);
     }
 
     proptest! {
