@@ -36,6 +36,9 @@ pub(crate) enum Kind {
     /// What measures levels.
     #[cfg(feature = "voice")]
     AudioContext,
+    /// What takes and plays the sound of a call over a socket.
+    #[cfg(feature = "voice")]
+    Worklet,
 }
 
 impl Kind {
@@ -58,6 +61,8 @@ impl Kind {
             Self::AudioElement => "audio_element",
             #[cfg(feature = "voice")]
             Self::AudioContext => "audio_context",
+            #[cfg(feature = "voice")]
+            Self::Worklet => "worklet",
         }
     }
 }

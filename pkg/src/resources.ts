@@ -3,6 +3,7 @@ import { functionOf, oneOf, text } from './check.js';
 import { TautlineError, invalid } from './errors.js';
 import { isLoaded } from './handle.js';
 import { trap } from './trap.js';
+import { direction, slopeOf } from './trend.js';
 import { enter, leave, type Ledger, ledger, type Managed, watch } from './twin.js';
 import type { MemoryReport, Priority, Registration, Resource, ResourceKind } from './types.js';
 
@@ -25,14 +26,18 @@ const KINDS: readonly ResourceKind[] = [
 const PRIORITIES: readonly Priority[] = ['critical', 'high', 'medium', 'low'];
 /** What one clean-up may take at `shutdownAll()`. */
 const CLEANUP_MS = 1_000;
-const SAMPLES_MS = 10 * 60_000;
+/** How far back is looked, and the least between two samples. */
+const SAMPLES_MS = 30 * 60_000;
 const SAMPLE_EVERY_MS = 10_000;
-const RISES = 5;
+/** What each has to rise by, at least, to be called growing. */
+const LEAST = { entries: 5, wasmBytes: 1_000_000, jsHeapBytes: 1_000_000 } as const;
+const MEASURED = ['entries', 'wasmBytes', 'jsHeapBytes'] as const;
 
 interface Sample {
   readonly at: number;
   readonly entries: number;
   readonly wasmBytes: number;
+  readonly jsHeapBytes?: number;
 }
 
 let samples: readonly Sample[] = [];
@@ -75,17 +80,28 @@ export const resources = {
     await closed(book);
   },
 
-  /** How much memory is in use, and which way that goes. Measures nothing between calls. */
+  /**
+   * How much memory is in use, and which way that goes: measured when it is asked for and at no other time, so that an idle
+   * page has no timer. Asked for every minute or so it can tell a leak after some minutes; `evidence` is what that rests on.
+   */
   memory(): MemoryReport {
     const now = performance.now();
     const wasmBytes = isLoaded() && !trap() ? memoryBytes() : (samples.at(-1)?.wasmBytes ?? 0);
-    const sample = { at: now, entries: ledger().entries.size, wasmBytes };
+    const jsHeapBytes = (performance as { memory?: { usedJSHeapSize: number } }).memory?.usedJSHeapSize;
+    const heap = jsHeapBytes === undefined ? {} : { jsHeapBytes };
     const before = samples.filter(({ at }) => now - at <= SAMPLES_MS);
     const last = before.at(-1);
+    const sample = { at: now, entries: ledger().entries.size, wasmBytes, ...heap };
     samples = last && now - last.at < SAMPLE_EVERY_MS ? before : [...before, sample];
-    const report = { wasmBytes, trend: trendOf(before[0], sample), leakWarning: rises([...before.slice(-RISES), sample]) };
-    const jsHeapBytes = (performance as { memory?: { usedJSHeapSize: number } }).memory?.usedJSHeapSize;
-    return jsHeapBytes === undefined ? report : { ...report, jsHeapBytes };
+    const found = MEASURED.map((what) => evidenceOf(what, samples));
+    const goes = found.map(({ goes }) => goes).find((one) => one !== 0) ?? 0;
+    return {
+      wasmBytes,
+      ...heap,
+      trend: goes > 0 ? 'growing' : goes < 0 ? 'shrinking' : 'stable',
+      leakWarning: found.some(({ goes }) => goes > 0),
+      evidence: Object.fromEntries(found.map(({ what, slope }) => [what, slope])) as unknown as MemoryReport['evidence'],
+    };
   },
 
   /** Puts something of the page's own on the ledger; the function returned takes it off without cleaning it up. */
@@ -161,12 +177,9 @@ function deadline(): { readonly passed: Promise<void>; clear(): void } {
   return { passed, clear: () => clear() };
 }
 
-function trendOf(first: Sample | undefined, now: Sample): MemoryReport['trend'] {
-  if (!first) return 'stable';
-  const change = Math.sign(now.entries - first.entries) || Math.sign(now.wasmBytes - first.wasmBytes);
-  return change > 0 ? 'growing' : change < 0 ? 'shrinking' : 'stable';
-}
-
-function rises(recent: readonly Sample[]): boolean {
-  return recent.length > RISES && recent.every((sample, n) => n === 0 || sample.entries > (recent[n - 1]?.entries ?? 0));
+/** How one of the things measured goes. */
+function evidenceOf(what: (typeof MEASURED)[number], from: readonly Sample[]) {
+  const points = from.flatMap((sample) => (sample[what] === undefined ? [] : [{ at: sample.at, value: sample[what] }]));
+  const slope = slopeOf(points);
+  return { what, slope, goes: direction(slope, points[0]?.value ?? 0, LEAST[what]) };
 }

@@ -1,9 +1,13 @@
 // A call's browser objects, in the engine's own language: each function does one thing when the module says so, and
 // says how it went. It decides nothing. Plain JavaScript, because the browser tests load it as it is.
 
+import { Sound, samplesOf } from './sound.js';
+
 /**
  * @typedef {object} Settings
  * @property {string} url the calls endpoint
+ * @property {string} socketUrl where a call's socket is
+ * @property {string} workletUrl where the file of a socket's worklets is
  * @property {boolean} hangup whether the server takes a hang-up
  * @property {string} [model]
  * @property {string} [restaurantId]
@@ -30,12 +34,20 @@ const UNHEARD = 13;
 const TRUNCATED = 14;
 const OUTPUT = 15;
 const ERROR = 16;
+const SOUND = 17;
+const SOUND_DONE = 18;
+const EXPIRING = 19;
 
 /** In the order of the module's. */
 const ALARMS = ['mic_silent', 'no_rtp_out', 'no_audio_in'];
 
 /** The channel's name, which the API knows it by. */
 const CHANNEL = 'oai-events';
+/** What a socket's subprotocols are: the API's name, and the one a token hides in, which no server repeats. */
+const SOCKET = 'realtime';
+const SOCKET_TOKEN = 'openai-insecure-api-key.';
+/** A piece of what is spoken over a socket. */
+const PIECE_MS = 40;
 /** How long a hang-up may take, ms: the page is perhaps on its way out. */
 const HANGUP_MS = 5_000;
 
@@ -212,8 +224,7 @@ export class Rtc {
    */
   async post(token, sdp, signal) {
     const { url, model, restaurantId } = this.#settings;
-    const address = new URL(url, globalThis.location?.href);
-    if (restaurantId) address.searchParams.set('restaurant_id', restaurantId);
+    const address = at(url, restaurantId);
     /** @type {Record<string, string>} */
     const headers = { authorization: `Bearer ${token}` };
     /** @type {string | FormData} */
@@ -235,6 +246,25 @@ export class Rtc {
       // A proxy's page: its status says enough.
     }
     return [response.status, string(error?.code), string(error?.message)];
+  }
+
+  /** Where a call's socket is. */
+  socketUrl() {
+    const { socketUrl, model, restaurantId } = this.#settings;
+    const address = at(socketUrl, restaurantId);
+    if (model) address.searchParams.set('model', model);
+    address.protocol = address.protocol.replace('http', 'ws');
+    return address.href;
+  }
+
+  /** @param {string} token */
+  protocols(token) {
+    return [SOCKET, `${SOCKET_TOKEN}${token}`];
+  }
+
+  /** What a call over a socket hears and speaks with. */
+  sound() {
+    return new Sound(this.#settings.workletUrl);
   }
 
   /**
@@ -287,6 +317,11 @@ export class Rtc {
     return new MediaStream([track]);
   }
 
+  /** @param {MediaStream} stream */
+  trackOf(stream) {
+    return stream.getAudioTracks()[0];
+  }
+
   /**
    * An object with these members, in that order; what is not there is `null`.
    * @param {string} keys @param {unknown[]} values
@@ -297,7 +332,7 @@ export class Rtc {
 
   /** `VoiceStats`; `NaN` is what is not known. @param {Float64Array} numbers */
   report(numbers) {
-    const [score, rttMs, jitterMs, loss, concealed, bitrateIn, bitrateOut, path, firstAudioMs, reconnects, alarms] = numbers;
+    const [score, rttMs, jitterMs, loss, concealed, bitrateIn, bitrateOut, path, firstAudioMs, reconnects, alarms, underruns, unsent] = numbers;
     const known = (/** @type {number | undefined} */ value) => (Number.isFinite(value) ? value : null);
     return {
       score: known(score),
@@ -307,8 +342,10 @@ export class Rtc {
       concealed: known(concealed),
       bitrateIn,
       bitrateOut,
-      path: [null, 'udp', 'tcp', 'relay'][path ?? 0],
+      path: [null, 'udp', 'tcp', 'relay', 'websocket'][path ?? 0],
       firstAudioMs: known(firstAudioMs),
+      underruns,
+      unsentMs: (unsent ?? 0) * PIECE_MS,
       alarms: ALARMS.filter((_, n) => (alarms ?? 0) & (1 << n)),
       reconnects,
     };
@@ -333,7 +370,14 @@ export class Rtc {
     const { item_id: item, response_id: response, content_index: part = 0, previous_item_id: previous } = event;
     switch (event.type) {
       case 'session.updated':
-        return [UPDATED, confirms(this.#settings.session, event.session)];
+        return [
+          UPDATED,
+          confirms(this.#settings.session, event.session),
+          event.session?.audio?.input?.turn_detection?.interrupt_response !== false,
+          event.session?.expires_at * 1_000 - Date.now(),
+        ];
+      case 'tautline.session.expiring':
+        return [EXPIRING, event.remaining_ms];
       case 'input_audio_buffer.speech_started':
         return [SPEECH, true];
       case 'input_audio_buffer.speech_stopped':
@@ -372,6 +416,10 @@ export class Rtc {
         return [UNHEARD, item];
       case 'conversation.item.truncated':
         return [TRUNCATED, item, event.audio_end_ms];
+      case 'response.output_audio.delta':
+        return [SOUND, response, item, part, samplesOf(event.delta)];
+      case 'response.output_audio.done':
+        return [SOUND_DONE, item];
       case 'response.output_item.done':
         return event.item?.type === 'function_call' && event.item.status !== 'incomplete' ? [OUTPUT, undefined, ...flat(event.item)] : undefined;
       case 'error':
@@ -440,6 +488,13 @@ function flat(item) {
     default:
       return [...head, undefined, undefined, undefined];
   }
+}
+
+/** An address of the server's. @param {string} url @param {string | undefined} restaurantId */
+function at(url, restaurantId) {
+  const address = new URL(url, globalThis.location?.href);
+  if (restaurantId) address.searchParams.set('restaurant_id', restaurantId);
+  return address;
 }
 
 /** @param {unknown} value */

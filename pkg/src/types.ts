@@ -285,10 +285,24 @@ export interface MemoryReport {
   readonly wasmBytes: number;
   /** Of the page's JavaScript heap, where the browser tells. */
   readonly jsHeapBytes?: number;
-  /** Entries of the ledger and bytes of WebAssembly, against the earlier calls of the last ten minutes. */
+  /** Of the ledger's entries, of WebAssembly, else of the heap: over the calls of the last half hour, by `evidence`. */
   readonly trend: 'growing' | 'stable' | 'shrinking';
-  /** The ledger has grown with each of the last five calls that were at least ten seconds apart. */
+  /** One of them grows: surely, by a tenth at least, and not as a saw-tooth does that the collector brings down again. */
   readonly leakWarning: boolean;
+  /** What that rests on, for each; `null` where the calls were too few, or within five minutes. */
+  readonly evidence: { readonly entries: MemorySlope | null; readonly wasmBytes: MemorySlope | null; readonly jsHeapBytes: MemorySlope | null };
+}
+
+/** How a quantity goes: its floor over equal spans of time, the median of all slopes between them, and how sure that is. */
+export interface MemorySlope {
+  /** By how much an hour. */
+  readonly perHour: number;
+  /** The bounds that `perHour` is in with a confidence of 99.9 %. */
+  readonly low: number;
+  readonly high: number;
+  /** Measurements it is drawn from, and the time they span. */
+  readonly samples: number;
+  readonly spanMs: number;
 }
 
 /** Options of a {@link ConnectionManager}. */

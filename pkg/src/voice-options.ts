@@ -1,6 +1,6 @@
-import { functionOf, optionalBoolean, optionalCount, optionalMs, optionalText, optionsOf, present } from './check.js';
+import { functionOf, oneOf, optionalBoolean, optionalCount, optionalMs, optionalText, optionsOf, present } from './check.js';
 import { TautlineError, invalid } from './errors.js';
-import type { RealtimeSession, VoiceOptions } from './voice-types.js';
+import type { RealtimeSession, VoiceOptions, VoiceTransport } from './voice-types.js';
 
 /** What a page asks of a microphone unless it says otherwise. */
 const MICROPHONE: MediaTrackConstraints = { echoCancellation: true, noiseSuppression: true, autoGainControl: true };
@@ -8,14 +8,25 @@ const MICROPHONE: MediaTrackConstraints = { echoCancellation: true, noiseSuppres
 /** Where the calls endpoint is under a relay's address. */
 const CALLS = '/v1/realtime/calls';
 
+const FALLBACKS = ['none', 'websocket'] as const;
+const TRANSPORTS: readonly VoiceTransport[] = ['webrtc', 'websocket'];
+
+/** What carries a call. */
+export const transportOf = (what: string, value: VoiceTransport): VoiceTransport => oneOf(what, TRANSPORTS, value);
+
 /** The options of a call as the module takes them. */
 export function voiceOptions(options: VoiceOptions | undefined) {
   const given = optionsOf('new VoiceConnection()', options);
   if (given.relay !== undefined && given.callsUrl !== undefined) throw invalid('new VoiceConnection() takes relay or callsUrl, not both', given.callsUrl);
-  if (given.fallback !== undefined && given.fallback !== 'none') throw invalid("fallback takes 'none'", given.fallback);
+  const fallback = oneOf('fallback', FALLBACKS, given.fallback ?? 'none');
+  const transport = transportOf('transport', given.transport ?? 'webrtc');
+  const url = given.callsUrl === undefined ? `${address('relay', given.relay ?? '/').replace(/(\/v1)?\/*$/, '')}${CALLS}` : address('callsUrl', given.callsUrl);
   const startMuted = optionalBoolean('startMuted', given.startMuted) ?? false;
   const config = present({
-    url: given.callsUrl === undefined ? `${address('relay', given.relay ?? '/').replace(/(\/v1)?\/*$/, '')}${CALLS}` : address('callsUrl', given.callsUrl),
+    url,
+    socketUrl: given.socketUrl === undefined ? url.replace(/\/calls\/?$/, '') : address('socketUrl', given.socketUrl),
+    // A file of its own wherever the package is built: a worklet cannot be in anything else, and a policy may forbid data: and blob:.
+    workletUrl: given.workletUrl === undefined ? new URL('./worklet.js?no-inline', import.meta.url).href : address('workletUrl', String(given.workletUrl)),
     // Only the relay has an end of call that its caller's own token may ask for.
     hangup: given.callsUrl === undefined,
     model: optionalText('model', given.model),
@@ -32,13 +43,26 @@ export function voiceOptions(options: VoiceOptions | undefined) {
     session: firstSession(given.session, startMuted),
     getToken: given.getToken === undefined ? undefined : functionOf('getToken', given.getToken),
     debug: optionalBoolean('debug', given.debug) ?? false,
+    overSocket: transport === 'websocket',
+    fallsBack: fallback === 'websocket',
   };
 }
 
 /** With push-to-talk the page says where a turn ends, not the server; unless the page wants both. */
 function firstSession(session: RealtimeSession | undefined, startMuted: boolean): RealtimeSession {
   const turns = startMuted ? { audio: { input: { turn_detection: null } } } : {};
-  return merged(merged({ type: 'realtime' }, turns), optionsOf('session', session)) as RealtimeSession;
+  return withoutFormats(merged(merged({ type: 'realtime' }, turns), optionsOf('session', session))) as RealtimeSession;
+}
+
+/** A call's formats are its transport's: the codec that was negotiated, or what a socket's player plays. */
+export function withoutFormats(session: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  if (!isPlain(session['audio'])) return session;
+  const sides = Object.entries(session['audio']).map(([side, value]) => {
+    if (!isPlain(value)) return [side, value];
+    const { format: _, ...rest } = value;
+    return [side, rest];
+  });
+  return { ...session, audio: Object.fromEntries(sides) };
 }
 
 /** `session.update` is a merge of the fields present; so is what is sent again with the next call. */

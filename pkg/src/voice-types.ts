@@ -5,6 +5,9 @@ import type { ConnectionState, TokenReason } from './types.js';
 /** A call's state: the service's, and `unacknowledged`: open, its settings not confirmed in time, nothing heard from here. */
 export type VoiceState = ConnectionState | 'unacknowledged';
 
+/** What carries a call: media and a data channel, or one socket for both. */
+export type VoiceTransport = 'webrtc' | 'websocket';
+
 /** An event of the Realtime API, in either direction: `type` and whatever belongs to it. */
 export interface RealtimeEvent {
   readonly type: string;
@@ -58,8 +61,17 @@ export interface VoiceOptions {
    * Default: none; `connect(token)` hands one over.
    */
   getToken?: ((request: VoiceTokenRequest) => string | null | Promise<string | null>) | undefined;
-  /** What takes a call's place where WebRTC does not get through. Only `none` so far. */
-  fallback?: 'none' | undefined;
+  /**
+   * `websocket`: a call that WebRTC does not carry is made over a socket, within the same `connectTimeoutMs`, and told by
+   * `fallback`. WebRTC has a third of that time, and a twelfth while it was not to be had the last time. Default `none`.
+   */
+  fallback?: 'websocket' | 'none' | undefined;
+  /** What calls are tried over first. Default `webrtc`; see also `reconnect()`. */
+  transport?: VoiceTransport | undefined;
+  /** Where a call's socket is. Default: the calls endpoint without its `/calls`. */
+  socketUrl?: string | undefined;
+  /** Where `worklet.js` of this package is, for a bundler that does not copy it. It is fetched when a call is made over a socket. */
+  workletUrl?: string | URL | undefined;
   /** The resource ledger keeps where each resource was made. Default false. */
   debug?: boolean | undefined;
 }
@@ -68,6 +80,12 @@ export interface VoiceOptions {
 export interface VoiceConnectOptions {
   /** Ends the wait, and the call if nobody else waits for it: the promise rejects with the signal's reason. */
   signal?: AbortSignal | undefined;
+}
+
+/** Options of `reconnect`. */
+export interface VoiceReconnectOptions extends VoiceConnectOptions {
+  /** What this call and those to come are tried over first. Default: as before. */
+  transport?: VoiceTransport | undefined;
 }
 
 /** Something said in the conversation. */
@@ -122,10 +140,14 @@ export interface VoiceStats {
   /** Bits a second. */
   readonly bitrateIn: number;
   readonly bitrateOut: number;
-  /** How packets travel: `udp` or `tcp`, and whether through a TURN relay. `null` before there is a path. */
-  readonly path: 'udp' | 'tcp' | 'relay' | null;
+  /** How packets travel: `udp` or `tcp`, and whether through a TURN relay; or on a socket. `null` before there is a path. */
+  readonly path: 'udp' | 'tcp' | 'relay' | 'websocket' | null;
   /** From the end of the user's turn to the first sound of the answer, of the last turn, ms. */
   readonly firstAudioMs: number | null;
+  /** Over a socket: holes in answers, because the rest came late. */
+  readonly underruns: number;
+  /** Over a socket: what was spoken and could not be sent in time, ms. */
+  readonly unsentMs: number;
   /** What is wrong now. */
   readonly alarms: readonly VoiceAlarm[];
   /** Calls that took a lost one's place. */
@@ -138,7 +160,11 @@ export interface VoiceEvents {
   'connection.change': VoiceState;
   /** Open, and its settings confirmed; told again when a lost call has been replaced. */
   connected: undefined;
-  /** The data channel is open; settings are not confirmed yet. */
+  /** WebRTC did not carry the call, because of `reason`; it is made over a socket. */
+  fallback: { readonly from: VoiceTransport; readonly to: VoiceTransport; readonly reason: TautlineError };
+  /** Another session has taken the place of one that ran out, with its conversation; nothing changes for the page. */
+  rollover: undefined;
+  /** The data channel, or socket, is open; settings are not confirmed yet. */
   dataChannelReady: undefined;
   /** Any event of the server, the engine's own object. */
   dataChannelMessage: RealtimeEvent;

@@ -6,7 +6,7 @@ import { Handle } from './handle.js';
 import { Rtc } from './rtc.js';
 import { dispose } from './symbols.js';
 import { ledger } from './twin.js';
-import { merged, voiceOptions } from './voice-options.js';
+import { merged, transportOf, voiceOptions, withoutFormats } from './voice-options.js';
 import type {
   RealtimeEvent,
   RealtimeSession,
@@ -14,6 +14,7 @@ import type {
   VoiceConnectOptions,
   VoiceEvents,
   VoiceOptions,
+  VoiceReconnectOptions,
   VoiceState,
   VoiceStats,
 } from './voice-types.js';
@@ -30,6 +31,8 @@ const NO_STATS: VoiceStats = {
   bitrateOut: 0,
   path: null,
   firstAudioMs: null,
+  underruns: 0,
+  unsentMs: 0,
   alarms: [],
   reconnects: 0,
 };
@@ -53,7 +56,7 @@ export class VoiceConnection {
   #lastStats = NO_STATS;
 
   constructor(options?: VoiceOptions) {
-    const { config, session, getToken, debug } = voiceOptions(options);
+    const { config, session, getToken, debug, overSocket, fallsBack } = voiceOptions(options);
     if (debug) ledger().stacks = true;
     json('session', session);
     this.#session = session;
@@ -64,7 +67,7 @@ export class VoiceConnection {
       () => {
         const rtc = new Rtc({ ...browser, microphone, session });
         const told = (event: string, value: unknown) => this.#told(event, value);
-        return new GlueVoice(rtc, told, getToken, microphone !== false, startMuted, connectTimeoutMs, maxReconnectAttempts);
+        return new GlueVoice(rtc, told, getToken, microphone !== false, startMuted, connectTimeoutMs, maxReconnectAttempts, overSocket, fallsBack);
       },
       () => this.dispose(),
       (error) => this.#trapped(error),
@@ -87,10 +90,12 @@ export class VoiceConnection {
     this.#handle.clean((glue) => glue.disconnect());
   }
 
-  /** A new call in the place of this one, with its conversation. Resolves and rejects as `connect()` does. */
-  async reconnect(options?: VoiceConnectOptions): Promise<void> {
-    const signal = optionalSignal('reconnect({signal})', optionsOf('reconnect()', options).signal);
-    await this.#handle.later((glue) => glue.reconnect(signal));
+  /** A new call in the place of this one, with its conversation; over another transport if one is named. Resolves and rejects as `connect()` does. */
+  async reconnect(options?: VoiceReconnectOptions): Promise<void> {
+    const given = optionsOf('reconnect()', options);
+    const signal = optionalSignal('reconnect({signal})', given.signal);
+    const transport = given.transport === undefined ? undefined : transportOf('reconnect({transport})', given.transport);
+    await this.#handle.later((glue) => glue.reconnect(signal, transport && transport === 'websocket'));
   }
 
   /** Asks for the microphone now rather than at `connect()`; resolves with its stream. Rejects `microphone_…`, `insecure_context`. */
@@ -171,12 +176,12 @@ export class VoiceConnection {
     return ['connecting', 'reconnecting', 'unacknowledged'].includes(this.getConnectionState());
   }
 
-  /** The call's channel; `null` while there is none. */
+  /** The call's channel; `null` while there is none, and over a socket. */
   getDataChannel(): RTCDataChannel | null {
     return this.#handle.ask((glue) => (glue.getDataChannel() as RTCDataChannel | undefined) ?? null, null);
   }
 
-  /** The call's peer connection; `null` while there is none. */
+  /** The call's peer connection; `null` while there is none, and over a socket. */
   getPeerConnection(): RTCPeerConnection | null {
     return this.#handle.ask((glue) => (glue.getPeerConnection() as RTCPeerConnection | undefined) ?? null, null);
   }
@@ -188,12 +193,14 @@ export class VoiceConnection {
   send(event: RealtimeEvent): string {
     const given = optionsOf('send(event)', event);
     text('send({type})', given.type);
+    const { event_id, ...rest }: Record<string, unknown> = given;
     if (given.type === 'session.update' && isSession(given.session)) {
-      this.#session = merged(this.#session, given.session) as RealtimeSession;
+      const session = withoutFormats(given.session);
+      this.#session = merged(this.#session, session) as RealtimeSession;
       json('send({session})', this.#session);
       this.#handle.act((glue) => glue.setSession(this.#session));
+      rest['session'] = session;
     }
-    const { event_id, ...rest } = given;
     const body = json('send(event)', rest);
     const alone = given.type === 'response.create' && (given.response as { conversation?: unknown } | undefined)?.conversation !== 'none';
     return this.#handle.act((glue) => glue.send(body, typeof event_id === 'string' ? event_id : undefined, alone));

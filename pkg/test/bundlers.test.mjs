@@ -9,17 +9,17 @@ import { build } from 'vite';
 const here = fileURLToPath(new URL('.', import.meta.url));
 
 /** The emitted files of a page with this script in it, and all of its JavaScript. */
-async function built(script) {
+async function built(script, assetsInlineLimit = 0) {
   const root = await mkdtemp(join(here, 'page-'));
   try {
     await writeFile(join(root, 'index.html'), '<!doctype html><script type="module" src="./main.js"></script>');
     await writeFile(join(root, 'main.js'), script);
-    await build({ root, configFile: false, logLevel: 'silent', build: { assetsInlineLimit: 0, modulePreload: { polyfill: false } } });
+    await build({ root, configFile: false, logLevel: 'silent', build: { assetsInlineLimit, modulePreload: { polyfill: false } } });
     const names = await readdir(join(root, 'dist/assets'));
     const code = await Promise.all(names.filter((name) => name.endsWith('.js')).map((name) => readFile(join(root, 'dist/assets', name), 'utf8')));
     const wasm = names.filter((name) => name.endsWith('.wasm'));
     const bytes = wasm.length && (await stat(join(root, 'dist/assets', wasm[0]))).size;
-    return { wasm, bytes, code: code.join('\n') };
+    return { names, wasm, bytes, code: code.join('\n') };
   } finally {
     await rm(root, { recursive: true });
   }
@@ -53,4 +53,11 @@ test('a page without calls has no code of calls, and with tautline/core no modul
   assert.ok(sizes[1] < sizes[0], `${sizes}`);
   const { code } = await built("import { VoiceConnection } from 'tautline'; globalThis.call = new VoiceConnection();");
   assert.ok(code.includes('oai-events'));
+});
+
+test('the worklets of a call are a file of their own, however much Vite puts into the code', async () => {
+  const { names, code } = await built("import { VoiceConnection } from 'tautline'; globalThis.call = new VoiceConnection();", 1_000_000);
+  const worklets = names.filter((name) => name.startsWith('worklet'));
+  assert.equal(worklets.length, 1);
+  assert.ok(code.includes(worklets[0]));
 });

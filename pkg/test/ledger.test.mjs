@@ -83,21 +83,32 @@ test('a clean-up that throws or does not end keeps nobody waiting for more than 
   assert.deepEqual(resources.list(), []);
 });
 
-test('memory() compares with its earlier calls', () => {
+test('memory() tells a ledger that grows from one that comes and goes, and on what evidence', () => {
   const now = mock.method(performance, 'now');
   let at = 1e6;
   now.mock.mockImplementation(() => at);
   const ids = [];
-  const reports = [];
-  for (let n = 0; n < 7; n += 1) {
-    reports.push(resources.memory());
-    ids.push(enter('timer', 'leak', () => {}));
-    at += 20_000;
-  }
-  assert.equal(reports[0].leakWarning, false);
-  assert.deepEqual([reports[6].trend, reports[6].leakWarning], ['growing', true]);
+  const minutes = (count, change) => {
+    let report;
+    for (let n = 0; n < count; n += 1, at += 60_000) {
+      change(n);
+      report = resources.memory();
+    }
+    return report;
+  };
+  const first = resources.memory();
+  assert.deepEqual([first.trend, first.leakWarning, first.evidence.entries], ['stable', false, null]);
+  const idle = minutes(30, (n) => (n % 7 ? ids.push(enter('timer', 'busy', () => {})) : ids.splice(0).forEach(leave)));
+  assert.deepEqual([idle.trend, idle.leakWarning], ['stable', false]);
+  const leak = minutes(30, () => ids.push(enter('timer', 'leak', () => {})));
+  assert.deepEqual([leak.trend, leak.leakWarning], ['growing', true]);
+  const { perHour, low, high, samples, spanMs } = leak.evidence.entries;
+  assert.ok(low > 0 && low <= perHour && perHour <= high && Math.abs(perHour - 60) < 15, JSON.stringify(leak.evidence));
+  assert.ok(samples >= 28 && spanMs >= 25 * 60_000);
+  assert.equal(resources.counts().timer, ids.length, 'measuring holds nothing itself');
   ids.forEach(leave);
-  assert.equal(resources.memory().leakWarning, false);
+  const after = minutes(31, () => {});
+  assert.deepEqual([after.trend, after.leakWarning], ['stable', false]);
   now.mock.restore();
 });
 

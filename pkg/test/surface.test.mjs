@@ -15,8 +15,8 @@ CLASSES.VoiceConnection = ['connect', 'disableMicrophone', 'disconnect', 'dispos
 const OBJECTS = { resources: ['counts', 'list', 'memory', 'onChange', 'register', 'shutdownAll'] };
 const TYPES = ['Tautline', 'TautlineEvents', 'Lease', 'SendHandle', 'Ack', 'Entry', 'Freshness', 'Stats', 'ConnectionState', 'ResourceKind', 'Order', 'NewOrder', 'Item', 'OrderUpdate', 'ErrorCode', 'EventFilter', 'OrderConditions', 'VoiceEvents', 'VoiceState', 'VoiceStats', 'VoiceAlarm', 'TranscriptItem', 'ToolCall', 'RealtimeEvent', 'RealtimeSession'];
 const OPTIONS = ['url', 'restaurantId', 'getToken', 'reconnectInterval', 'maxReconnectDelay', 'maxReconnectAttempts', 'connectTimeout', 'heartbeatInterval', 'pongTimeoutMs', 'outboxLimit', 'outboxTtlMs', 'authProbeInterval', 'staleAfter', 'client', 'subprotocol', 'debug'];
-const VOICE_OPTIONS = ['relay', 'callsUrl', 'model', 'session', 'restaurantId', 'iceServers', 'microphone', 'startMuted', 'muteAudioOutput', 'connectTimeoutMs', 'maxReconnectAttempts', 'getToken', 'fallback', 'debug'];
-const VOICE_EVENTS = ['connection.change', 'connected', 'dataChannelReady', 'dataChannelMessage', 'transcript', 'tool.call', 'track.received', 'level', 'speaking', 'microphone.muted', 'microphone.ended', 'microphone.denied', 'needsGesture', 'ice.disconnection', 'disconnection', 'reconnect.needed', 'connection.timeout', 'stats', 'alarm', 'error'];
+const VOICE_OPTIONS = ['relay', 'callsUrl', 'model', 'session', 'restaurantId', 'iceServers', 'microphone', 'startMuted', 'muteAudioOutput', 'connectTimeoutMs', 'maxReconnectAttempts', 'getToken', 'fallback', 'debug', 'transport', 'socketUrl', 'workletUrl'];
+const VOICE_EVENTS = ['connection.change', 'connected', 'dataChannelReady', 'dataChannelMessage', 'transcript', 'tool.call', 'track.received', 'level', 'speaking', 'microphone.muted', 'microphone.ended', 'microphone.denied', 'needsGesture', 'ice.disconnection', 'disconnection', 'reconnect.needed', 'connection.timeout', 'fallback', 'rollover', 'stats', 'alarm', 'error'];
 const EVENTS = ['stateChange', 'stale', 'fresh', 'connected', 'disconnected', 'reconnecting', 'degraded', 'error', 'message', 'resumed', 'gap', 'maxReconnectAttemptsReached', 'latency'];
 const ERROR = ['code', 'retryable', 'cause', 'outcome', 'nackCode', 'closeCode', 'closeReason', 'status', 'timeoutMs', 'stage', 'message', 'name', 'stack', 'retryAfterMs', 'serverCode'];
 
@@ -93,7 +93,7 @@ test('every public name has a doc comment', () => {
   assert.deepEqual(bare.filter((name) => name !== 'default'), []);
 });
 
-test('the tarball would hold each file of dist, and the only asset expression is the glue\'s', () => {
+test('the tarball would hold each file of dist, and the only asset expressions are the glue\'s and the worklets\'', () => {
   const root = new URL('..', import.meta.url);
   const { files, exports } = JSON.parse(readFileSync(new URL('package.json', root), 'utf8'));
   const built = ['', 'core/'].flatMap((module) => [...readdirSync(new URL(`${module}dist`, root)).map((name) => `${module}dist/${name}`), `${module}wasm/tautline.js`, `${module}wasm/tautline_bg.wasm`]);
@@ -102,5 +102,5 @@ test('the tarball would hold each file of dist, and the only asset expression is
     assert.ok(existsSync(new URL(file, root)), file);
   }
   const assets = files.filter((file) => file.endsWith('.js')).flatMap((file) => [...readFileSync(new URL(file, root), 'utf8').matchAll(/new URL\([^)]*import\.meta\.url\)/g)].map(() => file));
-  assert.deepEqual(sorted(assets), ['core/wasm/tautline.js', 'wasm/tautline.js']);
+  assert.deepEqual(sorted(assets), ['core/wasm/tautline.js', 'dist/voice-options.js', 'wasm/tautline.js']);
 });

@@ -23,6 +23,7 @@ import init, {
   type ToolCall,
   type TranscriptItem,
   type VoiceState,
+  type VoiceTransport,
   type VoiceStats,
 } from 'tautline';
 
@@ -147,8 +148,12 @@ async function call(): Promise<void> {
   const made = new VoiceConnection({ relay: 'https://relay.example', getToken: ({ reason, attempt }) => (reason === 'rejected' && attempt > 1 ? null : 'ek_x'), startMuted: true, microphone: false });
   same<typeof WebRTCConnection, typeof VoiceConnection>(true);
   new VoiceConnection();
-  // @ts-expect-error no such fallback yet
-  new VoiceConnection({ fallback: 'websocket' });
+  // @ts-expect-error no such fallback
+  new VoiceConnection({ fallback: 'fax' });
+  new VoiceConnection({ fallback: 'websocket', transport: 'websocket', socketUrl: '/live', workletUrl: new URL('https://cdn.example/worklet.js') });
+  await made.reconnect({ transport: 'webrtc' });
+  made.on('fallback', ({ from, to, reason }) => same<[typeof from, typeof to, typeof reason], [VoiceTransport, VoiceTransport, TautlineError]>(true));
+  made.on('rollover', (nothing) => same<typeof nothing, undefined>(true));
   // @ts-expect-error a token is never renewed within a call
   new VoiceConnection({ getToken: ({ reason }) => (reason === 'renew' ? null : 'x') });
   made.on('connection.change', (state) => same<typeof state, VoiceState>(true));

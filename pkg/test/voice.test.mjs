@@ -19,7 +19,9 @@ test('arguments are checked, and the message says what to pass instead', async (
     [() => new VoiceConnection(7), /takes an object/],
     [() => new VoiceConnection({ relay: 'ftp://x.example' }), /relay takes an http/],
     [() => new VoiceConnection({ relay: 'https://a.example', callsUrl: 'https://b.example' }), /not both/],
-    [() => new VoiceConnection({ fallback: 'websocket' }), /fallback takes 'none'/],
+    [() => new VoiceConnection({ fallback: 'fax' }), /fallback takes one of none, websocket/],
+    [() => new VoiceConnection({ transport: 'fax' }), /transport takes/],
+    [() => new VoiceConnection({ socketUrl: 'wss://x.example' }), /socketUrl takes an http/],
     [() => new VoiceConnection({ connectTimeoutMs: 0 }), /connectTimeoutMs/],
     [() => new VoiceConnection({ maxReconnectAttempts: 1.5 }), /whole number/],
     [() => new VoiceConnection({ microphone: 'yes' }), /microphone takes an object/],
@@ -45,6 +47,31 @@ test('addresses', () => {
   assert.equal(url({ callsUrl: 'https://api.openai.com/v1/realtime/calls' }), 'https://api.openai.com/v1/realtime/calls');
   assert.equal(url({}), '/v1/realtime/calls');
   assert.equal(voiceOptions({ callsUrl: 'https://api.openai.com/v1/realtime/calls' }).config.hangup, false);
+  const socket = (given) => new Rtc({ ...voiceOptions(given).config, session: {} }).socketUrl();
+  assert.equal(socket({ relay: 'https://relay.example' }), 'wss://relay.example/v1/realtime');
+  assert.equal(socket({ relay: 'http://127.0.0.1:1/', restaurantId: 'r', model: 'm' }), 'ws://127.0.0.1:1/v1/realtime?restaurant_id=r&model=m');
+  assert.equal(socket({ callsUrl: 'https://api.openai.com/v1/realtime/calls' }), 'wss://api.openai.com/v1/realtime');
+  assert.equal(socket({ relay: 'https://a.example', socketUrl: 'https://b.example/live?x=1' }), 'wss://b.example/live?x=1');
+  assert.deepEqual(new Rtc({}).protocols('ek_1'), ['realtime', 'openai-insecure-api-key.ek_1']);
+  assert.match(voiceOptions({}).config.workletUrl, /\/dist\/worklet\.js/);
+  assert.equal(voiceOptions({ workletUrl: new URL('https://cdn.example/w.js') }).config.workletUrl, 'https://cdn.example/w.js');
+});
+
+test('formats are the transport\'s, whatever a session says of them', () => {
+  const pcmu = { type: 'audio/pcmu' };
+  const { audio } = voiceOptions({ session: { audio: { input: { format: pcmu, transcription: null }, output: { format: pcmu, voice: 'marin' } } } }).session;
+  assert.deepEqual(audio, { input: { transcription: null }, output: { voice: 'marin' } });
+  assert.deepEqual(voiceOptions({ session: { instructions: 'x' } }).session, { type: 'realtime', instructions: 'x' });
+});
+
+test('a piece of sound is as long as its base64 says', () => {
+  const rtc = new Rtc({ session: {} });
+  for (const samples of [0, 1, 2, 3, 480]) {
+    const delta = Buffer.alloc(2 * samples).toString('base64');
+    const event = { type: 'response.output_audio.delta', response_id: 'r', item_id: 'i', content_index: 0, delta };
+    assert.equal(rtc.read(event)[4], samples);
+  }
+  assert.equal(rtc.read({ type: 'response.output_audio.delta', delta: 7 })[4], undefined);
 });
 
 test('push-to-talk ends turns itself, unless the page wants the server to', () => {

@@ -2,8 +2,9 @@
 
 use super::{Core, Said};
 use crate::convert::text;
-use crate::guard::{Awaited, Fetch, Socket, SocketEvent, Timer};
+use crate::guard::{Awaited, Fetch, Listener, Socket, SocketEvent, Timer};
 use crate::host;
+use js_sys::Array;
 use serde::Serialize;
 use tautline_machine::client::{AttemptId, Closed, Input, Token, TokenAnswer, TokenReason};
 use tautline_protocol::{CloseCode, V1};
@@ -142,13 +143,16 @@ impl Core {
     pub(super) fn open(&self, attempt: AttemptId) {
         let url = self.connection.borrow().url.clone().unwrap_or_default();
         let weak = self.me.clone();
-        let protocol = self.options.subprotocol.then_some(V1);
+        let protocols: Array = (self.options.subprotocol.then_some(V1).into_iter())
+            .map(JsValue::from)
+            .collect();
         let listener = match self.receiver() {
             Some(receiver) => receiver.listener(attempt.0),
             None => Err(JsValue::UNDEFINED),
         };
         let socket = listener.and_then(|on_message| {
-            Socket::open(&url, protocol, &on_message, move |event| {
+            let on_message = |socket: &_| Listener::of(socket, "message", &on_message);
+            Socket::open(&url, &protocols, on_message, move |event| {
                 if host::is_dead() {
                     return;
                 }

@@ -1,11 +1,11 @@
 use super::Listener;
 use crate::js::Methods;
 use crate::ledger::{Entry, Kind, bound};
-use js_sys::Function;
+use js_sys::Array;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use wasm_bindgen::prelude::*;
-use web_sys::{CloseEvent, WebSocket};
+use web_sys::{CloseEvent, EventTarget, WebSocket};
 
 /// What a socket says.
 pub(crate) enum SocketEvent {
@@ -33,24 +33,21 @@ pub(crate) struct Socket {
 }
 
 impl Socket {
-    /// Opens a socket; `protocol` is offered as a subprotocol, `on_message` gets the browser's own events.
+    /// Opens a socket; `protocols` are offered as subprotocols, `on_message` listens for the browser's own events.
     pub(crate) fn open(
         url: &str,
-        protocol: Option<&str>,
-        on_message: &Function,
+        protocols: &Array,
+        on_message: impl FnOnce(&EventTarget) -> Result<Listener, JsValue>,
         on_event: impl Fn(SocketEvent) + 'static,
     ) -> Result<Self, JsValue> {
-        let socket = match protocol {
-            None => WebSocket::new(url)?,
-            Some(protocol) => WebSocket::new_with_str(url, protocol)?,
-        };
+        let socket = WebSocket::new_with_str_sequence(url, protocols)?;
         // An `error` event says nothing that the `close` after it does not.
         let _entry = enter(Kind::Socket, &socket)?;
         let on_event = Rc::new(on_event);
         let (opened, closed) = (Rc::clone(&on_event), on_event);
         let _listeners = [
             Listener::new(&socket, "open", move |_| opened(SocketEvent::Opened))?,
-            Listener::of(&socket, "message", on_message)?,
+            on_message(&socket)?,
             Listener::new(&socket, "close", move |event| {
                 let event = event.unchecked_ref::<CloseEvent>();
                 closed(SocketEvent::Closed {

@@ -43,8 +43,16 @@ extern "C" {
     pub(super) fn player(this: &Rtc) -> Result<Player, JsValue>;
     #[wasm_bindgen(method, catch)]
     pub(super) fn meter(this: &Rtc) -> Result<Meter, JsValue>;
+    #[wasm_bindgen(method, catch, js_name = socketUrl)]
+    pub(super) fn socket_url(this: &Rtc) -> Result<String, JsValue>;
+    #[wasm_bindgen(method, catch)]
+    pub(super) fn protocols(this: &Rtc, token: &str) -> Result<Array, JsValue>;
+    #[wasm_bindgen(method, catch)]
+    pub(super) fn sound(this: &Rtc) -> Result<Sound, JsValue>;
     #[wasm_bindgen(method, catch, js_name = streamOf)]
     pub(super) fn stream_of(this: &Rtc, track: &JsValue) -> Result<JsValue, JsValue>;
+    #[wasm_bindgen(method, catch, js_name = trackOf)]
+    pub(super) fn track_of(this: &Rtc, stream: &JsValue) -> Result<JsValue, JsValue>;
     #[wasm_bindgen(method, catch)]
     pub(super) fn session(this: &Rtc) -> Result<String, JsValue>;
     #[wasm_bindgen(method, catch, js_name = setSession)]
@@ -120,6 +128,48 @@ extern "C" {
     #[wasm_bindgen(method, catch)]
     pub(super) fn resume(this: &Meter) -> Result<Promise, JsValue>;
 
+    /// What a call over a socket hears and speaks with.
+    #[derive(Clone, Debug)]
+    pub(super) type Sound;
+    #[wasm_bindgen(method, getter, catch, js_name = stop)]
+    pub(super) fn sound_stop(this: &Sound) -> Result<JsValue, JsValue>;
+    #[wasm_bindgen(method, getter, catch, js_name = ready)]
+    pub(super) fn sound_ready(this: &Sound) -> Result<JsValue, JsValue>;
+    #[wasm_bindgen(method, getter, catch, js_name = stream)]
+    pub(super) fn sound_stream(this: &Sound) -> Result<JsValue, JsValue>;
+    #[wasm_bindgen(method, getter, catch, js_name = running)]
+    pub(super) fn sound_running(this: &Sound) -> Result<JsValue, JsValue>;
+    #[wasm_bindgen(method, getter, catch)]
+    pub(super) fn energy(this: &Sound) -> Result<f64, JsValue>;
+    #[wasm_bindgen(method, catch)]
+    pub(super) fn capture(this: &Sound) -> Result<Worklet, JsValue>;
+    #[wasm_bindgen(method, catch)]
+    pub(super) fn playback(this: &Sound) -> Result<Worklet, JsValue>;
+    #[wasm_bindgen(method, catch, js_name = listen)]
+    pub(super) fn sound_listen(
+        this: &Sound,
+        capture: &Worklet,
+        stream: &JsValue,
+    ) -> Result<(), JsValue>;
+    #[wasm_bindgen(method, catch)]
+    pub(super) fn encode(this: &Sound, buffer: &JsValue) -> Result<String, JsValue>;
+    #[wasm_bindgen(method, catch, js_name = resume)]
+    pub(super) fn sound_resume(this: &Sound) -> Result<(), JsValue>;
+
+    /// One of its worklets.
+    #[derive(Clone, Debug)]
+    pub(super) type Worklet;
+    #[wasm_bindgen(method, getter, catch, js_name = stop)]
+    pub(super) fn worklet_stop(this: &Worklet) -> Result<JsValue, JsValue>;
+    #[wasm_bindgen(method, getter, catch)]
+    pub(super) fn port(this: &Worklet) -> Result<EventTarget, JsValue>;
+    #[wasm_bindgen(method, catch, js_name = gate)]
+    pub(super) fn worklet_gate(this: &Worklet, open: bool) -> Result<(), JsValue>;
+    #[wasm_bindgen(method, catch)]
+    pub(super) fn hear(this: &Worklet, delta: &JsValue, cushion: f64) -> Result<(), JsValue>;
+    #[wasm_bindgen(method, catch)]
+    pub(super) fn silence(this: &Worklet) -> Result<(), JsValue>;
+
     /// An error of the browser's, or anything else that was thrown.
     pub(super) type Thrown;
     #[wasm_bindgen(method, getter, catch)]
@@ -127,10 +177,12 @@ extern "C" {
     #[wasm_bindgen(method, getter, catch)]
     pub(super) fn message(this: &Thrown) -> Result<JsValue, JsValue>;
 
-    /// A `track` or `message` event.
+    /// A `track` or `message` event, or an event of the server's.
     pub(super) type Told;
     #[wasm_bindgen(method, getter, catch, js_name = track)]
     pub(super) fn told_track(this: &Told) -> Result<JsValue, JsValue>;
     #[wasm_bindgen(method, getter, catch)]
     pub(super) fn data(this: &Told) -> Result<JsValue, JsValue>;
+    #[wasm_bindgen(method, getter, catch)]
+    pub(super) fn delta(this: &Told) -> Result<JsValue, JsValue>;
 }

@@ -7,7 +7,7 @@ use crate::core::now;
 use crate::error::Error;
 use js_sys::{Function, Promise};
 use std::rc::Rc;
-use tautline_machine::client::voice::{Config, Input, State};
+use tautline_machine::client::voice::{Config, Input, State, Transport};
 use wasm_bindgen::prelude::*;
 use web_sys::AbortSignal;
 
@@ -24,6 +24,10 @@ impl VoiceConnection {
     /// # Errors
     /// When `rtc` has no session.
     #[wasm_bindgen(constructor)]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "what the layer has checked, one by one, costs no reading of an object here"
+    )]
     pub fn new(
         rtc: Rtc,
         emit: Function,
@@ -32,6 +36,8 @@ impl VoiceConnection {
         muted: bool,
         timeout_ms: Option<f64>,
         attempts: Option<f64>,
+        over_socket: bool,
+        falls_back: bool,
     ) -> Result<Self, JsValue> {
         let usual = Config::default();
         let config = Config {
@@ -41,6 +47,8 @@ impl VoiceConnection {
             connect_timeout_ms: timeout_ms.map_or(usual.connect_timeout_ms, |ms| ms as u64),
             max_reconnect_attempts: attempts.map_or(usual.max_reconnect_attempts, |max| max as u32),
             settings: rtc.session()?,
+            transport: transport(over_socket),
+            falls_back,
         };
         Ok(Self {
             driver: Driver::new(rtc, emit, get_token, config),
@@ -60,8 +68,11 @@ impl VoiceConnection {
         driver.ask(signal, false, Input::Connect)
     }
 
-    /// A new call with the conversation of this one.
-    pub fn reconnect(&self, signal: Option<AbortSignal>) -> Promise {
+    /// A new call with the conversation of this one; over a socket, or not, from now on where that is said.
+    pub fn reconnect(&self, signal: Option<AbortSignal>, over_socket: Option<bool>) -> Promise {
+        if let Some(over_socket) = over_socket {
+            self.driver.input(Input::Transport(transport(over_socket)));
+        }
         self.driver.ask(signal, false, Input::Reconnect)
     }
 
@@ -114,12 +125,8 @@ impl VoiceConnection {
     pub fn set_output_device(&self, device: JsValue) -> Promise {
         let driver = &self.driver;
         driver.output.replace(device.clone());
-        let line = driver.line.borrow();
-        let player = line
-            .as_ref()
-            .and_then(|line| line.player.as_deref().cloned());
-        drop(line);
-        match player.map(|player| player.sink(&device)) {
+        let player = driver.in_use(|line| line.player.as_deref().cloned());
+        match player.flatten().map(|player| player.sink(&device)) {
             None => Promise::resolve(&JsValue::UNDEFINED),
             Some(Ok(promise)) => promise,
             Some(Err(error)) => Promise::reject(&error),
@@ -214,5 +221,13 @@ impl VoiceConnection {
     /// How the call did over its last second.
     pub fn stats(&self) -> JsValue {
         self.driver.stats()
+    }
+}
+
+fn transport(over_socket: bool) -> Transport {
+    if over_socket {
+        Transport::WebSocket
+    } else {
+        Transport::WebRtc
     }
 }

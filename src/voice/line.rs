@@ -1,13 +1,15 @@
-//! One call's browser objects: the peer connection, its channel, what plays the answer.
+//! What a call has in the browser: what carries it, and what plays the answer. There may be two for a moment, when one
+//! session takes another's place; one of them is in use.
 
-use super::browser::{Channel, Peer, Player, Told};
+use super::browser::{Player, Told};
+use super::media::Media;
+use super::rung::Rung;
 use super::waits::Step;
 use super::{Arrival, Driver, parse};
 use crate::guard::{Fetch, Listener, Resource};
 use crate::ledger::Kind;
 use crate::{host, js};
-use tautline_machine::client::voice::{CallId, Input, Path};
-use tautline_protocol::limits::CLIENT_CHANNEL_LOW;
+use tautline_machine::client::voice::{CallId, Transport};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::{JsFuture, spawn_local};
 use web_sys::EventTarget;
@@ -15,17 +17,18 @@ use web_sys::EventTarget;
 /// Dropping it ends the call; in this order.
 pub(super) struct Line {
     id: CallId,
-    _fetch: Option<Fetch>,
-    _listeners: Vec<Listener>,
-    channel: Resource<Channel>,
     pub(super) player: Option<Resource<Player>>,
-    pub(super) peer: Resource<Peer>,
-    pub(super) offer: JsValue,
-    pub(super) answer: JsValue,
-    /// The call's own address, where the server tells it.
-    pub(super) location: Option<JsValue>,
+    pub(super) carrier: Carrier,
     /// What the answer is heard by.
-    pub(super) remote: JsValue,
+    remote: JsValue,
+}
+
+/// What carries a call.
+pub(super) enum Carrier {
+    /// A peer connection.
+    Media(Media),
+    /// A WebSocket.
+    Socket(Rung),
 }
 
 impl Driver {
@@ -34,124 +37,77 @@ impl Driver {
         call: CallId,
         then: impl FnOnce(&mut Line) -> T,
     ) -> Option<T> {
-        let mut line = self.line.borrow_mut();
-        line.as_mut().filter(|line| line.id == call).map(then)
+        let mut lines = self.lines.borrow_mut();
+        lines.iter_mut().find(|line| line.id == call).map(then)
     }
 
-    fn peer(&self, call: CallId) -> Option<Peer> {
-        self.with_line(call, |line| line.peer.clone())
+    /// The line that is spoken into and heard.
+    pub(super) fn in_use<T>(&self, then: impl FnOnce(&mut Line) -> T) -> Option<T> {
+        self.using.get().and_then(|call| self.with_line(call, then))
     }
 
-    pub(super) fn open(&self, call: CallId) {
-        let promise = self.make_line(call).and_then(|line| {
-            let peer = line.peer.clone();
-            self.line.replace(Some(line));
-            self.attach();
-            self.rtc.offer(&peer)
-        });
-        self.wait(Step::Offer(call), promise.map(JsValue::from));
+    pub(super) fn open(&self, call: CallId, over: Transport) {
+        match over {
+            Transport::WebRtc => self.open_media(call),
+            Transport::WebSocket => self.open_sound(call),
+        }
     }
 
-    fn make_line(&self, call: CallId) -> Result<Line, JsValue> {
-        let peer = self.rtc.open()?;
-        let close = peer.close()?;
-        let peer = Resource::new(Kind::PeerConnection, peer, &close);
-        let channel = self.rtc.channel(&peer, CLIENT_CHANNEL_LOW as f64)?;
-        let close = channel.channel_close()?;
-        let channel = Resource::new(Kind::DataChannel, channel, &close);
+    pub(super) fn add_line(&self, id: CallId, carrier: Carrier) {
         // Without a document there is nobody to hear it.
         let player = self.rtc.player().and_then(|player| {
             let stop = player.player_stop()?;
             Ok(Resource::new(Kind::AudioElement, player, &stop))
         });
-        let mut listeners = Vec::new();
-        let mut on = |target: &EventTarget, event, then: fn(&Self, CallId, &JsValue)| {
-            let weak = self.me.clone();
-            let listener = Listener::new(target, event, move |event| {
-                if let Some(driver) = weak.upgrade() {
-                    then(&driver, call, &event);
-                }
-            });
-            listener.map(|listener| listeners.push(listener))
-        };
-        on(target(&peer), "connectionstatechange", |driver, call, _| {
-            driver.path(call)
-        })?;
-        on(target(&peer), "track", |driver, call, event| {
-            driver.track(call, event)
-        })?;
-        on(target(&channel), "open", |driver, call, _| {
-            let most = driver
-                .peer(call)
-                .and_then(|peer| driver.rtc.max_message(&peer).ok());
-            // A float is cut off, never out of range: `as` saturates.
-            driver.input(Input::ChannelOpened(
-                call,
-                most.unwrap_or_default() as usize,
-            ));
-        })?;
-        on(target(&channel), "close", |driver, call, _| {
-            driver.input(Input::ChannelClosed(call))
-        })?;
-        on(target(&channel), "bufferedamountlow", |driver, call, _| {
-            driver.input(Input::Writable(call, driver.buffered(call)));
-        })?;
-        on(target(&channel), "message", |driver, call, event| {
-            let data = event.unchecked_ref::<Told>().data();
-            if let Some(value) = data.ok().and_then(|data| parse(&data)) {
-                driver.arrived(Arrival::Message(call, value));
-            }
-        })?;
-        Ok(Line {
-            id: call,
-            _fetch: None,
-            _listeners: listeners,
-            channel,
+        self.lines.borrow_mut().push(Line {
+            id,
             player: player.ok(),
-            peer,
-            offer: JsValue::UNDEFINED,
-            answer: JsValue::UNDEFINED,
-            location: None,
+            carrier,
             remote: JsValue::UNDEFINED,
-        })
+        });
     }
 
-    fn path(&self, call: CallId) {
-        let state = self
-            .peer(call)
-            .and_then(|peer| peer.connection_state().ok());
-        let path = match state.and_then(|state| state.as_string()).as_deref() {
-            Some("connected") => Path::Connected,
-            Some("disconnected") => Path::Disconnected,
-            Some("failed") => Path::Failed,
-            _ => return,
-        };
-        self.input(Input::Path(call, path));
-    }
-
-    fn track(&self, call: CallId, event: &JsValue) {
-        let Ok(track) = event.unchecked_ref::<Told>().told_track() else {
-            return;
-        };
-        // Not the event's own stream: an answer may name none.
-        let Ok(stream) = self.rtc.stream_of(&track) else {
-            return;
-        };
-        self.with_line(call, |line| line.remote = stream.clone());
+    /// This call is spoken into and heard from now on.
+    pub(super) fn use_line(&self, call: CallId) {
+        self.using.set(Some(call));
+        self.attach();
         self.play(Step::Play);
-        self.tell("track.received", &track);
+    }
+
+    /// The call's answer is this stream's only track.
+    pub(super) fn heard_by(&self, call: CallId, stream: &JsValue, track: &JsValue) {
+        self.with_line(call, |line| line.remote = stream.clone());
+        if self.using.get() == Some(call) {
+            self.play(Step::Play);
+        }
+        self.tell("track.received", track);
+    }
+
+    /// A message of the server's came.
+    pub(super) fn said(&self, call: CallId, event: &JsValue) {
+        let data = event.unchecked_ref::<Told>().data();
+        if let Some(value) = data.ok().and_then(|data| parse(&data)) {
+            self.arrived(Arrival::Message(call, value));
+        }
+    }
+
+    pub(super) fn remote(&self) -> JsValue {
+        self.in_use(|line| line.remote.clone()).unwrap_or_default()
+    }
+
+    pub(super) fn duck(&self, quiet: bool) {
+        self.in_use(|line| line.player.as_ref().map(|player| player.duck(quiet)));
     }
 
     /// Plays the answer, if there is one.
     pub(super) fn play(&self, step: Step) {
-        let line = self.line.borrow();
-        let player = line.as_ref().and_then(|line| {
+        let player = self.in_use(|line| {
+            line.resume_sound();
             let player = line.player.as_ref()?;
             Some(((**player).clone(), line.remote.clone()))
         });
-        drop(line);
         let device = self.output.borrow().clone();
-        let promise = match player {
+        let promise = match player.flatten() {
             Some((player, stream)) => player.play(&stream, &device).map(JsValue::from),
             None => Ok(JsValue::UNDEFINED),
         };
@@ -185,60 +141,50 @@ impl Driver {
         drop(done);
     }
 
-    pub(super) fn exchange(&self, call: CallId) {
-        let promise = Fetch::new("calls").and_then(|fetch| {
-            let signal = fetch.signal();
-            let offer = self.with_line(call, |line| {
-                line._fetch = Some(fetch);
-                line.offer.clone()
-            });
-            let token = self.token.borrow().clone().unwrap_or_default();
-            self.rtc.post(&token, &offer.unwrap_or_default(), &signal)
-        });
-        self.wait(Step::Exchange(call), promise.map(JsValue::from));
-    }
-
-    pub(super) fn accept(&self, call: CallId) {
-        let line = self.with_line(call, |line| {
-            let fetch = line._fetch.take();
-            (line.peer.clone(), line.answer.clone(), fetch)
-        });
-        if let Some((peer, answer, fetch)) = line {
-            drop(fetch);
-            let promise = self.rtc.answer(&peer, &answer);
-            self.wait(Step::Accept(call), promise.map(JsValue::from));
-        }
-    }
-
     pub(super) fn measure(&self, call: CallId) {
-        if let Some(peer) = self.peer(call) {
-            self.wait(Step::Stats(call), self.rtc.stats(&peer).map(JsValue::from));
+        let is_media = self.with_line(call, |line| matches!(line.carrier, Carrier::Media(_)));
+        match is_media {
+            Some(true) => self.measure_media(call),
+            Some(false) => self.measure_socket(call),
+            None => {}
         }
     }
 
-    /// Writes to the channel; what its buffer holds then is the machine's next concern.
+    /// Writes to the channel, or socket; what its buffer holds then is the machine's next concern.
     pub(super) fn write(&self, call: CallId, text: &str) {
-        let channel = self.with_line(call, |line| line.channel.clone());
-        if let Some(channel) = channel {
-            // One that is closing takes nothing; its `close` event tells the machine.
-            let _ = channel.send(text);
-        }
+        // One that is closing takes nothing; its `close` event tells the machine.
+        self.with_line(call, |line| match &line.carrier {
+            Carrier::Media(media) => media.channel.send(text).is_ok(),
+            Carrier::Socket(rung) => rung.write(text),
+        });
         let buffered = self.buffered(call);
-        self.machine.borrow_mut().buffered(buffered);
+        self.machine.borrow_mut().buffered(call, buffered);
     }
 
     pub(super) fn buffered(&self, call: CallId) -> usize {
-        let channel = self.with_line(call, |line| line.channel.clone());
-        let amount = channel.and_then(|channel| channel.buffered_amount().ok());
-        amount.unwrap_or_default() as usize
+        let amount = self.with_line(call, |line| match &line.carrier {
+            Carrier::Media(media) => media.channel.buffered_amount().unwrap_or_default() as usize,
+            Carrier::Socket(rung) => rung.buffered(),
+        });
+        amount.unwrap_or_default()
     }
 
     /// Lets go of the call, and says so to the server where it can be told.
     pub(super) fn hang_up(&self, call: CallId) {
         self.waits.end(call);
-        self.played();
-        let line = self.line.borrow_mut().take_if(|line| line.id == call);
-        let location = line.as_ref().and_then(|line| line.location.clone());
+        let mut lines = self.lines.borrow_mut();
+        let at = lines.iter().position(|line| line.id == call);
+        let line = at.map(|at| lines.remove(at));
+        drop(lines);
+        if self.using.get() == Some(call) {
+            self.using.set(None);
+            self.played();
+        }
+        let location = line.as_ref().and_then(|line| match &line.carrier {
+            Carrier::Media(media) => media.location.clone(),
+            // The end of the socket is the end of the call.
+            Carrier::Socket(_) => None,
+        });
         drop(line);
         let token = self.token.borrow().clone().unwrap_or_default();
         let (Some(location), Ok(life)) = (location, Fetch::new("hangup")) else {
@@ -256,19 +202,31 @@ impl Driver {
     }
 
     pub(super) fn channel(&self) -> JsValue {
-        let line = self.line.borrow();
-        line.as_ref()
-            .map_or(JsValue::UNDEFINED, |line| (*line.channel).clone().into())
+        self.of_media(|media| (*media.channel).clone().into())
     }
 
     pub(super) fn peer_connection(&self) -> JsValue {
-        let line = self.line.borrow();
-        line.as_ref()
-            .map_or(JsValue::UNDEFINED, |line| (*line.peer).clone().into())
+        self.of_media(|media| (*media.peer).clone().into())
+    }
+
+    fn of_media(&self, what: impl FnOnce(&Media) -> JsValue) -> JsValue {
+        let found = self.in_use(|line| match &line.carrier {
+            Carrier::Media(media) => Some(what(media)),
+            Carrier::Socket(_) => None,
+        });
+        found.flatten().unwrap_or_default()
+    }
+}
+
+impl Line {
+    fn resume_sound(&self) {
+        if let Carrier::Socket(rung) = &self.carrier {
+            rung.resume();
+        }
     }
 }
 
 /// What its events are heard from.
-fn target<T: JsCast>(object: &Resource<T>) -> &EventTarget {
+pub(super) fn target<T: JsCast>(object: &Resource<T>) -> &EventTarget {
     (**object).unchecked_ref()
 }

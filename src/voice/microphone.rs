@@ -2,6 +2,7 @@
 
 use super::Driver;
 use super::browser::Mic;
+use super::line::Carrier;
 use super::waits::Step;
 use crate::guard::{Listener, Resource};
 use crate::ledger::Kind;
@@ -179,8 +180,19 @@ impl Driver {
         if mic.is_some() && self.microphones.listeners.borrow().is_empty() {
             self.listen_to_microphone();
         }
-        let peer = self.line.borrow().as_ref().map(|line| line.peer.clone());
-        if let Some(peer) = peer {
+        let stream = self.microphones.stream();
+        let open = self.microphones.open.get();
+        let peer = self.in_use(|line| match &line.carrier {
+            Carrier::Media(media) => Some(media.peer.clone()),
+            Carrier::Socket(rung) => {
+                rung.listen(&stream);
+                rung.gate(open);
+                // Who lets the page hear lets it be heard: browsers take a microphone for a gesture.
+                rung.resume();
+                None
+            }
+        });
+        if let Some(peer) = peer.flatten() {
             let mic = mic.map_or(JsValue::UNDEFINED, JsValue::from);
             let _ = self.rtc.attach(&peer, &mic);
         }
@@ -192,6 +204,10 @@ impl Driver {
         if let Some(mic) = self.microphones.mic() {
             let _ = mic.gate(open);
         }
+        self.in_use(|line| match &line.carrier {
+            Carrier::Socket(rung) => rung.gate(open),
+            Carrier::Media(_) => {}
+        });
     }
 
     pub(super) fn release_microphone(&self) {

@@ -5,8 +5,10 @@ mod browser;
 mod connection;
 mod heard;
 mod line;
+mod media;
 mod microphone;
 mod perform;
+mod rung;
 mod waits;
 
 pub use browser::Rtc;
@@ -42,7 +44,11 @@ pub(crate) struct Driver {
     disposed: Cell<bool>,
     wake: Wake,
     waits: waits::Waits,
-    line: RefCell<Option<line::Line>>,
+    lines: RefCell<Vec<line::Line>>,
+    /// The one that is spoken into and heard.
+    using: Cell<Option<CallId>>,
+    /// The event that the machine looks at, whose sound is to be played perhaps.
+    sound: RefCell<JsValue>,
     microphones: microphone::Microphones,
     meter: RefCell<Option<Metering>>,
     /// What any click mends: the answer is not played yet.
@@ -86,7 +92,9 @@ impl Driver {
             disposed: Cell::new(false),
             wake: Wake::default(),
             waits: waits::Waits::default(),
-            line: RefCell::new(None),
+            lines: RefCell::default(),
+            using: Cell::new(None),
+            sound: RefCell::default(),
             microphones: microphone::Microphones::default(),
             meter: RefCell::new(None),
             gesture: RefCell::default(),
@@ -124,12 +132,19 @@ impl Driver {
             let Some(arrival) = arrival else { break };
             let input = match arrival {
                 Arrival::Input(input) => Some(input),
-                Arrival::Message(call, value) => self.message(call, &value),
+                Arrival::Message(call, value) => {
+                    let input = self.message(call, &value);
+                    let before = self.sound.replace(value);
+                    drop(before);
+                    input
+                }
             };
             if let Some(input) = input {
                 self.machine.borrow_mut().handle(input, now());
                 self.drain();
             }
+            let done = self.sound.take();
+            drop(done);
         }
         self.turning.set(false);
     }
@@ -195,7 +210,7 @@ impl Driver {
                 failure.retryable,
             );
         if failure.code == ErrorCode::ConnectTimeout {
-            error = error.timeout_ms(Some(self.timeout_ms));
+            error = error.timeout_ms(failure.timeout_ms);
         } else if failure.status.is_none() && failure.stage.is_some_and(|stage| stage < Stage::Ice)
         {
             error = error.cause(self.cause.take());

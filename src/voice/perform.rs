@@ -7,7 +7,9 @@ use crate::guard::{Resource, Timer};
 use crate::ledger::Kind;
 use js_sys::Array;
 use tautline_machine::client::TokenReason;
-use tautline_machine::client::voice::{Alarm, CallId, Notice, Output, TranscriptLine};
+use tautline_machine::client::voice::{
+    Alarm, CallId, Input, Notice, Output, TranscriptLine, Transport,
+};
 use tautline_protocol::limits::CLIENT_LEVEL_MS;
 use wasm_bindgen::prelude::*;
 
@@ -26,19 +28,20 @@ impl Driver {
                 reason,
                 number,
             } => self.fetch_token(call, reason, number),
-            Output::Open(call) => self.open(call),
+            Output::Open(call, over) => self.open(call, over),
+            Output::Use(call) => self.use_line(call),
             Output::Exchange(call) => self.exchange(call),
+            Output::Dial(call) => self.dial(call),
             Output::Accept(call) => self.accept(call),
             Output::Send(call, text) => self.write(call, &text),
+            Output::Look(call) => self.input(Input::Writable(call, self.buffered(call))),
+            Output::Hear(call, cushion) => self.hear(call, cushion),
+            Output::Silence(call) => self.silence(call),
             Output::HangUp(call) => self.hang_up(call),
             Output::OpenMicrophone { id, any } => self.open_microphone(id, any),
             Output::ReleaseMicrophone => self.release_microphone(),
             Output::OpenGate(open) => self.gate(open),
-            Output::Duck(quiet) => {
-                let line = self.line.borrow();
-                let player = line.as_ref().and_then(|line| line.player.as_ref());
-                let _ = player.map(|player| player.duck(quiet));
-            }
+            Output::Duck(quiet) => self.duck(quiet),
             Output::Meter(on) => self.meter(on),
             Output::Measure(call) => self.measure(call),
             Output::Settle(waiter, result) => self.settle(waiter, result),
@@ -110,8 +113,7 @@ impl Driver {
     pub(super) fn measure_levels(&self) {
         self.with_meter(|meter| {
             let _ = meter.meter_listen("input", &self.microphones.stream());
-            let remote = self.line.borrow().as_ref().map(|line| line.remote.clone());
-            let _ = meter.meter_listen("output", &remote.unwrap_or_default());
+            let _ = meter.meter_listen("output", &self.remote());
         });
     }
 
@@ -143,6 +145,16 @@ impl Driver {
             Notice::State(state) => self.tell("connection.change", &state.as_str().into()),
             Notice::Connected => self.tell("connected", &JsValue::UNDEFINED),
             Notice::ChannelReady => self.tell("dataChannelReady", &JsValue::UNDEFINED),
+            Notice::Fallback(failure) => self.tell_of(
+                "fallback",
+                "from to reason",
+                &[
+                    Transport::WebRtc.as_str().into(),
+                    Transport::WebSocket.as_str().into(),
+                    self.error(&failure),
+                ],
+            ),
+            Notice::RolledOver => self.tell("rollover", &JsValue::UNDEFINED),
             Notice::Disconnected => self.tell("ice.disconnection", &JsValue::UNDEFINED),
             Notice::Ended { reason, delay_ms } => self.tell_of(
                 "disconnection",
@@ -221,6 +233,8 @@ impl Driver {
             number(report.first_audio_ms),
             f64::from(report.reconnects),
             f64::from(alarms.sum::<u32>()),
+            report.underruns as f64,
+            report.unsent as f64,
         ];
         self.rtc.report(&numbers).unwrap_or(JsValue::UNDEFINED)
     }

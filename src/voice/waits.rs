@@ -21,6 +21,8 @@ use web_sys::AbortSignal;
 pub(super) enum Step {
     Token(CallId),
     Offer(CallId),
+    /// What a socket's sound needs.
+    Sound(CallId),
     Exchange(CallId),
     Accept(CallId),
     Stats(CallId),
@@ -36,6 +38,7 @@ impl Step {
         match self {
             Self::Token(call)
             | Self::Offer(call)
+            | Self::Sound(call)
             | Self::Exchange(call)
             | Self::Accept(call)
             | Self::Stats(call) => Some(call),
@@ -203,8 +206,16 @@ impl Driver {
             Step::Offer(call) => {
                 let offer = settled.ok().filter(JsValue::is_string);
                 let made = offer.is_some();
-                self.with_line(call, |line| line.offer = offer.unwrap_or_default());
+                self.with_media(call, |media| media.offer = offer.unwrap_or_default());
                 self.input(Input::Offered(call, made));
+            }
+            Step::Sound(call) => {
+                let made = settled.and_then(|_| self.make_worklets(call));
+                let is_made = made.is_ok();
+                if let Err(cause) = made {
+                    self.cause.replace(cause);
+                }
+                self.input(Input::Offered(call, is_made));
             }
             Step::Exchange(call) => {
                 let exchange = self.exchange_of(call, settled);
@@ -281,9 +292,9 @@ impl Driver {
         let status = list.get(0).as_f64().unwrap_or_default() as u16;
         let (first, second) = (list.get(1), list.get(2));
         if (200..300).contains(&status) {
-            self.with_line(call, |line| {
-                line.location = Some(first).filter(JsValue::is_string);
-                line.answer = second;
+            self.with_media(call, |media| {
+                media.location = Some(first).filter(JsValue::is_string);
+                media.answer = second;
             });
             return Exchange::Answered;
         }

@@ -1,11 +1,13 @@
 import { check, browser, heard, ledger, pause, same, until } from '../support/host.js';
 import { callConnected } from './voice.js';
+import { rungConnected } from './rung.js';
 import { relaySocket, restaurant, token } from '../support/server.js';
 
 export async function trapLeavesNothing({ WebSocketService, ConnectionManager, OrderUpdates, VoiceConnection, provokeTrap }) {
   const id = restaurant('trap');
   const jwt = await token(id);
   const peer = await callConnected(VoiceConnection);
+  await rungConnected(VoiceConnection);
   // Something of every kind: open and opening sockets, timers, listeners, waits, leases, calls under way.
   const services = [];
   for (let n = 0; n < 3; n += 1) services.push(new WebSocketService({ restaurantId: id }, relaySocket(), () => jwt));
@@ -20,7 +22,7 @@ export async function trapLeavesNothing({ WebSocketService, ConnectionManager, O
   pending.push(orders.fetchOrders('', undefined), services[0].request('order:cancel', '{}', 60_000, undefined, undefined));
   for (const promise of pending) promise.catch(() => {});
   const kinds = Object.keys(ledger()).sort();
-  same(kinds, ['audio_context', 'audio_element', 'closure', 'data_channel', 'fetch', 'lease', 'listener', 'media_track', 'peer_connection', 'socket', 'timer'], 'what is live before');
+  same(kinds, ['audio_context', 'audio_element', 'closure', 'data_channel', 'fetch', 'lease', 'listener', 'media_track', 'peer_connection', 'socket', 'timer', 'worklet'], 'what is live before');
 
   let thrown;
   services[0].subscribe('*', () => {});

@@ -3,29 +3,32 @@
 import { TautlineError, browser, check, heard, ledger, noneUnhandled, nothingLive, pause, rejection, same, uncounted, until } from './host.js';
 import { Peer, callsUrl } from './peer.js';
 import { Rtc } from './rtc.js';
+import { workletUrl } from './server.js';
 
 const SESSION = { type: 'realtime', instructions: 'Be brief.' };
 
 /** A connection as the layer makes it, and what it told. */
-function call(VoiceConnection, { getToken = () => 'ek_test', muted = false, timeoutMs = 10_000, microphone = {}, attempts } = {}) {
+export function call(VoiceConnection, options = {}) {
+  const { getToken = () => 'ek_test', muted = false, timeoutMs = 10_000, microphone = {}, attempts, session = SESSION } = options;
+  const { socketUrl = callsUrl.replace('/calls', ''), overSocket = false, fallsBack = false } = options;
   const told = [];
   const listeners = new Map();
-  const rtc = new Rtc({ url: callsUrl, hangup: true, microphone, session: SESSION });
+  const rtc = new Rtc({ url: callsUrl, socketUrl, workletUrl: workletUrl(), hangup: true, microphone, session });
   const emit = (event, value) => {
     told.push([event, value]);
     listeners.get(event)?.(value);
   };
-  const connection = new VoiceConnection(rtc, emit, getToken ?? undefined, microphone !== false, muted, timeoutMs, attempts);
+  const connection = new VoiceConnection(rtc, emit, getToken ?? undefined, microphone !== false, muted, timeoutMs, attempts, overSocket, fallsBack);
   const values = (event) => told.filter(([name]) => name === event).map(([, value]) => value);
   const heardOf = (event, n = 1) => until(event, () => values(event).length >= n);
   return { connection, told, values, heardOf, on: (event, then) => listeners.set(event, then), states: () => values('connection.change') };
 }
 
-const connect = (connection) => connection.connect(undefined, undefined);
-const send = (connection, event, turn = event.type === 'response.create') => connection.send(JSON.stringify(event), undefined, turn);
+export const connect = (connection) => connection.connect(undefined, undefined);
+export const send = (connection, event, turn = event.type === 'response.create') => connection.send(JSON.stringify(event), undefined, turn);
 const total = (counts) => Object.values(counts).reduce((sum, count) => sum + count, 0);
 /** Nothing but the page's lifecycle listeners. */
-async function nothingOfACall() {
+export async function nothingOfACall() {
   await until('nothing of a call', () => {
     const { listener = 0, ...rest } = ledger();
     const { listeners, ...live } = browser();
@@ -33,11 +36,11 @@ async function nothingOfACall() {
   });
 }
 
-async function ended(connection, peer) {
+export async function ended(connection, peer) {
   connection.dispose();
   await nothingLive();
   await noneUnhandled();
-  peer.end();
+  peer?.end();
 }
 
 export async function callConnects({ VoiceConnection }) {
@@ -131,14 +134,14 @@ export async function callConnected(VoiceConnection) {
 }
 
 /** Something that never settles, until it does. */
-function stuck() {
+export function stuck() {
   let finish;
   const promise = new Promise((resolve) => (finish = resolve));
   return { promise, finish };
 }
 
 /** Replaces a method until the function answered is called. */
-function stub(object, name, replacement) {
+export function stub(object, name, replacement) {
   const real = object[name];
   object[name] = function (...args) {
     return replacement.call(this, real, ...args);
@@ -293,7 +296,7 @@ export async function callHasNoToken({ VoiceConnection }) {
   // One that was handed over is used, for its own call and those in its place.
   const { connection } = call(VoiceConnection, { getToken: null });
   await connection.connect('ek_given', undefined);
-  await connection.reconnect(undefined);
+  await connection.reconnect(undefined, undefined);
   same(peer.posts.map(({ token }) => token), ['Bearer ek_given', 'Bearer ek_given'], 'given');
   // A refused token is replaced once, and then named.
   const asked = [];
@@ -342,7 +345,7 @@ export async function callIsMutedBeforeItIsMade({ VoiceConnection }) {
   connection.setMuted(false);
   same(track.enabled, true, 'unmuted');
   connection.setMuted(true);
-  await connection.reconnect(undefined);
+  await connection.reconnect(undefined, undefined);
   same([track.readyState, track.enabled], ['live', false], 'over a reconnect');
   same(values('microphone.muted').map(({ muted, by }) => [muted, by]), [[true, 'page'], [false, 'page'], [true, 'page']], 'told');
   await ended(connection, peer);

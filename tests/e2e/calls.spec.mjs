@@ -8,12 +8,12 @@ let relay;
 let proxy;
 const restaurant = 'calls';
 /** A relay whose datagrams go through the proxy; `tcp`: connections reach it too, at the same port. */
-async function startBehindProxy({ tcp = false } = {}) {
+async function startBehindProxy({ tcp = false, args = [] } = {}) {
   const udp = await freePort();
   proxy = await startUdpProxy(udp);
   const outside = `127.0.0.1:${proxy.port}`;
   const voice = ['--voice-udp', `127.0.0.1:${udp}`, '--voice-public-ip', outside, ...(tcp ? ['--voice-tcp', outside] : [])];
-  relay = await startRelay({ www: null, args: [...LAB_ORIGIN, ...voice] });
+  relay = await startRelay({ www: null, args: [...LAB_ORIGIN, ...voice, ...args] });
 }
 
 test.beforeEach(async () => {
@@ -49,6 +49,8 @@ async function openCall(page, options = {}) {
       for (const event of ['connection.change', 'disconnection', 'tool.call', 'error', 'speaking']) {
         call.on(event, (value) => window.told.push([event, value instanceof Error ? value.code : value]));
       }
+      call.on('fallback', ({ from, to, reason }) => window.told.push(['fallback', [from, to, reason.code, reason.stage]]));
+      call.on('rollover', () => window.told.push(['rollover', null]));
       window.loudest = 0;
       call.on('level', ({ output }) => (window.loudest = Math.max(window.loudest, output)));
     },
@@ -140,6 +142,85 @@ test('a network without UDP has its calls over TCP, from the start or when it cl
   await answers(2);
 });
 
+/** In what is said there is one turn for each text, in order, and nothing was cut off. */
+async function saidInOrder(page, texts) {
+  const lines = await page.evaluate(() => window.call.transcript().map(({ role, text, interrupted }) => [role, text, interrupted]));
+  expect(lines.filter(([role]) => role === 'user').map(([, text]) => text)).toEqual(texts);
+  expect(lines.filter(([, , interrupted]) => interrupted)).toEqual([]);
+}
+
+test('a network that keeps packets back over UDP and TCP has its calls over a socket, and says so', async ({ page }) => {
+  proxy.cut = true;
+  await openCall(page, { startMuted: true, fallback: 'websocket', connectTimeoutMs: 9_000 });
+  const path = () => page.evaluate(async () => (await window.call.stats()).path);
+  await page.evaluate(() => window.call.connect());
+  expect(await told(page, 'fallback')).toEqual([['webrtc', 'websocket', 'connect_timeout', 'ice']]);
+  expect(await told(page, 'connection.change')).toEqual(['connecting', 'connected']);
+  await expect.poll(path).toBe('websocket');
+  await expect.poll(callsOf, { timeout: 15_000 }).toBe(1);
+  await type(page, 'two bacon burgers no pickles and a cola');
+  await expect.poll(() => told(page, 'tool.call')).toHaveLength(1);
+  // What is spoken is said back.
+  await page.evaluate(() => {
+    window.call.send({ type: 'session.update', session: { type: 'realtime', audio: { input: { turn_detection: { type: 'server_vad' } } } } });
+    window.call.enableMicrophone();
+  });
+  await expect.poll(() => told(page, 'speaking')).toContainEqual({ user: false, assistant: true });
+  await expect.poll(() => page.evaluate(() => window.loudest)).toBeGreaterThan(0.05);
+  await page.evaluate(() => window.call.disableMicrophone());
+  // The packets get through again: so does the next call.
+  proxy.cut = false;
+  await page.evaluate(() => window.call.reconnect());
+  await expect.poll(path).toBe('udp');
+  // And in the middle of a call they do not.
+  proxy.cut = true;
+  await expect.poll(path, { timeout: 30_000 }).toBe('websocket');
+  await expect.poll(() => state(page)).toBe('connected');
+  expect((await told(page, 'disconnection')).map(({ reason, willReconnect }) => [reason, willReconnect])).toEqual([['network', true]]);
+  await type(page, 'and a lemonade');
+  await expect.poll(() => told(page, 'tool.call')).toHaveLength(2);
+  expect(await told(page, 'error')).toEqual([]);
+  await page.evaluate(() => window.call.dispose());
+  await expect.poll(() => held(page)).toEqual([]);
+});
+
+for (const transport of ['webrtc', 'websocket']) {
+  test(`a call outlives its sessions, one after the other, between two turns: ${transport}`, async ({ page }) => {
+    test.setTimeout(120_000);
+    await relay.stop();
+    await proxy.stop();
+    await startBehindProxy({ args: ['--session-max', '20s'] });
+    const tokens = await openCall(page, { startMuted: true, transport });
+    await page.evaluate(() => window.call.connect());
+    const began = Date.now();
+    const texts = [];
+    // A minute of it, a turn every two seconds or so.
+    while (Date.now() - began < 60_000) {
+      texts.push(`a cola for number ${texts.length}`);
+      await type(page, texts.at(-1));
+      await expect.poll(() => told(page, 'tool.call')).toHaveLength(texts.length);
+      const callId = (await told(page, 'tool.call')).at(-1).callId;
+      await page.evaluate((id) => {
+        window.call.send({ type: 'conversation.item.create', item: { type: 'function_call_output', call_id: id, output: '{"ok":true}' } });
+        window.call.send({ type: 'response.create' });
+      }, callId);
+      await expect.poll(async () => (await told(page, 'speaking')).filter(({ assistant }) => assistant).length).toBeGreaterThanOrEqual(texts.length);
+      await expect.poll(async () => (await told(page, 'speaking')).at(-1).assistant).toBe(false);
+      await page.waitForTimeout(1_000); // as long as somebody thinks
+    }
+    expect((await told(page, 'rollover')).length).toBeGreaterThanOrEqual(3);
+    expect(await told(page, 'connection.change')).toEqual(['connecting', 'connected']);
+    expect([await told(page, 'disconnection'), await told(page, 'error'), await told(page, 'ice.disconnection')]).toEqual([[], [], []]);
+    await saidInOrder(page, texts);
+    expect(new Set(tokens.map(({ value }) => value)).size).toBe(tokens.length);
+    expect(tokens.length).toBe(1 + (await told(page, 'rollover')).length);
+    expect((await page.evaluate(() => window.call.stats())).reconnects).toBe(0);
+    await page.evaluate(() => window.call.dispose());
+    await expect.poll(() => held(page)).toEqual([]);
+    await expect.poll(callsOf, { timeout: 15_000 }).toBe(0);
+  });
+}
+
 test('packets that come back in time change nothing', async ({ page }) => {
   const tokens = await openCall(page, { startMuted: true });
   await page.evaluate(() => window.call.connect());
@@ -184,12 +265,14 @@ test('a relay that is killed and started again has its call back', async ({ page
 
 test('200 calls let go of at any moment leave nothing, in the page or at the relay', async ({ page }) => {
   test.setTimeout(180_000);
-  await openCall(page);
+  await openCall(page, { fallback: 'websocket', connectTimeoutMs: 3_000 });
   const stuck = await page.evaluate(async () => {
     let late = 0;
     for (let round = 0; round < 200; round += 1) {
       const call = window.make();
       const controller = new AbortController();
+      // Every second one over a socket.
+      if (round % 2) call.reconnect({ transport: 'websocket' }).catch(() => {});
       const connected = call.connect(undefined, { signal: controller.signal }).catch(() => {});
       await new Promise((resolve) => setTimeout(resolve, Math.random() * 120));
       [() => call.disconnect(), () => call.dispose(), () => controller.abort()][round % 3]();

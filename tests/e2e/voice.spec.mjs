@@ -158,6 +158,53 @@ test('talking over the answer cuts it off, and the transcript says so', async ({
   await expect(fault(page)).toBeHidden();
 });
 
+test('a call can go through the web, with what was said, and does there what it did before', async ({ page }) => {
+  const restaurant = 'web';
+  const errors = await open(page, restaurant);
+  await startCall(page);
+  await say(page, 'two bacon burgers no pickles');
+  await expect(part(page, 'line')).toHaveCount(1);
+  await part(page, 'devices').click();
+  await expect(part(page, 'webrtc')).toHaveAttribute('aria-pressed', 'true');
+  await part(page, 'websocket').click();
+  await expect.poll(() => liveMedia(page)).toMatchObject({ connections: 0, tracks: 1 });
+  await inCall(page);
+  await expect(part(page, 'websocket')).toHaveAttribute('aria-pressed', 'true');
+  await expect(page.locator('.quality-path')).toContainText('WebSocket');
+  expect(await voiceLedger(page)).toMatchObject({ peer_connection: 0, worklet: 2 });
+  await expect(guestLines(page).first()).toContainText('two bacon burgers');
+  await page.screenshot({ path: 'test-results/voice-websocket.png' });
+  await part(page, 'devices').click();
+
+  // Spoken, and heard back.
+  const talk = part(page, 'talk');
+  await talk.focus();
+  await page.keyboard.down('Space');
+  await peak(page, 'input');
+  await page.waitForTimeout(1_200); // as long as somebody speaks
+  await page.keyboard.up('Space');
+  await peak(page, 'output');
+  await expect(part(page, 'state')).toHaveText('In a call');
+  // The order goes on, and an answer is cut off.
+  await say(page, 'and a cola');
+  await expect(part(page, 'line')).toHaveCount(2);
+  await page.waitForFunction(() => document.querySelector('[data-testid=voice-state]').textContent === 'Answering');
+  await talk.focus();
+  await page.keyboard.down('Space');
+  await expect(part(page, 'transcript').locator('[data-interrupted]')).toHaveCount(1);
+  await page.keyboard.up('Space');
+  await part(page, 'submit').click();
+  await expect(ticket(page)).toHaveCount(1);
+  await expect(ticket(page)).toContainText(/2\s*Bacon burger/i);
+  await expect(ticket(page)).toContainText(/1\s*Cola/i);
+  await expect(fault(page)).toBeHidden();
+  await part(page, 'close').click();
+  await expect.poll(() => voiceLedger(page)).toEqual(EMPTY_LEDGER);
+  expect(await liveMedia(page)).toEqual(NO_MEDIA);
+  await expect.poll(async () => (await voiceSessions(relay, restaurant)).length).toBe(0);
+  expect(errors).toEqual([]);
+});
+
 test('a browser that plays nothing without a touch is told of by a button that mends it', async ({ page }) => {
   await page.addInitScript(() => {
     const { play } = HTMLMediaElement.prototype;

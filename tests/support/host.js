@@ -11,7 +11,7 @@ export const heard = { errors: [], warnings: [], panics: [] };
 
 export class TautlineError extends Error {
   constructor(code, message, fields = {}) {
-    super(message);
+    super(fields.cause ? `${message} (${fields.cause})` : message);
     this.code = code;
     for (const [name, value] of Object.entries(fields)) if (value !== undefined) this[name] = value;
   }
@@ -64,7 +64,7 @@ export function ledger() {
 export const ledgerList = () => [...book.values()].map(({ kind, owner }) => `${kind} ${owner}`);
 
 const real = { setTimeout: globalThis.setTimeout.bind(globalThis), clearTimeout: globalThis.clearTimeout.bind(globalThis) };
-const live = { timers: new Map(), listeners: new Map(), sockets: new Set(), fetches: new Set(), peers: new Set(), channels: new Set(), tracks: new Set(), contexts: new Set() };
+const live = { timers: new Map(), listeners: new Map(), sockets: new Set(), fetches: new Set(), peers: new Set(), channels: new Set(), tracks: new Set(), contexts: new Set(), worklets: new Set() };
 let patched = false;
 /** Whether what is made now is the module's: what the tests make themselves is not counted. */
 let ours = 0;
@@ -129,7 +129,7 @@ function patch() {
   };
 }
 
-/** Calls: peer connections and channels until closed, tracks of microphones until stopped, audio contexts until closed. */
+/** Calls: peer connections, channels, audio contexts and worklets' ports until closed, tracks of microphones until stopped. */
 function patchMedia() {
   globalThis.RTCPeerConnection = class extends RTCPeerConnection {
     constructor(...args) {
@@ -165,10 +165,22 @@ function patchMedia() {
     }
     return stream;
   };
+  globalThis.AudioWorkletNode = class extends AudioWorkletNode {
+    constructor(...args) {
+      super(...args);
+      if (ours) return;
+      live.worklets.add(this);
+      const { port } = this;
+      port.close = () => {
+        live.worklets.delete(this);
+        MessagePort.prototype.close.call(port);
+      };
+    }
+  };
   globalThis.AudioContext = class extends AudioContext {
     constructor(...args) {
       super(...args);
-      live.contexts.add(this);
+      if (!ours) live.contexts.add(this);
     }
     close() {
       live.contexts.delete(this);

@@ -3,6 +3,7 @@
 
 let loading;
 let all;
+let worklet;
 
 /** Loads modules, `[name, text]` each, those that others import first. */
 export function load(sources) {
@@ -12,14 +13,16 @@ export function load(sources) {
     for (const [name, text] of sources) {
       const linked = text.replaceAll(/from '[./a-z]*\/([a-z]+\.js)'/g, (_, file) => `from '${urls.get(file)}'`);
       urls.set(name, URL.createObjectURL(new Blob([linked], { type: 'text/javascript' })));
-      Object.assign(all, await import(urls.get(name)));
+      // The worklets' scope is another than the page's: only their address is wanted here.
+      if (name === 'worklet.js') worklet = urls.get(name);
+      else Object.assign(all, await import(urls.get(name)));
     }
   })());
 }
 
 /** Tells where the servers are, and makes the module's host. */
 export function begin(relay, plain) {
-  all.servers(relay, plain);
+  all.servers(relay, plain, worklet);
   return all.makeHost();
 }
 

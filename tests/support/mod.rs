@@ -18,17 +18,21 @@ extern "C" {
 type Trap = Closure<dyn Fn()>;
 
 /// The scenarios' modules, those that others import first.
-const SOURCES: [(&str, &str); 11] = [
+const SOURCES: [(&str, &str); 15] = [
     ("receiver.js", include_str!("../../pkg/src/receiver.js")),
     ("same.js", include_str!("../../pkg/src/same.js")),
+    ("worklet.js", include_str!("../../pkg/src/worklet.js")),
+    ("sound.js", include_str!("../../pkg/src/sound.js")),
     ("rtc.js", include_str!("../../pkg/src/rtc.js")),
     ("host.js", include_str!("host.js")),
     ("peer.js", include_str!("peer.js")),
     ("server.js", include_str!("server.js")),
+    ("script.js", include_str!("script.js")),
     ("plain.js", include_str!("../browser/plain.js")),
     ("orders.js", include_str!("../browser/orders.js")),
     ("lifetime.js", include_str!("../browser/lifetime.js")),
     ("voice.js", include_str!("../browser/voice.js")),
+    ("rung.js", include_str!("../browser/rung.js")),
     ("trap.js", include_str!("../browser/trap.js")),
 ];
 
@@ -68,7 +72,17 @@ fn classes(trap: &Trap) -> Result<JsValue, JsValue> {
         &Function::new_no_args("return '{}'"),
     )?;
     let emit = Function::new_no_args("");
-    let voice = VoiceConnection::new(rtc.unchecked_into(), emit, None, false, false, None, None)?;
+    let voice = VoiceConnection::new(
+        rtc.unchecked_into(),
+        emit,
+        None,
+        false,
+        false,
+        None,
+        None,
+        false,
+        false,
+    )?;
     let classes = Object::new();
     for (name, instance) in [
         ("ConnectionManager", JsValue::from(manager)),

@@ -4,10 +4,24 @@ import { uncounted } from './host.js';
 
 let relay;
 let plain;
+let worklet;
 
-export function servers(relayUrl, plainUrl) {
+export function servers(relayUrl, plainUrl, workletUrl) {
   relay = relayUrl;
   plain = plainUrl;
+  worklet = workletUrl;
+}
+
+/** Where the file of a call's worklets is. */
+export const workletUrl = () => worklet;
+
+/** Where calls over a socket are held. */
+export const realtimeSocket = () => `${relay}/v1/realtime`;
+
+/** An `ek_` secret for a call. */
+export async function secret(restaurantId) {
+  const headers = { authorization: `Bearer ${await token(restaurantId)}`, 'content-type': 'application/json' };
+  return (await uncounted(() => fetch(`${relay}/v1/realtime/client_secrets`, { method: 'POST', headers, body: '{}' })).then(json)).value;
 }
 
 let last = 0;

@@ -8,7 +8,7 @@ vi.mock('tautline', async (original) => ({ ...(await original<object>()), VoiceC
 
 function call(plan: object = {}) {
   const changed = vi.fn();
-  const made = new VoiceCall({ mode: 'hold', microphone: '', speaker: '', ...plan }, async () => 'token', { changed, level: vi.fn() });
+  const made = new VoiceCall({ mode: 'hold', microphone: '', speaker: '', transport: 'webrtc', ...plan }, async () => 'token', { changed, level: vi.fn() });
   return { call: made, line: Line.last, changed };
 }
 
@@ -43,6 +43,19 @@ describe('how it is begun', () => {
     await Promise.resolve();
     expect(ended.fault).toBeNull();
     expect(changed).toHaveBeenCalled();
+  });
+});
+
+describe('how it travels', () => {
+  it('is as it was picked, or as it could be had, and as the call itself says it does', () => {
+    const { call: taken, line } = call();
+    expect(line.options).toMatchObject({ transport: 'webrtc', fallback: 'websocket' });
+    line.tell('fallback', { from: 'webrtc', to: 'websocket' });
+    expect(taken.transport).toBe('websocket');
+    line.tell('stats', { path: 'udp', score: 5, alarms: [] });
+    expect(taken.transport).toBe('webrtc');
+    taken.setTransport('websocket');
+    expect([taken.transport, line.did]).toEqual(['websocket', ['reconnect websocket']]);
   });
 });
 

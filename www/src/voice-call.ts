@@ -1,4 +1,4 @@
-import { TautlineError, VoiceConnection, type RealtimeEvent, type ToolCall, type TranscriptItem, type VoiceState, type VoiceStats } from 'tautline';
+import { TautlineError, VoiceConnection, type RealtimeEvent, type ToolCall, type TranscriptItem, type VoiceState, type VoiceStats, type VoiceTransport } from 'tautline';
 import { Scope } from './dom/scope';
 import { Samples } from './model/sparkline';
 import { isLive } from './model/voice';
@@ -22,6 +22,8 @@ export interface CallPlan {
   readonly microphone: string | null;
   /** A device's id, `''` for the system's usual one. */
   readonly speaker: string;
+  /** What the call is tried over first. */
+  readonly transport: VoiceTransport;
 }
 
 /** What a call tells the panel. */
@@ -47,6 +49,7 @@ export class VoiceCall {
   #needsGesture = false;
   #lost = false;
   #speaking = { user: false, assistant: false };
+  #transport: VoiceTransport;
 
   constructor(
     private readonly plan: CallPlan,
@@ -54,10 +57,14 @@ export class VoiceCall {
     private readonly events: CallEvents,
   ) {
     this.#mode = plan.mode;
+    this.#transport = plan.transport;
     this.#connection = new VoiceConnection({
       getToken,
       startMuted: plan.mode === 'hold',
       maxReconnectAttempts: RECONNECTS,
+      transport: plan.transport,
+      // A network that keeps the call's packets back has orders all the same.
+      fallback: 'websocket',
       // What guests say is shown: without this only the answers would be.
       session: { audio: { input: { transcription: { model: 'gpt-4o-mini-transcribe' } } } },
       microphone: plan.microphone === null ? false : plan.microphone === '' ? {} : { deviceId: { ideal: plan.microphone } },
@@ -113,6 +120,11 @@ export class VoiceCall {
     return this.#scores.values();
   }
 
+  /** What carries the call. */
+  get transport(): VoiceTransport {
+    return this.#transport;
+  }
+
   start(): void {
     if (this.plan.speaker !== '') this.pickSpeaker(this.plan.speaker);
     this.#settle(this.#connection.connect());
@@ -128,6 +140,14 @@ export class VoiceCall {
   resume(): void {
     this.#fault = null;
     this.#settle(this.#connection.reconnect());
+    this.events.changed();
+  }
+
+  /** The call goes on over the other, with its conversation and its order. */
+  setTransport(transport: VoiceTransport): void {
+    this.#fault = null;
+    this.#transport = transport;
+    this.#settle(this.#connection.reconnect({ transport }));
     this.events.changed();
   }
 
@@ -216,8 +236,14 @@ export class VoiceCall {
       this.#lost = false;
       changed();
     });
+    call.on('fallback', ({ to }) => {
+      this.#transport = to;
+      changed();
+    });
     call.on('stats', (stats) => {
       this.#stats = stats;
+      // After a loss WebRTC is tried again, and may be had.
+      if (stats.path !== null) this.#transport = stats.path === 'websocket' ? 'websocket' : 'webrtc';
       if (stats.score !== null) this.#scores.push(stats.score);
       changed();
     });

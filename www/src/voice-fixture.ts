@@ -52,6 +52,6 @@ export class Line {
   stopTalking = () => void this.did.push('stopTalking');
   enableMicrophone = () => void this.did.push('enableMicrophone');
   disableMicrophone = () => void this.did.push('disableMicrophone');
-  reconnect = async () => void this.did.push('reconnect');
+  reconnect = async ({ transport }: { transport?: string } = {}) => void this.did.push(transport === undefined ? 'reconnect' : `reconnect ${transport}`);
   setOutputDevice = async (id: string) => void this.did.push(`speaker ${id}`);
 }

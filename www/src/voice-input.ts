@@ -75,6 +75,9 @@ function act(panel: VoicePanel, control: HTMLElement, event: MouseEvent): void {
     case 'mode':
       panel.setMode(control.dataset['mode'] === 'open' ? 'open' : 'hold');
       break;
+    case 'transport':
+      panel.pickTransport(control.dataset['transport'] === 'websocket' ? 'websocket' : 'webrtc');
+      break;
     case 'submit':
       panel.submit();
       break;

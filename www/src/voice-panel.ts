@@ -1,3 +1,4 @@
+import type { VoiceTransport } from 'tautline';
 import { Frame, Scope } from './dom/scope';
 import { inCall, isLive, type VoiceFacts } from './model/voice';
 import { devicesOf, NO_DEVICES, stillThere, type Devices } from './model/voice-devices';
@@ -46,6 +47,7 @@ export class VoicePanel {
   #devices: Devices = NO_DEVICES;
   #microphone = '';
   #speaker = '';
+  #transport: VoiceTransport = 'webrtc';
   #input = 0;
   #output = 0;
 
@@ -88,7 +90,7 @@ export class VoicePanel {
     if (this.#call?.lost && withMicrophone === this.#call.hasMicrophone) return this.#call.resume();
     this.#call?.dispose();
     const microphone = withMicrophone ? this.#microphone : null;
-    const call = new VoiceCall({ mode: this.#mode, microphone, speaker: this.#speaker }, this.options.getToken, {
+    const call = new VoiceCall({ mode: this.#mode, microphone, speaker: this.#speaker, transport: this.#transport }, this.options.getToken, {
       changed: this.#frame.request,
       level: (input, output) => this.#level(input, output),
     });
@@ -168,6 +170,16 @@ export class VoicePanel {
     this.#frame.request();
   }
 
+  /** How the call travels, and those to come. */
+  pickTransport(transport: VoiceTransport): void {
+    this.#transport = transport;
+    if (this.#call && isLive(this.#call.state) && this.#call.transport !== transport) {
+      this.#hold.releaseAll();
+      this.#call.setTransport(transport);
+    }
+    this.#frame.request();
+  }
+
   #talk(on: boolean): void {
     this.#call?.talk(on);
     this.#frame.request();
@@ -224,6 +236,7 @@ export class VoicePanel {
       scores,
       rttMs: stats?.rttMs ?? null,
       path: stats?.path ?? null,
+      transport: this.#call && inCall(state) ? this.#call.transport : this.#transport,
       devices: this.#devices,
       microphone: this.#microphone,
       speaker: this.#speaker,

@@ -193,6 +193,10 @@ pub const CLIENT_CHANNEL_HIGH: usize = 256 * 1024;
 pub const CLIENT_CHANNEL_LOW: usize = 64 * 1024;
 /// Bytes that a client keeps for a data channel.
 pub const CLIENT_CHANNEL_QUEUE: usize = 16 * 1024 * 1024;
+/// Bytes of sound that a client keeps for a socket, some four seconds of it; the oldest leaves.
+pub const CLIENT_SOUND_QUEUE: usize = 256 * 1024;
+/// The largest message that a client sends over a call's socket: what the Realtime API takes.
+pub const CLIENT_SOCKET_MESSAGE: usize = 15 * 1024 * 1024;
 /// Items of a conversation that a client keeps; the oldest leave.
 pub const CLIENT_CONVERSATION_ITEMS: usize = 2_000;
 /// Time between two measurements of the levels of a call, ms.

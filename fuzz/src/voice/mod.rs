@@ -1,5 +1,5 @@
-//! A call as a page holds it: any server, any browser, any order of things. Nothing panics or spins; one call at a time
-//! is open and is hung up; the microphone is given back and heard by nobody before the settings hold; what waits is
+//! A call as a page holds it: any server, any browser, any order of things, over WebRTC or a socket. Nothing panics or
+//! spins; one call is open, or two where one takes the other's place, one of them is in use, and each is hung up; the microphone is given back and heard by nobody before the settings hold; what waits is
 //! settled once; a function is called once; and when it is disposed of nothing is left.
 
 mod heard;
@@ -11,16 +11,17 @@ use std::collections::BTreeSet;
 use tautline_machine::Time;
 use tautline_machine::client::WaiterId;
 use tautline_machine::client::voice::{
-    self, CallId, Config, Exchange, Input, MicId, Notice, Output, Path, Sample, State, TokenResult,
-    Trouble, Voice,
+    self, CallId, Config, Exchange, Input, MicId, Notice, Output, Path, Played, Playing, Sample,
+    State, TokenResult, Transport, Trouble, Voice,
 };
 
 /// What the other side says its channel takes.
 const MOST: usize = 16 * 1024;
 
-/// Lines: `c` connect, `r` reconnect, `m` a microphone is wanted, `x` the last of these is abandoned, `k` what was asked
-/// for last comes, `K` it does not, `P` the path by number, `o` and `z` the channel opens, closes, `v` an event as a list, `t`
-/// milliseconds that pass, `T` time up to the next timer, `M` muted or not, `h` push-to-talk, `i` interrupt, `s` an event
+/// Lines: `c` connect, `r` reconnect, `N` over a socket from now on or not, `m` a microphone is wanted, `x` the last of these
+/// is abandoned, `k` what was asked for last comes, `K` it does not, `P` the path by number, `o` and `z` the channel opens,
+/// closes, `Z` that of the call in use, `v` an event as a list, `V` one of the call in use, `a` a piece of what is spoken, `p`
+/// what a socket's player has played, silenced where that was asked for, `t` milliseconds that pass, `T` time up to the next timer, `M` muted or not, `h` push-to-talk, `i` interrupt, `s` an event
 /// of the page's, `S` a response is asked for, `w` the channel's buffer, `b` a stream is lent, `d` devices, `e` the
 /// microphone ends, `q` a change of microphone, `n` new settings, `y` statistics, `D` disconnect.
 pub(crate) fn run(data: &[u8]) {
@@ -44,8 +45,13 @@ struct Page {
     voice: Voice,
     now: Time,
     wait: Option<Time>,
-    asked: Option<Asked>,
-    call: Option<CallId>,
+    asked: Vec<Asked>,
+    calls: Vec<CallId>,
+    /// The one that is spoken into and heard.
+    using: Option<CallId>,
+    /// How often its player was silenced, and whether it has said what it had played by then.
+    epoch: u32,
+    silenced: bool,
     /// Of calls that are over, too: a late answer.
     last_call: CallId,
     /// One that is there, and one that was asked for.
@@ -62,14 +68,18 @@ impl Page {
     fn new() -> Self {
         let config = Config {
             has_token: true,
+            falls_back: true,
             ..Config::default()
         };
         Self {
             voice: Voice::new(config, 7),
             now: Time::from_ms(1_000),
             wait: None,
-            asked: None,
-            call: None,
+            asked: Vec::new(),
+            calls: Vec::new(),
+            using: None,
+            epoch: 0,
+            silenced: false,
             last_call: CallId(0),
             microphone: None,
             opening: None,
@@ -107,7 +117,31 @@ impl Page {
             }
             'o' => self.give(Input::ChannelOpened(call, MOST)),
             'z' => self.give(Input::ChannelClosed(call)),
-            'v' => {
+            'Z' => {
+                if let Some(call) = self.using {
+                    self.give(Input::ChannelClosed(call));
+                }
+            }
+            'N' => self.give(Input::Transport(match text {
+                "1" => Transport::WebSocket,
+                _ => Transport::WebRtc,
+            })),
+            'a' => self.give(Input::Spoken(call, "A".repeat(text.len() * 64))),
+            'p' => {
+                let silenced = std::mem::take(&mut self.silenced);
+                let report = Played {
+                    epoch: self.epoch - u32::from(silenced),
+                    samples: number(text, 10_000_000),
+                    state: match (silenced, text.len() % 2) {
+                        (true, _) => Playing::Silenced,
+                        (_, 0) => Playing::Dry,
+                        _ => Playing::On,
+                    },
+                };
+                self.give(Input::Played(self.using.unwrap_or(call), report));
+            }
+            'v' | 'V' => {
+                let call = self.using.filter(|_| step == 'V').unwrap_or(call);
                 if let Ok(Value::Array(list)) = serde_json::from_str(text)
                     && let Some(event) = voice::event(&Heard(list))
                 {
@@ -170,7 +204,7 @@ impl Page {
     }
 
     fn answer(&mut self, well: bool, text: &str) {
-        let input = match self.asked.take() {
+        let input = match self.asked.pop() {
             None => return,
             Some(Asked::Token(call)) => {
                 let answers = [TokenResult::None, TokenResult::Failed];
@@ -230,46 +264,58 @@ impl Page {
         match output {
             Output::FetchToken { call, .. } => {
                 self.last_call = call;
-                self.asked = Some(Asked::Token(call));
+                self.asked.push(Asked::Token(call));
             }
-            Output::Open(call) => {
-                assert_eq!(self.call, None, "two calls at once");
-                self.call = Some(call);
+            Output::Open(call, _) => {
+                self.calls.push(call);
+                assert!(self.calls.len() <= 2, "more than a call and the next");
                 self.last_call = call;
-                self.asked = Some(Asked::Offer(call));
+                self.asked.push(Asked::Offer(call));
+            }
+            Output::Use(call) => {
+                assert_eq!(self.calls, [call], "the other is still there");
+                self.using = Some(call);
+                (self.epoch, self.silenced) = (0, false);
             }
             Output::Exchange(call) => {
-                assert_eq!(self.call, Some(call));
-                self.asked = Some(Asked::Exchange(call));
+                assert!(self.calls.contains(&call));
+                self.asked.push(Asked::Exchange(call));
             }
             Output::Accept(call) => {
-                assert_eq!(self.call, Some(call));
-                self.asked = Some(Asked::Accept(call));
+                assert!(self.calls.contains(&call));
+                self.asked.push(Asked::Accept(call));
             }
             Output::Send(call, text) => {
-                assert_eq!(self.call, Some(call), "sent to a call that is over");
+                assert!(self.calls.contains(&call), "sent to a call that is over");
                 let event: Value = serde_json::from_str(&text).expect("JSON");
-                assert!(event["type"].is_string() && event["event_id"].is_string());
+                let sound = event["audio"].is_string();
+                assert!(event["type"].is_string() && (sound || event["event_id"].is_string()));
                 assert!(text.len() <= MOST, "more than the channel takes");
                 self.buffered += text.len();
-                self.voice.buffered(self.buffered);
+                self.voice.buffered(call, self.buffered);
             }
             Output::HangUp(call) => {
-                // One that never came to an offer is hung up as well.
-                if self.call == Some(call) {
-                    self.call = None;
-                }
+                self.calls.retain(|open| *open != call);
+                self.using = self.using.filter(|using| *using != call);
                 self.buffered = 0;
             }
             Output::OpenMicrophone { id, .. } => {
                 self.opening = Some(id);
-                self.asked = Some(Asked::Microphone(id));
+                self.asked.push(Asked::Microphone(id));
             }
             Output::ReleaseMicrophone => (self.microphone, self.opening) = (None, None),
             Output::OpenGate(open) => {
-                assert!(!open || self.call.is_some(), "heard without a call");
+                assert!(!open || self.using.is_some(), "heard without a call");
             }
-            Output::Measure(call) => assert_eq!(self.call, Some(call)),
+            Output::Measure(call) | Output::Hear(call, _) | Output::Look(call) => {
+                assert_eq!(self.using, Some(call));
+            }
+            Output::Dial(call) => assert!(self.calls.contains(&call)),
+            Output::Silence(call) => {
+                assert_eq!(self.using, Some(call));
+                self.epoch += 1;
+                self.silenced = true;
+            }
             Output::Settle(waiter, _) => {
                 assert!(self.waiters.remove(&waiter.0), "settled twice: {waiter:?}");
             }
@@ -278,7 +324,7 @@ impl Page {
             }
             Output::Tell(Notice::Connected) => {
                 assert_eq!(self.voice.state(), State::Connected);
-                assert!(self.call.is_some());
+                assert!(self.using.is_some());
             }
             Output::Duck(_) | Output::Meter(_) | Output::Tell(_) | Output::Wait(_) => {}
         }
@@ -298,12 +344,12 @@ impl Page {
 
     fn end(&mut self) {
         self.give(Input::Dispose);
-        assert_eq!(self.call, None, "a call is left");
+        assert_eq!(self.calls, [], "a call is left");
         let left = self.microphone.or(self.opening);
         assert_eq!(left, None, "a microphone is left");
         assert!(self.waiters.is_empty(), "never settled: {:?}", self.waiters);
         assert_eq!(self.wait, None, "a timer is left");
         self.waiting(Input::Connect);
-        assert!(self.waiters.is_empty() && self.call.is_none());
+        assert!(self.waiters.is_empty() && self.calls.is_empty());
     }
 }

@@ -1,4 +1,4 @@
-import type { TranscriptItem, VoiceState } from 'tautline';
+import type { TranscriptItem, VoiceState, VoiceStats, VoiceTransport } from 'tautline';
 import type { Devices } from './voice-devices';
 import type { OrderDraft } from './voice-order';
 import type { TalkMode } from './voice-talk';
@@ -24,7 +24,9 @@ export interface VoiceFacts {
   /** Of the last seconds, oldest first, 0 to 5. */
   readonly scores: readonly number[];
   readonly rttMs: number | null;
-  readonly path: 'udp' | 'tcp' | 'relay' | null;
+  readonly path: VoiceStats['path'];
+  /** What carries the call, or is to carry the next. */
+  readonly transport: VoiceTransport;
   readonly devices: Devices;
   readonly microphone: string;
   readonly speaker: string;

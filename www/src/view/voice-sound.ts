@@ -32,7 +32,7 @@ export class VoiceSoundView {
     setAttribute(this.element, 'data-measured', last !== undefined);
     setText(this.#quality, last === undefined ? 'Quality' : `${qualityWord(last)} ${last.toFixed(1)}`);
     setAttribute(this.#quality, 'data-score', last === undefined ? null : last.toFixed(1));
-    setText(this.#path, [...(rttMs === null ? [] : [durationText(rttMs)]), ...(path === null ? [] : [path.toUpperCase()])].join(' · '));
+    setText(this.#path, [...(rttMs === null ? [] : [durationText(rttMs)]), ...(path === null ? [] : [path === 'websocket' ? 'WebSocket' : path.toUpperCase()])].join(' · '));
     setAttribute(this.#line, 'points', sparklinePoints(scores, this.samples, CHART.width, CHART.height, BEST));
   }
 

@@ -6,6 +6,8 @@ import { VoiceOrderView } from './voice-order';
 import { VoiceSoundView } from './voice-sound';
 import { TranscriptView } from './voice-transcript';
 
+const TRANSPORTS = { webrtc: 'Direct', websocket: 'Through the web' } as const;
+
 /** The voice panel: a guest speaks or types, and the order forms. What its controls mean is read off `data-voice`. */
 export class VoiceView {
   readonly #state = h('span', { class: 'voice-state', role: 'status', 'data-testid': 'voice-state' });
@@ -30,8 +32,15 @@ export class VoiceView {
   readonly #hangUp = h('button', { type: 'button', class: 'button voice-hang-up', 'data-voice': 'hang-up', 'data-testid': 'voice-hang-up' }, icon('hang-up'), 'Hang up');
   readonly #microphones = new PickerView('Microphone', 'microphone', 'This device’s usual microphone');
   readonly #speakers = new PickerView('Speaker', 'speaker', 'This device’s usual speaker');
-  readonly #devices = h('div', { class: 'voice-devices', id: 'voice-devices', hidden: true }, this.#microphones.element, this.#speakers.element);
-  readonly #showDevices = h('button', { type: 'button', class: 'tool', 'data-voice': 'devices', 'data-testid': 'voice-devices', 'aria-controls': 'voice-devices', 'aria-expanded': 'false', 'aria-label': 'Microphone and speaker', title: 'Microphone and speaker' }, icon('settings'));
+  readonly #transports = (['webrtc', 'websocket'] as const).map((transport) =>
+    h('button', { type: 'button', class: 'station', 'data-voice': 'transport', 'data-transport': transport, 'data-testid': `voice-${transport}` }, TRANSPORTS[transport]));
+  readonly #devices = h('div', { class: 'voice-devices', id: 'voice-devices', hidden: true },
+    this.#microphones.element,
+    this.#speakers.element,
+    h('div', { class: 'picker' },
+      h('span', { id: 'voice-transport' }, 'How the call travels'),
+      h('div', { class: 'voice-modes', role: 'group', 'aria-labelledby': 'voice-transport' }, ...this.#transports)));
+  readonly #showDevices = h('button', { type: 'button', class: 'tool', 'data-voice': 'devices', 'data-testid': 'voice-devices', 'aria-controls': 'voice-devices', 'aria-expanded': 'false', 'aria-label': 'Microphone, speaker and connection', title: 'Microphone, speaker and connection' }, icon('settings'));
   readonly element: HTMLElement;
 
   constructor(samples: number) {
@@ -75,6 +84,10 @@ export class VoiceView {
     for (const button of this.#modes) {
       setAttribute(button, 'aria-pressed', String(button.dataset['mode'] === mode));
       setAttribute(button, 'disabled', calling && (!live || !facts.hasMicrophone));
+    }
+    for (const button of this.#transports) {
+      setAttribute(button, 'aria-pressed', String(button.dataset['transport'] === facts.transport));
+      setAttribute(button, 'disabled', calling && !live);
     }
     setAttribute(this.#start, 'hidden', calling);
     setText(this.#startWords, facts.lost ? 'Call again' : 'Start the call');

@@ -3,20 +3,27 @@
 
 use super::conversation::{Conversation, Line as TranscriptLine};
 use super::dial::{Dial, SECOND_MS, UNHEARD_MS, late};
-use super::io::{Alarm, CallId, Config, EndReason, Failure, Input, Notice, Output, State, Timer};
+use super::io::{
+    Alarm, CallId, Config, EndReason, Failure, Input, Notice, Output, State, Timer, Transport,
+};
 use super::line::Line;
 use super::microphone::Microphone;
+use super::playback::Playback;
 use super::quality::{Expected, Quality, Report, Sample};
+use super::roll::Roll;
 use super::turns::Turns;
 use crate::client::WaiterId;
 use crate::client::backoff::Backoff;
 use crate::client::core::Ids;
 use crate::{Rng, Time, Timers};
 use std::collections::VecDeque;
+use tautline_protocol::limits::CLIENT_CHANNEL_LOW;
 use tautline_protocol::{ErrorCode, JsonWriter};
 
 /// The first step of the backoff between new calls, and its cap.
 const BACKOFF_MS: (u64, u64) = (200, 5_000);
+/// Between two looks at a full socket, which does not say when its buffer has run low.
+const DRAIN_MS: u64 = 50;
 
 /// A call's decisions. Feed it with [`Voice::handle`], then drain [`Voice::poll_output`] until it says
 /// [`Output::Wait`].
@@ -24,11 +31,22 @@ const BACKOFF_MS: (u64, u64) = (200, 5_000);
 pub struct Voice {
     pub(super) config: Config,
     pub(super) rng: Rng,
-    pub(super) timers: Timers<Timer, 8>,
+    pub(super) timers: Timers<Timer, 11>,
+    /// When something last came in.
+    pub(super) now: Time,
     pub(super) out: VecDeque<Output>,
     pub(super) phase: Phase,
     pub(super) state: State,
     pub(super) last_call: u32,
+    /// What carries the call there is.
+    pub(super) over: Transport,
+    /// WebRTC was not to be had the last time.
+    pub(super) avoids_webrtc: bool,
+    /// The time that it had, or has.
+    pub(super) webrtc_ms: u64,
+    /// When the session runs out, where that is known; and the one that takes its place.
+    pub(super) ends: Option<Time>,
+    pub(super) roll: Roll,
     /// What is being made takes a lost call's place.
     pub(super) again: bool,
     /// Calls begun since `connect()`.
@@ -36,12 +54,16 @@ pub struct Voice {
     pub(super) waiters: Vec<WaiterId>,
     pub(super) mic_waiters: Vec<WaiterId>,
     pub(super) backoff: Backoff,
-    /// `getToken({reason: 'rejected'})` was tried.
-    pub(super) asked_again: bool,
     pub(super) ids: Ids,
     pub(super) conversation: Conversation,
     pub(super) line: Line,
     pub(super) turns: Turns,
+    /// What is heard of the answers on a socket.
+    pub(super) playback: Playback,
+    /// The server ends an answer when somebody speaks.
+    pub(super) interrupts: bool,
+    /// When the page last sent something.
+    pub(super) said: Time,
     /// Who was last said to be heard: the user, the answer.
     pub(super) spoke: (bool, bool),
     pub(super) mic: Microphone,
@@ -52,8 +74,8 @@ pub struct Voice {
     pub(super) reconnects: u32,
     /// What came over the path by the last sample, and when that last grew.
     pub(super) heard: (u64, Time),
-    /// The `event_id` of the `session.update` that is to be confirmed.
-    pub(super) settings_sent: Option<String>,
+    /// Pieces of sound that left over a socket.
+    pub(super) spoken: u64,
 }
 
 #[derive(Debug)]
@@ -81,17 +103,25 @@ impl Voice {
                 Timer::Second,
                 Timer::Tail,
                 Timer::Create,
+                Timer::Fallback,
+                Timer::Drain,
+                Timer::Roll,
             ]),
+            now: Time::default(),
             out: VecDeque::new(),
             phase: Phase::Idle,
             state: State::Disconnected,
             last_call: 0,
+            over: config.transport,
+            avoids_webrtc: false,
+            webrtc_ms: 0,
+            ends: None,
+            roll: Roll::default(),
             again: false,
             calls: 0,
             waiters: Vec::new(),
             mic_waiters: Vec::new(),
             backoff: Backoff::new(BACKOFF_MS.0, BACKOFF_MS.1),
-            asked_again: false,
             ids: Ids {
                 instance: rng.name(),
                 count: 0,
@@ -99,6 +129,9 @@ impl Voice {
             conversation: Conversation::default(),
             line: Line::default(),
             turns: Turns::default(),
+            playback: Playback::default(),
+            interrupts: true,
+            said: Time::default(),
             spoke: (false, false),
             mic: Microphone::default(),
             muted: config.muted,
@@ -107,7 +140,7 @@ impl Voice {
             report: Report::default(),
             reconnects: 0,
             heard: (0, Time::default()),
-            settings_sent: None,
+            spoken: 0,
             config,
             rng,
         }
@@ -125,6 +158,7 @@ impl Voice {
             }
             return;
         }
+        self.now = now;
         match input {
             Input::Tick => {}
             Input::Connect(waiter) => self.wanted(waiter, now),
@@ -147,10 +181,13 @@ impl Voice {
             Input::ChannelOpened(call, most) => self.channel_opened(call, most, now),
             Input::ChannelClosed(call) => self.channel_closed(call, now),
             Input::Writable(call, bytes) => {
-                if self.call() == Some(call) {
-                    self.line.drained(bytes);
+                let is_low = self.over == Transport::WebRtc || bytes <= CLIENT_CHANNEL_LOW;
+                if let Some(line) = self.line_of(call).filter(|_| is_low) {
+                    line.drained(bytes);
                 }
             }
+            Input::Spoken(call, sound) => self.spoken(call, &sound),
+            Input::Played(call, report) => self.played(call, report, now),
             Input::Event(call, event) => self.event(call, event, now),
             Input::Sample(call, sample) => self.sample(call, sample, now),
             Input::WantMicrophone(waiter) => self.want_microphone(waiter),
@@ -182,11 +219,13 @@ impl Voice {
             Input::Talk(held) => self.talk(held, now),
             Input::Interrupt => self.interrupt(),
             Input::Settings(text) => self.config.settings = text,
+            Input::Transport(transport) => self.config.transport = transport,
         }
         // After every input, not only `Tick`: a hidden page's timers may come late.
         while let Some((_, timer)) = self.timers.take_due(now) {
             self.fire(timer, now);
         }
+        self.roll_on(now);
     }
 
     /// The next effect; [`Output::Wait`] ends every drain. After [`Output::Send`] the driver calls
@@ -195,17 +234,24 @@ impl Voice {
         if let Some(output) = self.out.pop_front() {
             return output;
         }
-        if let Some(call) = self.call()
-            && let Some(text) = self.line.next()
-        {
-            return Output::Send(call, text);
+        for call in [self.call(), self.rolling()].into_iter().flatten() {
+            let line = self.line_of(call);
+            if let Some(text) = line.and_then(Line::next) {
+                return Output::Send(call, text);
+            }
+        }
+        let looks = self.over == Transport::WebSocket && self.line.is_full();
+        if looks && self.timers.get(Timer::Drain).is_none() {
+            self.timers.set(Timer::Drain, self.now + DRAIN_MS);
         }
         Output::Wait(self.timers.soonest())
     }
 
-    /// What the data channel's buffer holds now.
-    pub fn buffered(&mut self, bytes: usize) {
-        self.line.buffered(bytes);
+    /// What the buffer of that call's channel holds now.
+    pub fn buffered(&mut self, call: CallId, bytes: usize) {
+        if let Some(line) = self.line_of(call) {
+            line.buffered(bytes);
+        }
     }
 
     /// Takes an event of the page's, an object as JSON text without its `event_id`, which is answered. `turn`: a
@@ -234,6 +280,7 @@ impl Voice {
         }
         text.push_str(rest);
         self.line.admits(text.len())?;
+        (self.now, self.said) = (now, now);
         if turn {
             self.queue_create(id.clone(), text, now);
         } else {
@@ -257,6 +304,7 @@ impl Voice {
         let mut report = self.report.clone();
         report.first_audio_ms = self.turns.first_audio_ms;
         report.reconnects = self.reconnects;
+        report.underruns = self.playback.underruns;
         report
     }
 
@@ -305,8 +353,10 @@ impl Voice {
 
     /// The connect under way, if that call is its.
     pub(super) fn dial_of(&mut self, call: CallId) -> Option<&mut Dial> {
-        match &mut self.phase {
-            Phase::Dialling(dial) if dial.call == call => Some(dial),
+        match (&mut self.phase, &mut self.roll) {
+            (Phase::Dialling(dial), _) | (_, Roll::Dialling(dial, _)) if dial.call == call => {
+                Some(dial)
+            }
             _ => None,
         }
     }
@@ -371,10 +421,10 @@ impl Voice {
                 };
                 let stage = dial.stage();
                 self.tell(Notice::TimedOut(stage));
-                self.fail(
-                    Failure::new(ErrorCode::ConnectTimeout, late(stage)).at(stage),
-                    now,
-                );
+                let message = late(stage, self.over);
+                let mut failure = Failure::new(ErrorCode::ConnectTimeout, message).at(stage);
+                failure.timeout_ms = Some(self.config.connect_timeout_ms);
+                self.fail(failure, now);
             }
             Timer::Settings => self.unacknowledged(),
             Timer::Path => self.lost(EndReason::Network, now),
@@ -388,6 +438,13 @@ impl Voice {
             }
             Timer::Tail => self.commit(now),
             Timer::Create => self.create_due(now),
+            Timer::Fallback => self.fallback_due(now),
+            Timer::Drain => {
+                if let Some(call) = self.call() {
+                    self.out.push_back(Output::Look(call));
+                }
+            }
+            Timer::Roll => self.roll_due(now),
         }
     }
 
@@ -406,6 +463,10 @@ impl Voice {
 
     /// A call that was there is gone.
     pub(super) fn lost(&mut self, reason: EndReason, now: Time) {
+        if matches!(self.roll, Roll::Ready { .. }) {
+            // The next one is there already.
+            return self.swap(now);
+        }
         self.end_call();
         self.again = true;
         self.reconnects += 1;
@@ -450,7 +511,8 @@ impl Voice {
     }
 
     /// Lets go of the call there is; whatever comes next is another.
-    fn end_call(&mut self) {
+    pub(super) fn end_call(&mut self) {
+        self.drop_roll();
         if let Some(call) = self.call() {
             self.out.push_back(Output::HangUp(call));
         }
@@ -459,7 +521,8 @@ impl Voice {
         }
         self.phase = Phase::Idle;
         self.line.close();
-        self.settings_sent = None;
+        self.ends = None;
+        self.playback = Playback::default();
         self.timers.clear_all();
         self.end_turns();
         self.gate();
@@ -497,12 +560,19 @@ impl Voice {
         }
     }
 
-    fn sample(&mut self, call: CallId, sample: Sample, now: Time) {
+    fn sample(&mut self, call: CallId, mut sample: Sample, now: Time) {
         if !matches!(self.phase, Phase::Live(live) if live == call) {
             return;
         }
         self.line.look(sample.buffered);
-        if sample.heard != self.heard.0 {
+        let over_socket = self.over == Transport::WebSocket;
+        if over_socket {
+            (sample.received, sample.sent) = (self.playback.total, self.spoken);
+            sample.starved_ms = self.playback.starved_ms;
+        }
+        // On a socket nothing may have to be said; what was written and does not leave is the sign.
+        let idle = over_socket && sample.buffered == 0;
+        if sample.heard != self.heard.0 || idle {
             self.heard = (sample.heard, now);
         } else if sample.heard > 0 && now - self.heard.1 >= UNHEARD_MS {
             // A browser that counts nothing says nothing by it.
@@ -511,6 +581,7 @@ impl Voice {
         let expected = Expected {
             mic_open: self.gate_open && self.mic.is_there(),
             playing: self.turns.is_playing(),
+            sends: !over_socket || self.gate_open && self.mic.is_there(),
         };
         let report = self.quality.take(sample, expected);
         let before = std::mem::replace(&mut self.report, report);

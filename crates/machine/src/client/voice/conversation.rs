@@ -168,6 +168,17 @@ impl Conversation {
         item
     }
 
+    /// Whether a function's output has still to come.
+    pub(super) fn awaits_output(&self) -> bool {
+        let has_output = |id: &str| {
+            let is_it = |entry: &Entry| matches!(&entry.what, What::CallOutput { call_id, .. } if call_id == id);
+            self.entries.iter().any(is_it)
+        };
+        self.entries
+            .iter()
+            .any(|entry| matches!(&entry.what, What::Call { call_id, .. } if !entry.gone && !has_output(call_id)))
+    }
+
     /// Whether that call is new to the page.
     pub(super) fn is_new_call(&mut self, call_id: &str) -> bool {
         if self.told.iter().any(|told| told == call_id) {

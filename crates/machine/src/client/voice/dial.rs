@@ -1,8 +1,11 @@
-//! The stages of a connect, under one deadline: token, microphone, offer, exchange, answer, ice, channel, settings.
+//! The stages of a connect, under one deadline: token, microphone, offer, exchange, answer, ice, channel, settings. Over a
+//! socket there is nothing to exchange, and the socket is the channel. What a connect over WebRTC fails by may be had
+//! over a socket all the same, within the same deadline.
 
 use super::call::{Phase, Voice};
 use super::io::{
     CallId, EndReason, Event, Exchange, Failure, Notice, Output, Path, State, Timer, TokenResult,
+    Transport,
 };
 use super::quality::Quality;
 use crate::Time;
@@ -19,6 +22,10 @@ pub(super) const UNHEARD_MS: u64 = 5_000;
 /// A call that held for so long starts the backoff over.
 const SETTLED_MS: u64 = 10_000;
 pub(super) const SECOND_MS: u64 = 1_000;
+/// What part of a connect WebRTC has, counted from when token and microphone are there, before a socket is tried; and
+/// when it was not to be had the last time. At most half of what is left.
+const WEBRTC_SHARE: u64 = 3;
+const WEBRTC_SHARE_AGAIN: u64 = 12;
 
 /// The stages of a connect, in the order in which they are named.
 pub(super) const STAGES: [Stage; 8] = [
@@ -36,11 +43,31 @@ pub(super) const STAGES: [Stage; 8] = [
 pub(super) struct Dial {
     pub(super) call: CallId,
     pub(super) done: [bool; STAGES.len()],
-    /// The offer has left.
-    pub(super) exchanging: bool,
+    /// The offer has left, or the socket is being opened.
+    exchanging: bool,
+    /// `getToken({reason: 'rejected'})` was tried.
+    asked_again: bool,
+    /// The `event_id` of the `session.update` that is to be confirmed.
+    pub(super) settings_sent: Option<String>,
 }
 
 impl Dial {
+    fn new(call: CallId, over: Transport) -> Self {
+        let mut dial = Self {
+            call,
+            done: [false; STAGES.len()],
+            exchanging: false,
+            asked_again: false,
+            settings_sent: None,
+        };
+        if over == Transport::WebSocket {
+            for stage in [Stage::Exchange, Stage::Answer, Stage::Ice] {
+                dial.mark(stage);
+            }
+        }
+        dial
+    }
+
     /// The first that is not done: what a connect that takes too long has stuck in.
     pub(super) fn stage(&self) -> Stage {
         let open = STAGES.iter().zip(self.done).find(|(_, done)| !done);
@@ -63,24 +90,22 @@ impl Dial {
 
 impl Voice {
     pub(super) fn dial(&mut self, now: Time) {
-        self.last_call += 1;
-        self.calls += 1;
-        self.asked_again = false;
-        let call = CallId(self.last_call);
-        let mut dial = Dial {
-            call,
-            done: [false; STAGES.len()],
-            exchanging: false,
-        };
+        self.over = self.config.transport;
+        self.begin(now + self.config.connect_timeout_ms);
+    }
+
+    /// A call, to be had by then.
+    fn begin(&mut self, by: Time) {
+        let mut dial = self.new_dial();
         // One that was lost in the middle of a call does not keep the next from being made.
         let does_without = self.again && self.mic.fallback;
         let wants_microphone = self.config.microphone && !self.mic.is_there() && !does_without;
         if !wants_microphone {
             dial.mark(Stage::Microphone);
         }
+        let call = dial.call;
         self.phase = Phase::Dialling(dial);
-        self.timers
-            .set(Timer::Connect, now + self.config.connect_timeout_ms);
+        self.timers.set(Timer::Connect, by);
         self.set_state(if self.again {
             State::Reconnecting
         } else {
@@ -90,12 +115,65 @@ impl Voice {
         if wants_microphone && !self.mic.is_opening() {
             self.open_microphone(false);
         }
+        self.open(call);
+        self.out.push_back(Output::Use(call));
+    }
+
+    pub(super) fn new_dial(&mut self) -> Dial {
+        self.last_call += 1;
+        self.calls += 1;
+        Dial::new(CallId(self.last_call), self.over)
+    }
+
+    pub(super) fn open(&mut self, call: CallId) {
         self.out.push_back(Output::FetchToken {
             call,
             reason: TokenReason::Connect,
             number: self.calls,
         });
-        self.out.push_back(Output::Open(call));
+        self.out.push_back(Output::Open(call, self.over));
+    }
+
+    /// That call could not be had; perhaps it can over a socket.
+    pub(super) fn failed(&mut self, call: CallId, failure: Box<Failure>, now: Time) {
+        if self.is_roll(call) {
+            return self.roll_failed(now);
+        }
+        match self.timers.get(Timer::Connect) {
+            Some(by) if self.falls_back(&failure) => {
+                self.avoids_webrtc = true;
+                self.end_call();
+                self.tell(Notice::Fallback(failure));
+                self.over = Transport::WebSocket;
+                self.begin(by);
+            }
+            _ => self.fail(failure, now),
+        }
+    }
+
+    /// Whether it was WebRTC that failed, and not the token, the microphone, or the server's will.
+    fn falls_back(&self, failure: &Failure) -> bool {
+        let by_webrtc = match failure.stage {
+            Some(Stage::Offer | Stage::Answer | Stage::Ice | Stage::Channel) => true,
+            // Nobody answers the offer, or there is no such endpoint.
+            Some(Stage::Exchange) => {
+                failure.code == ErrorCode::ConnectTimeout
+                    || matches!(failure.status, Some(404 | 405 | 501))
+            }
+            _ => false,
+        };
+        by_webrtc && self.config.falls_back && self.over == Transport::WebRtc
+    }
+
+    /// WebRTC has had its time.
+    pub(super) fn fallback_due(&mut self, now: Time) {
+        let Phase::Dialling(dial) = &self.phase else {
+            return;
+        };
+        let (call, stage) = (dial.call, dial.stage());
+        let mut failure = Failure::new(ErrorCode::ConnectTimeout, late(stage, self.over)).at(stage);
+        failure.timeout_ms = Some(self.webrtc_ms);
+        self.failed(call, failure, now);
     }
 
     pub(super) fn token(&mut self, call: CallId, result: TokenResult, now: Time) {
@@ -106,13 +184,14 @@ impl Voice {
             return;
         }
         let message = match result {
-            TokenResult::Given => return self.done(call, Stage::Token),
+            TokenResult::Given => return self.stage_done(call, Stage::Token, now),
             TokenResult::None => {
                 "there is no token for a call: connect(token), or a `getToken` that gives one"
             }
             TokenResult::Failed => "`getToken` failed; what it threw is the cause",
         };
-        self.fail(
+        self.failed(
+            call,
             Failure::new(ErrorCode::ConnectFailed, message).at(Stage::Token),
             now,
         );
@@ -123,26 +202,61 @@ impl Voice {
             return;
         }
         if made {
-            return self.done(call, Stage::Offer);
+            return self.stage_done(call, Stage::Offer, now);
         }
-        let failure = Failure::new(
-            ErrorCode::ConnectFailed,
-            "this browser made no offer: is WebRTC switched off?",
-        );
-        self.fail(failure.at(Stage::Offer), now);
+        let message = match self.over {
+            Transport::WebRtc => "this browser made no offer: is WebRTC switched off?",
+            Transport::WebSocket => {
+                "what a call's sound needs could not be loaded: is worklet.js served beside the package? See `workletUrl`"
+            }
+        };
+        let failure = Failure::new(ErrorCode::ConnectFailed, message);
+        self.failed(call, failure.at(Stage::Offer), now);
     }
 
-    /// A stage is done; the offer leaves when there are an offer, a token for it and a microphone behind it.
-    pub(super) fn done(&mut self, call: CallId, stage: Stage) {
+    pub(super) fn stage_done(&mut self, call: CallId, stage: Stage, now: Time) {
+        if let Some(dial) = self.dial_of(call) {
+            dial.mark(stage);
+            self.done(call, now);
+        }
+    }
+
+    /// The offer leaves, or the socket is opened, when there are an offer, a token for it and a microphone behind it.
+    fn done(&mut self, call: CallId, now: Time) {
+        let over = self.over;
         let Some(dial) = self.dial_of(call) else {
             return;
         };
-        dial.mark(stage);
-        let ready = [Stage::Token, Stage::Microphone, Stage::Offer];
-        if !dial.exchanging && ready.iter().all(|&stage| dial.is_done(stage)) {
+        let is_ready = |dial: &Dial, stages: &[Stage]| stages.iter().all(|&of| dial.is_done(of));
+        let is_let = is_ready(dial, &[Stage::Token, Stage::Microphone]);
+        if is_let && is_ready(dial, &[Stage::Offer]) && !dial.exchanging {
             dial.exchanging = true;
-            self.out.push_back(Output::Exchange(call));
+            self.out.push_back(match over {
+                Transport::WebRtc => Output::Exchange(call),
+                Transport::WebSocket => Output::Dial(call),
+            });
         }
+        if is_let && !self.is_roll(call) {
+            self.give_webrtc_its_time(now);
+        }
+    }
+
+    fn give_webrtc_its_time(&mut self, now: Time) {
+        let by = self.timers.get(Timer::Connect);
+        let Some(by) = by.filter(|_| self.over == Transport::WebRtc && self.config.falls_back)
+        else {
+            return;
+        };
+        if self.timers.get(Timer::Fallback).is_some() || self.line.is_open() {
+            return;
+        }
+        let share = if self.avoids_webrtc {
+            WEBRTC_SHARE_AGAIN
+        } else {
+            WEBRTC_SHARE
+        };
+        self.webrtc_ms = (self.config.connect_timeout_ms / share).min((by - now) / 2);
+        self.timers.set(Timer::Fallback, now + self.webrtc_ms);
     }
 
     pub(super) fn exchanged(&mut self, call: CallId, exchange: Exchange, now: Time) {
@@ -151,7 +265,7 @@ impl Voice {
         }
         let failure = match exchange {
             Exchange::Answered => {
-                self.done(call, Stage::Exchange);
+                self.stage_done(call, Stage::Exchange, now);
                 self.out.push_back(Output::Accept(call));
                 return;
             }
@@ -164,11 +278,13 @@ impl Voice {
                 failure
             }
             Exchange::Refused { status, .. }
-                if status == 401 && self.config.has_token && !self.asked_again =>
+                if status == 401
+                    && self.config.has_token
+                    && self.dial_of(call).is_some_and(|dial| !dial.asked_again) =>
             {
                 // One more try with another token: this one may have run out on its way.
-                self.asked_again = true;
                 if let Some(dial) = self.dial_of(call) {
+                    dial.asked_again = true;
                     dial.exchanging = false;
                     dial.done[0] = false;
                 }
@@ -197,7 +313,7 @@ impl Voice {
                 failure
             }
         };
-        self.fail(failure.at(Stage::Exchange), now);
+        self.failed(call, failure.at(Stage::Exchange), now);
     }
 
     pub(super) fn accepted(&mut self, call: CallId, taken: bool, now: Time) {
@@ -205,84 +321,124 @@ impl Voice {
             return;
         }
         if taken {
-            return self.done(call, Stage::Answer);
+            return self.stage_done(call, Stage::Answer, now);
         }
         let failure = Failure::new(
             ErrorCode::SdpExchangeFailed,
             "what the server answered is no answer to the offer",
         );
-        self.fail(failure.at(Stage::Answer), now);
+        self.failed(call, failure.at(Stage::Answer), now);
     }
 
     pub(super) fn path(&mut self, call: CallId, path: Path, now: Time) {
-        if self.call() != Some(call) {
+        let is_live = matches!(self.phase, Phase::Live(live) if live == call);
+        if !is_live && self.dial_of(call).is_none() && !self.is_roll(call) {
             return;
         }
         match path {
             Path::Connected => {
-                self.timers.clear(Timer::Path);
-                self.done(call, Stage::Ice);
+                if is_live {
+                    self.timers.clear(Timer::Path);
+                }
+                self.stage_done(call, Stage::Ice, now);
             }
-            Path::Disconnected if self.is_live() => {
+            Path::Disconnected if is_live => {
                 self.tell(Notice::Disconnected);
                 let until = (self.heard.1 + UNHEARD_MS).min(now + PATH_MS);
                 self.timers.set(Timer::Path, until);
             }
             Path::Disconnected => {}
-            Path::Failed if self.is_live() => self.lost(EndReason::Network, now),
+            Path::Failed if is_live => self.lost(EndReason::Network, now),
             Path::Failed => {
                 let failure = Failure::new(
                     ErrorCode::IceFailed,
                     "no path for the call's packets: does a firewall keep them back?",
                 );
-                self.fail(failure.at(Stage::Ice), now);
+                self.failed(call, failure.at(Stage::Ice), now);
             }
         }
     }
 
     pub(super) fn channel_opened(&mut self, call: CallId, max_message: usize, now: Time) {
-        if self.dial_of(call).is_none() {
+        self.stage_done(call, Stage::Ice, now);
+        self.stage_done(call, Stage::Channel, now);
+        let (id, text) = self.settings_event();
+        let Some(dial) = self.dial_of(call) else {
+            return;
+        };
+        dial.settings_sent = Some(id);
+        if let Some(line) = self.line_of(call) {
+            line.opened(max_message);
+            line.push(text);
+        }
+        if self.is_roll(call) {
             return;
         }
-        self.done(call, Stage::Ice);
-        self.done(call, Stage::Channel);
-        self.line.opened(max_message);
+        self.timers.clear(Timer::Fallback);
         self.tell(Notice::ChannelReady);
-        let settings = self.config.settings.clone();
-        let id = self.say("session.update", |frame| frame.raw("session", &settings));
-        self.settings_sent = Some(id);
+        self.seed();
+        self.timers.set(Timer::Settings, now + SETTINGS_MS);
+    }
+
+    /// Tells the server what was said before.
+    pub(super) fn seed(&mut self) {
         for item in self.conversation.seeds() {
             if self.line.admits(item.len() + 128).is_ok() {
                 self.say("conversation.item.create", |frame| frame.raw("item", &item));
             }
         }
-        self.timers.set(Timer::Settings, now + SETTINGS_MS);
     }
 
     pub(super) fn channel_closed(&mut self, call: CallId, now: Time) {
-        if self.call() != Some(call) {
-            return;
-        }
-        if self.is_live() {
+        if matches!(self.phase, Phase::Live(live) if live == call) {
             return self.lost(EndReason::Server, now);
         }
-        let mut failure = Failure::new(
-            ErrorCode::ConnectFailed,
-            "the server ended the call before it began",
-        );
-        failure.stage = self.dial_of(call).map(|dial| dial.stage());
-        self.fail(failure, now);
+        if self.is_roll(call) {
+            return self.roll_failed(now);
+        }
+        let over = self.over;
+        let Some(stage) = self.dial_of(call).map(|dial| dial.stage()) else {
+            return;
+        };
+        let message = match (over, stage) {
+            // A browser does not say why.
+            (Transport::WebSocket, Stage::Channel) => {
+                "the socket did not open: the server refused the token or the call, or a proxy keeps sockets back"
+            }
+            _ => "the server ended the call before it began",
+        };
+        let mut failure = Failure::new(ErrorCode::ConnectFailed, message);
+        failure.stage = Some(stage);
+        self.failed(call, failure, now);
     }
 
     pub(super) fn event(&mut self, call: CallId, event: Event, now: Time) {
+        if self.is_roll(call) {
+            return self.roll_event(call, event, now);
+        }
         if self.call() != Some(call) {
             return;
         }
         match event {
-            Event::Updated { confirms: true } if self.settings_sent.is_some() => {
-                self.connected(call, now)
+            Event::Updated {
+                confirms,
+                interrupts,
+                left_ms,
+            } => {
+                self.interrupts = interrupts;
+                let asked = self
+                    .dial_of(call)
+                    .is_some_and(|dial| dial.settings_sent.is_some());
+                if confirms && asked {
+                    self.connected(call, now);
+                } else {
+                    self.unacknowledged();
+                }
+                if let Some(left_ms) = left_ms.filter(|_| self.is_live()) {
+                    self.plan_roll(left_ms, now);
+                }
             }
-            Event::Updated { .. } => self.unacknowledged(),
+            Event::Expiring { left_ms } => self.expiring(left_ms, now),
             event => self.heard(event, now),
         }
     }
@@ -292,8 +448,11 @@ impl Voice {
             return;
         }
         self.phase = Phase::Live(call);
-        self.settings_sent = None;
+        if self.over == Transport::WebRtc {
+            self.avoids_webrtc = false;
+        }
         self.timers.clear(Timer::Connect);
+        self.timers.clear(Timer::Fallback);
         self.timers.clear(Timer::Settings);
         self.timers.set(Timer::Settled, now + SETTLED_MS);
         self.timers.set(Timer::Second, now + SECOND_MS);
@@ -310,17 +469,23 @@ impl Voice {
 }
 
 /// What a connect was stuck in.
-pub(super) fn late(stage: Stage) -> &'static str {
+pub(super) fn late(stage: Stage, over: Transport) -> &'static str {
     match stage {
         Stage::Token => "not connected in time: `getToken` has not answered",
         Stage::Microphone => {
             "not connected in time: the browser's question for the microphone has not been answered"
+        }
+        Stage::Offer if over == Transport::WebSocket => {
+            "not connected in time: what the call's sound needs has not been loaded"
         }
         Stage::Offer => "not connected in time: the browser has made no offer",
         Stage::Exchange => "not connected in time: the server has not answered the offer",
         Stage::Answer => "not connected in time: the browser has not taken the answer",
         Stage::Ice => {
             "not connected in time: no packet gets through; does a firewall keep them back?"
+        }
+        Stage::Channel if over == Transport::WebSocket => {
+            "not connected in time: the socket has not opened; does a proxy keep it back?"
         }
         Stage::Channel => "not connected in time: the data channel has not opened",
         _ => "not connected in time: the server has not confirmed the session's settings",

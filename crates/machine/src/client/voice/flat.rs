@@ -90,6 +90,8 @@ pub fn event(list: &impl List) -> Option<Event> {
     Some(match flat.number(0)? {
         1 => Event::Updated {
             confirms: flat.is(1),
+            interrupts: flat.is(2),
+            left_ms: flat.number(3),
         },
         2 => Event::Speech(flat.is(1)),
         3 => Event::Started {
@@ -151,6 +153,18 @@ pub fn event(list: &impl List) -> Option<Event> {
             code: flat.text(2),
             message: flat.text(3).unwrap_or_default(),
         },
+        17 => Event::Sound {
+            response: flat.text(1)?,
+            item: flat.text(2)?,
+            part: flat.number(3)? as usize,
+            samples: flat.number(4)?,
+        },
+        18 => Event::SoundDone {
+            item: flat.text(1)?,
+        },
+        19 => Event::Expiring {
+            left_ms: flat.number(1)?,
+        },
         _ => return None,
     })
 }
@@ -173,6 +187,7 @@ pub fn sample(list: &impl List, buffered: usize) -> Sample {
         energy: flat.number(10),
         heard: count(11),
         path: count(12) as u8,
+        starved_ms: 0,
         buffered,
     }
 }

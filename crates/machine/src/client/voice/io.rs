@@ -14,6 +14,25 @@ pub struct CallId(pub u32);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MicId(pub u32);
 
+/// What carries a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transport {
+    /// Sound as media, events on a data channel.
+    WebRtc,
+    /// Both in the messages of one socket.
+    WebSocket,
+}
+
+impl Transport {
+    /// Its name in the options and events.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::WebRtc => "webrtc",
+            Self::WebSocket => "websocket",
+        }
+    }
+}
+
 /// Options of a call, as the machine knows them.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -29,6 +48,10 @@ pub struct Config {
     pub max_reconnect_attempts: u32,
     /// The session object, as JSON text.
     pub settings: String,
+    /// What a call is tried over first.
+    pub transport: Transport,
+    /// Whether a call that WebRTC does not carry is made over a WebSocket.
+    pub falls_back: bool,
 }
 
 impl Default for Config {
@@ -40,6 +63,8 @@ impl Default for Config {
             connect_timeout_ms: 15_000,
             max_reconnect_attempts: 3,
             settings: String::from(r#"{"type":"realtime"}"#),
+            transport: Transport::WebRtc,
+            falls_back: false,
         }
     }
 }
@@ -61,7 +86,7 @@ pub enum Input {
     Dispose,
     /// What [`Output::FetchToken`] came to; the token stays with the driver.
     Token(CallId, TokenResult),
-    /// Whether the offer is made.
+    /// Whether the page's own side is made: the offer, or what a socket's sound needs.
     Offered(CallId, bool),
     /// What sending the offer came to.
     Exchanged(CallId, Exchange),
@@ -69,12 +94,16 @@ pub enum Input {
     Accepted(CallId, bool),
     /// Packets get through, or not.
     Path(CallId, Path),
-    /// The data channel is open; the other side takes messages of so many bytes.
+    /// The channel, or socket, is open; the other side takes messages of so many bytes.
     ChannelOpened(CallId, usize),
-    /// The data channel closed.
+    /// It closed.
     ChannelClosed(CallId),
-    /// The channel's buffer has run low, to so many bytes.
+    /// A channel's buffer has run low, to so many bytes; or what a socket's holds now, which answers [`Output::Look`].
     Writable(CallId, usize),
+    /// The microphone gave a piece of sound for a socket, in base64.
+    Spoken(CallId, String),
+    /// What a socket's player has played.
+    Played(CallId, Played),
     /// The server said something.
     Event(CallId, Event),
     /// A second's statistics; answers [`Output::Measure`].
@@ -101,6 +130,30 @@ pub enum Input {
     Interrupt,
     /// The session object for calls to come, as JSON text.
     Settings(String),
+    /// What calls to come are tried over first.
+    Transport(Transport),
+}
+
+/// How far a socket's player has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Played {
+    /// How often it had been silenced before it played these.
+    pub epoch: u32,
+    /// Samples since then.
+    pub samples: u64,
+    /// What it does now.
+    pub state: Playing,
+}
+
+/// What a socket's player does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Playing {
+    /// It goes on.
+    On,
+    /// It has nothing more.
+    Dry,
+    /// It was silenced: nothing of this epoch will be played.
+    Silenced,
 }
 
 /// What asking for a token came to.
@@ -213,6 +266,31 @@ pub enum Event {
     Updated {
         /// All of our settings are in it.
         confirms: bool,
+        /// An answer ends when somebody speaks.
+        interrupts: bool,
+        /// What is left of the session, where the server says.
+        left_ms: Option<u64>,
+    },
+    /// The relay's warning: so much is left of the session.
+    Expiring {
+        /// What is left.
+        left_ms: u64,
+    },
+    /// A piece of an answer's sound, on a socket.
+    Sound {
+        /// Whose.
+        response: String,
+        /// The item.
+        item: String,
+        /// Which part of it.
+        part: usize,
+        /// Its length.
+        samples: u64,
+    },
+    /// All of an item's sound has come.
+    SoundDone {
+        /// The item.
+        item: String,
     },
     /// Turn detection hears the user, or not any more.
     Speech(bool),
@@ -330,6 +408,8 @@ pub struct Failure {
     pub said: Option<String>,
     /// Whether trying again can help.
     pub retryable: bool,
+    /// The time it had, where that ran out.
+    pub timeout_ms: Option<u64>,
 }
 
 impl Failure {
@@ -342,6 +422,7 @@ impl Failure {
             server_code: None,
             said: None,
             retryable: code.retryable(),
+            timeout_ms: None,
         })
     }
 
@@ -394,14 +475,26 @@ pub enum Output {
         /// The number that `getToken` is told.
         number: u32,
     },
-    /// Make a peer connection with its channel and an offer; answer with [`Input::Offered`].
-    Open(CallId),
+    /// Make a peer connection with its channel and an offer, or what a socket's sound needs; answer with
+    /// [`Input::Offered`].
+    Open(CallId, Transport),
+    /// This call is the one that is spoken into and heard.
+    Use(CallId),
     /// Send the offer; answer with [`Input::Exchanged`].
     Exchange(CallId),
+    /// Open the socket.
+    Dial(CallId),
     /// Take the answer; answer with [`Input::Accepted`].
     Accept(CallId),
     /// Write a message to the channel, then say what its buffer holds ([`super::Voice::buffered`]).
     Send(CallId, String),
+    /// Say what a socket's buffer holds: [`Input::Writable`].
+    Look(CallId),
+    /// Have the event's sound played, after what waits to be: once there is so much of it that a late piece leaves no
+    /// hole.
+    Hear(CallId, u64),
+    /// Play nothing more of what was given so far; its end comes with [`Input::Played`].
+    Silence(CallId),
     /// Let go of the call, whatever there is of it, and tell the server where it can be told.
     HangUp(CallId),
     /// Ask for a microphone; answer with [`Input::Microphone`]. In a call its track takes the last one's place.
@@ -438,6 +531,10 @@ pub enum Notice {
     Connected,
     /// `dataChannelReady`.
     ChannelReady,
+    /// `fallback`: the call is made over a WebSocket, and why.
+    Fallback(Box<Failure>),
+    /// `rollover`: another session has taken the place of one that runs out.
+    RolledOver,
     /// `ice.disconnection`.
     Disconnected,
     /// `disconnection`.
@@ -560,4 +657,10 @@ pub enum Timer {
     Tail,
     /// A response is asked for again.
     Create,
+    /// WebRTC has had its time.
+    Fallback,
+    /// A socket's buffer is looked at.
+    Drain,
+    /// A session is about to run out: what is next for the one in its place.
+    Roll,
 }

@@ -1,16 +1,21 @@
-//! What waits for the data channel: first in, first out, never more in its buffer than the high water mark, and no
-//! message that would close it.
+//! What waits for the channel, or the socket: first in, first out, never more in its buffer than the high water mark, and
+//! no message that would close it. Of what is spoken into a socket the newest seconds only: sound is worth nothing late.
 
 use super::io::Failure;
 use std::collections::VecDeque;
 use tautline_protocol::ErrorCode;
-use tautline_protocol::limits::{CLIENT_CHANNEL_HIGH, CLIENT_CHANNEL_QUEUE};
+use tautline_protocol::limits::{CLIENT_CHANNEL_HIGH, CLIENT_CHANNEL_QUEUE, CLIENT_SOUND_QUEUE};
+
+/// A message, and whether it is a piece of sound.
+type Waiting = (String, bool);
 
 /// The queue of one call's channel.
 #[derive(Debug, Default)]
 pub(super) struct Line {
-    queue: VecDeque<String>,
+    queue: VecDeque<Waiting>,
     bytes: usize,
+    /// Of these, sound.
+    sound: usize,
     /// What the other side takes; 0 while the channel is not open.
     max_message: usize,
     /// What the browser holds.
@@ -47,10 +52,10 @@ impl Line {
                 "the event is larger than the other side takes in one message",
             ));
         }
-        if self.bytes + bytes > CLIENT_CHANNEL_QUEUE {
+        if self.bytes - self.sound + bytes > CLIENT_CHANNEL_QUEUE {
             return Err(Failure::new(
                 ErrorCode::OutboxFull,
-                "too much waits for the data channel; send it later",
+                "too much waits to be sent in this call; send it later",
             ));
         }
         Ok(())
@@ -59,7 +64,28 @@ impl Line {
     /// Takes a message that [`Line::admits`].
     pub(super) fn push(&mut self, text: String) {
         self.bytes += text.len();
-        self.queue.push_back(text);
+        self.queue.push_back((text, false));
+    }
+
+    /// Takes a piece of sound; answers how many are lost by it: older ones, or one that would close the channel.
+    pub(super) fn push_sound(&mut self, text: String) -> u64 {
+        if text.len() > self.max_message {
+            return 1;
+        }
+        let mut lost = 0;
+        while self.sound + text.len() > CLIENT_SOUND_QUEUE {
+            let oldest = self.queue.iter().position(|(_, is_sound)| *is_sound);
+            let Some((gone, _)) = oldest.and_then(|at| self.queue.remove(at)) else {
+                break;
+            };
+            self.bytes -= gone.len();
+            self.sound -= gone.len();
+            lost += 1;
+        }
+        self.bytes += text.len();
+        self.sound += text.len();
+        self.queue.push_back((text, true));
+        lost
     }
 
     /// What the browser's buffer holds now.
@@ -75,7 +101,7 @@ impl Line {
 
     /// The next message that may leave.
     pub(super) fn next(&mut self) -> Option<String> {
-        let bytes = self.queue.front()?.len();
+        let bytes = self.queue.front()?.0.len();
         // An empty buffer takes anything, or a message as large as the mark would never leave.
         if self.buffered > 0 && self.buffered + bytes > CLIENT_CHANNEL_HIGH {
             self.full = true;
@@ -83,8 +109,17 @@ impl Line {
         if self.full {
             return None;
         }
+        let (text, is_sound) = self.queue.pop_front()?;
         self.bytes -= bytes;
-        self.queue.pop_front()
+        if is_sound {
+            self.sound -= bytes;
+        }
+        Some(text)
+    }
+
+    /// Whether something waits for the buffer to run low.
+    pub(super) fn is_full(&self) -> bool {
+        self.full
     }
 
     /// A second has passed and the buffer holds that: the browser's event may not have come, for a buffer that was
@@ -116,6 +151,29 @@ mod tests {
         line.opened(CLIENT_CHANNEL_QUEUE);
         line.push("x".repeat(CLIENT_CHANNEL_QUEUE));
         assert_eq!(line.admits(1).unwrap_err().code, ErrorCode::OutboxFull);
+    }
+
+    #[test]
+    fn of_what_is_spoken_the_newest_is_kept_and_the_rest_is_counted() {
+        let mut line = Line::default();
+        line.opened(1 << 20);
+        line.push("before".into());
+        let piece = |n: usize| format!("{n:04}{}", "x".repeat(1_996));
+        let fit = CLIENT_SOUND_QUEUE / 2_000;
+        let lost: u64 = (0..fit + 3).map(|n| line.push_sound(piece(n))).sum();
+        line.push("after".into());
+        assert_eq!(lost, 3);
+        let sent: Vec<String> = std::iter::from_fn(|| {
+            let text = line.next();
+            line.buffered(0);
+            text
+        })
+        .collect();
+        assert_eq!(sent.len(), fit + 2);
+        assert!(sent[0] == "before" && sent[1].starts_with("0003") && sent[fit + 1] == "after");
+        assert_eq!((line.bytes, line.sound), (0, 0));
+        assert_eq!(line.push_sound("x".repeat((1 << 20) + 1)), 1);
+        assert_eq!(line.next(), None);
     }
 
     proptest! {

@@ -187,7 +187,7 @@ impl Voice {
         }
         if let Phase::Dialling(dial) = &self.phase {
             let call = dial.call;
-            self.done(call, Stage::Microphone);
+            self.stage_done(call, Stage::Microphone, self.now);
         }
     }
 

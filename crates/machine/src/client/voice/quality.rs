@@ -7,6 +7,8 @@ use std::collections::VecDeque;
 const SECONDS: usize = 4;
 /// Packets below which a second says nothing of losses.
 const PACKETS: u64 = 10;
+/// A piece of what is spoken, ms.
+const PIECE_MS: u64 = 40;
 /// Seconds in a row that raise an alarm.
 const ALARM_AFTER: u8 = 3;
 /// Seconds in a row that a worse, or better, call takes to show.
@@ -41,8 +43,10 @@ pub struct Sample {
     pub heard: u64,
     /// Bytes in the data channel's buffer.
     pub buffered: usize,
-    /// How packets travel: 0 unknown, 1 UDP, 2 TCP, 3 through a TURN relay.
+    /// How packets travel: 0 unknown, 1 UDP, 2 TCP, 3 through a TURN relay, 4 on a socket.
     pub path: u8,
+    /// Time in which an answer on a socket had holes.
+    pub starved_ms: u64,
 }
 
 /// How a call did over its last second.
@@ -70,6 +74,10 @@ pub struct Report {
     pub alarms: Vec<Alarm>,
     /// Calls that took a lost one's place.
     pub reconnects: u32,
+    /// Holes in answers, on a socket.
+    pub underruns: u64,
+    /// Pieces of what was spoken that could not leave a socket in time.
+    pub unsent: u64,
 }
 
 /// What is expected of the call in this second.
@@ -79,6 +87,8 @@ pub(super) struct Expected {
     pub(super) mic_open: bool,
     /// The answer is said to be playing.
     pub(super) playing: bool,
+    /// Something leaves all the time, spoken or not.
+    pub(super) sends: bool,
 }
 
 /// One call's seconds.
@@ -87,6 +97,11 @@ pub(super) struct Quality {
     last: Option<Sample>,
     /// Received and lost of the last seconds.
     losses: VecDeque<(u64, u64)>,
+    /// Holes in these seconds, ms.
+    holes: VecDeque<u64>,
+    /// Pieces of what was spoken that were given up.
+    pub(super) unsent: u64,
+    unsent_before: u64,
     /// Seconds in which nothing came.
     silent: u8,
     score: Option<u8>,
@@ -108,6 +123,14 @@ impl Quality {
             self.losses.pop_front();
         }
         self.losses.push_back((received, lost));
+        if self.holes.len() == SECONDS {
+            self.holes.pop_front();
+        }
+        // A piece that was not sent is a hole of that length for the other side.
+        let unsent = self.unsent - std::mem::replace(&mut self.unsent_before, self.unsent);
+        self.holes
+            .push_back(since(sample.starved_ms, before.starved_ms) + unsent * PIECE_MS);
+        let holes: u64 = self.holes.iter().sum();
         self.silent = match since(sample.heard, before.heard) {
             0 if !is_first => self.silent.saturating_add(1),
             _ => 0,
@@ -117,12 +140,20 @@ impl Quality {
             .iter()
             .fold((0, 0), |(r, l), &(received, lost)| (r + received, l + lost));
         let loss = thousandths(sums.1, sums.0 + sums.1);
-        let raw = raw_score(&sample, loss.unwrap_or(0).max(sample.lost_out));
+        let raw = raw_score(
+            &sample,
+            loss.unwrap_or(0)
+                .max(sample.lost_out)
+                .max(holes / SECONDS as u64),
+        );
         self.settle(if self.silent >= ALARM_AFTER { 0 } else { raw });
         let mute = sample.energy.is_some() && sample.energy == before.energy;
         for (alarm, wrong) in [
             (Alarm::MicSilent, expected.mic_open && mute),
-            (Alarm::NoRtpOut, sample.sent == before.sent),
+            (
+                Alarm::NoRtpOut,
+                expected.sends && sample.sent == before.sent,
+            ),
             (Alarm::NoAudioIn, expected.playing && received == 0),
         ] {
             // The first sample has nothing to be compared with.
@@ -140,12 +171,18 @@ impl Quality {
             bitrate_in: since(sample.bytes_in, before.bytes_in) * 8,
             bitrate_out: since(sample.bytes_out, before.bytes_out) * 8,
             path: sample.path,
+            unsent: self.unsent,
             alarms: Alarm::ALL
                 .into_iter()
                 .filter(|&alarm| self.is_raised(alarm))
                 .collect(),
             ..Report::default()
         }
+    }
+
+    /// Another session's counts follow.
+    pub(super) fn restart(&mut self) {
+        self.last = None;
     }
 
     fn is_raised(&self, alarm: Alarm) -> bool {
@@ -202,6 +239,7 @@ mod tests {
     const TALKING: Expected = Expected {
         mic_open: true,
         playing: true,
+        sends: true,
     };
 
     /// A second of 50 packets each way, `lost` of them on the way in.
@@ -303,10 +341,39 @@ mod tests {
                 Expected {
                     mic_open: false,
                     playing: false,
+                    sends: true,
                 },
             );
             assert_eq!(report.alarms, []);
         }
+    }
+
+    #[test]
+    fn on_a_socket_holes_show_and_silence_of_a_muted_microphone_does_not() {
+        let (mut quality, mut sample) = (Quality::default(), Sample::default());
+        let muted = Expected {
+            mic_open: false,
+            playing: false,
+            sends: false,
+        };
+        for _ in 0..6 {
+            sample.heard += 1;
+            let report = quality.take(sample, muted);
+            assert_eq!((report.score, report.alarms), (Some(5), vec![]));
+        }
+        for _ in 0..3 {
+            sample.heard += 1;
+            sample.starved_ms += 300;
+            quality.take(sample, muted);
+        }
+        assert!(quality.score.is_some_and(|score| score <= 3), "{quality:?}");
+        let (mut quality, mut sample) = (Quality::default(), Sample::default());
+        for _ in 0..6 {
+            quality.unsent += 10;
+            sample.heard += 1;
+            quality.take(sample, muted);
+        }
+        assert!(quality.score.is_some_and(|score| score <= 3), "{quality:?}");
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! Whose turn it is: one response at a time, push-to-talk, barge-in, and which refusals are the price of a race.
 
 use super::call::Voice;
-use super::io::{Event, Failure, ItemKind, Notice, Output, Timer};
+use super::io::{CallId, Event, Failure, ItemKind, Notice, Output, Played, Timer, Transport};
+use super::playback::Heard;
 use crate::Time;
 use std::collections::VecDeque;
 use tautline_protocol::{ErrorCode, JsonWriter, Stage};
@@ -57,6 +58,30 @@ impl Turns {
         self.playing.is_some()
     }
 
+    /// Whether nobody says anything, and no answer is under way; `answer_ms`: so long after the user's turn one may
+    /// still begin.
+    pub(super) fn is_idle(&self, now: Time, answer_ms: u64) -> bool {
+        let responds =
+            self.active.is_some() || self.in_flight.is_some() || !self.waiting.is_empty();
+        let speaks = self.user || self.held.is_some() || self.spoken || self.playing.is_some();
+        let is_due = self.turn_ended.is_some_and(|ended| now - ended < answer_ms);
+        !(responds || speaks || is_due)
+    }
+
+    /// Another session goes on where this one was: what was asked for and has not begun is asked for there.
+    pub(super) fn carry_over(&mut self) {
+        let mut waiting = std::mem::take(&mut self.waiting);
+        if let Some(create) = self.in_flight.take() {
+            waiting.push_front(create);
+        }
+        *self = Self {
+            waiting,
+            held: self.held.take(),
+            first_audio_ms: self.first_audio_ms,
+            ..Self::default()
+        };
+    }
+
     fn create(&mut self) -> Option<Create> {
         self.in_flight.take().or_else(|| self.begun.take())
     }
@@ -70,7 +95,7 @@ impl Voice {
         self.next_create(now);
     }
 
-    fn next_create(&mut self, now: Time) {
+    pub(super) fn next_create(&mut self, now: Time) {
         let turns = &mut self.turns;
         let free = turns.active.is_none() && turns.in_flight.is_none();
         // A pause after a refusal runs on the same timer.
@@ -102,7 +127,73 @@ impl Voice {
                 frame.str("response_id", &response)
             });
         }
-        self.say("output_audio_buffer.clear", |frame| frame);
+        match self.over {
+            Transport::WebRtc => {
+                self.say("output_audio_buffer.clear", |frame| frame);
+            }
+            Transport::WebSocket => self.silence(),
+        }
+    }
+
+    /// On a socket the answer is ours to stop; what was heard of it comes back with [`Voice::played`].
+    fn silence(&mut self) {
+        let active = self.turns.active.clone();
+        if self.playback.silence(active.as_deref())
+            && let Some(call) = self.call()
+        {
+            self.out.push_back(Output::Silence(call));
+        }
+        if self.turns.playing.take().is_some() {
+            self.quiet();
+        }
+    }
+
+    /// The microphone gave a piece of sound for a socket. One that was under way when push-to-talk ended still counts.
+    pub(super) fn spoken(&mut self, call: CallId, sound: &str) {
+        let is_let = self.gate_open || self.timers.get(Timer::Tail).is_some();
+        if self.over != Transport::WebSocket || self.call() != Some(call) || !is_let {
+            return;
+        }
+        let frame = JsonWriter::with_capacity(sound.len() + 64)
+            .str("type", "input_audio_buffer.append")
+            .str("audio", sound);
+        self.quality.unsent += self.line.push_sound(frame.end());
+        self.spoken += 1;
+    }
+
+    /// A socket's player has come so far, or was silenced.
+    pub(super) fn played(&mut self, call: CallId, report: Played, now: Time) {
+        if self.call() != Some(call) {
+            return;
+        }
+        let heard = self.playback.played(report, now);
+        self.hear(heard, now);
+        let Some(cut) = self.playback.cut(report) else {
+            return;
+        };
+        self.say("conversation.item.truncate", |frame| {
+            frame
+                .str("item_id", &cut.item)
+                .u64("content_index", cut.part as u64)
+                .u64("audio_end_ms", cut.ms)
+        });
+        let changed = self.conversation.cut(cut.response, cut.ms);
+        self.changed(changed);
+    }
+
+    /// What a socket's player plays is told as a server tells it of a call.
+    fn hear(&mut self, heard: Vec<Heard>, now: Time) {
+        for heard in heard {
+            match heard {
+                Heard::Started(response) => self.heard(
+                    Event::Started {
+                        response: Some(response),
+                    },
+                    now,
+                ),
+                Heard::Stopped => self.heard(Event::Stopped, now),
+            }
+        }
     }
 
     /// `startTalking()` and `stopTalking()`.
@@ -153,10 +244,22 @@ impl Voice {
 
     /// A small event of our own.
     pub(super) fn say(&mut self, kind: &str, rest: impl Fn(JsonWriter) -> JsonWriter) -> String {
-        let id = self.ids.next();
-        let frame = JsonWriter::object().str("event_id", &id).str("type", kind);
+        let (id, frame) = self.event_of(kind);
         self.line.push(rest(frame).end());
         id
+    }
+
+    /// The first of all, and its id.
+    pub(super) fn settings_event(&mut self) -> (String, String) {
+        let (id, frame) = self.event_of("session.update");
+        let text = frame.raw("session", &self.config.settings).end();
+        (id, text)
+    }
+
+    fn event_of(&mut self, kind: &str) -> (String, JsonWriter) {
+        let id = self.ids.next();
+        let frame = JsonWriter::object().str("event_id", &id).str("type", kind);
+        (id, frame)
     }
 
     pub(super) fn heard(&mut self, event: Event, now: Time) {
@@ -166,7 +269,30 @@ impl Voice {
                 self.turns.user = user;
                 self.out
                     .push_back(Output::Duck(user && self.turns.is_playing()));
+                if user && self.interrupts && self.over == Transport::WebSocket {
+                    // The server has ended its response; that nothing more of it is heard is our part.
+                    self.silence();
+                }
                 self.speaking();
+            }
+            Event::Sound {
+                response,
+                item,
+                part,
+                samples,
+            } => {
+                let over_socket = self.over == Transport::WebSocket;
+                if over_socket
+                    && let Some(call) = self.call()
+                    && self.playback.sound(response, item, part, samples, now)
+                {
+                    let cushion = self.playback.cushion();
+                    self.out.push_back(Output::Hear(call, cushion));
+                }
+            }
+            Event::SoundDone { item } => {
+                let heard = self.playback.item_done(&item);
+                self.hear(heard, now);
             }
             Event::Started { response } => {
                 self.turns.playing = Some((response, now));
@@ -195,6 +321,8 @@ impl Voice {
                 self.timers.clear(Timer::Create);
             }
             Event::Done { response } => {
+                let heard = self.playback.response_done(&response);
+                self.hear(heard, now);
                 if self.turns.active.as_deref() == Some(&response) {
                     self.turns.active = None;
                     self.turns.begun = None;
@@ -239,7 +367,7 @@ impl Voice {
     }
 
     /// Who is heard may have changed.
-    fn speaking(&mut self) {
+    pub(super) fn speaking(&mut self) {
         let now = (self.turns.user, self.turns.is_playing());
         if std::mem::replace(&mut self.spoke, now) != now {
             let (user, assistant) = now;
@@ -293,7 +421,9 @@ impl Voice {
             self.turns.create();
             self.timers.clear(Timer::Create);
         }
-        let settings = about.is_some() && about == self.settings_sent;
+        let dial = self.call().and_then(|call| self.dial_of(call));
+        let asked = dial.and_then(|dial| dial.settings_sent.as_ref());
+        let settings = about.is_some() && about.as_ref() == asked;
         let mut failure = Failure::new(
             ErrorCode::RealtimeError,
             if settings {

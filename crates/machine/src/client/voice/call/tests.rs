@@ -3,7 +3,9 @@ use crate::Rng;
 use crate::client::TokenReason;
 use crate::client::voice::dial::{SETTINGS_MS, STAGES};
 use crate::client::voice::turns::{TAIL_MS, UNANSWERED_MS};
-use crate::client::voice::{Event, Exchange, MicId, Path, TokenResult, Trouble};
+use crate::client::voice::{
+    Event, Exchange, MicId, Path, Played, Playing, TokenResult, Transport, Trouble,
+};
 use crate::client::voice::{Item, ItemKind, Role};
 use proptest::prelude::*;
 use tautline_protocol::Stage;
@@ -14,6 +16,8 @@ struct Page {
     now: Time,
     outputs: Vec<Output>,
     sent: Vec<serde_json::Value>,
+    /// The call each of them was sent in.
+    sent_in: Vec<CallId>,
     wait: Option<(Time, Timer)>,
     waiters: u32,
 }
@@ -25,6 +29,7 @@ impl Page {
             now: Time::from_ms(1_000),
             outputs: Vec::new(),
             sent: Vec::new(),
+            sent_in: Vec::new(),
             wait: None,
             waiters: 0,
         }
@@ -42,7 +47,10 @@ impl Page {
                     self.wait = wait;
                     return;
                 }
-                Output::Send(_, text) => self.sent.push(serde_json::from_str(&text).unwrap()),
+                Output::Send(call, text) => {
+                    self.sent.push(serde_json::from_str(&text).unwrap());
+                    self.sent_in.push(call);
+                }
                 output => self.outputs.push(output),
             }
         }
@@ -92,7 +100,7 @@ impl Page {
             Stage::Answer => Input::Accepted(call, true),
             Stage::Ice => Input::Path(call, Path::Connected),
             Stage::Channel => Input::ChannelOpened(call, 262_144),
-            _ => Input::Event(call, Event::Updated { confirms: true }),
+            _ => Input::Event(call, updated(true)),
         };
         self.give(input);
     }
@@ -162,6 +170,14 @@ impl Page {
             .iter()
             .filter(|notice| matches!(notice, Notice::Error(_)))
             .count()
+    }
+}
+
+fn updated(confirms: bool) -> Event {
+    Event::Updated {
+        confirms,
+        interrupts: true,
+        left_ms: None,
     }
 }
 
@@ -268,7 +284,7 @@ fn an_unconfirmed_session_is_told_and_nothing_is_heard_of_the_microphone() {
         .into_iter()
         .take(7)
         .for_each(|stage| page.stage(stage));
-    page.hear(Event::Updated { confirms: false });
+    page.hear(updated(false));
     assert_eq!(page.voice.state(), State::Unacknowledged);
 }
 
@@ -282,7 +298,7 @@ fn settings_that_are_refused_end_the_connect_with_what_the_server_said() {
             .take(7)
             .for_each(|stage| page.stage(stage));
         if unconfirmed_first {
-            page.hear(Event::Updated { confirms: false });
+            page.hear(updated(false));
         }
         // Of something else: not the settings'.
         page.hear(Event::Error {
@@ -958,14 +974,18 @@ fn two_hundred_interrupt_points_bring_no_error() {
 }
 
 fn any_input() -> impl Strategy<Value = (u8, u8, u64)> {
-    (0u8..34, 0u8..4, prop_oneof![Just(0u64), 1u64..20_000])
+    (0u8..40, 0u8..4, prop_oneof![Just(0u64), 1u64..20_000])
 }
+
+mod roll;
+mod rung;
 
 proptest! {
     /// Whatever happens in whatever order, the drain ends, and `disconnect()` leaves nothing.
     #[test]
-    fn nothing_is_left_whatever_happens(steps in prop::collection::vec(any_input(), 0..60), dispose: bool) {
-        let mut page = Page::new(Config { has_token: true, ..Config::default() });
+    fn nothing_is_left_whatever_happens(steps in prop::collection::vec(any_input(), 0..60), dispose: bool, falls_back: bool, over_socket: bool) {
+        let transport = if over_socket { Transport::WebSocket } else { Transport::WebRtc };
+        let mut page = Page::new(Config { has_token: true, falls_back, transport, ..Config::default() });
         let mut waiters = Vec::new();
         for (what, variant, ms) in steps {
             let ago = u32::from(variant == 3);
@@ -987,7 +1007,7 @@ proptest! {
                 15 => Input::Path(call, [Path::Connected, Path::Disconnected, Path::Connected, Path::Failed][variant as usize]),
                 16..=18 => Input::ChannelOpened(call, 262_144),
                 19 => Input::ChannelClosed(call),
-                20..=21 => Input::Event(call, Event::Updated { confirms: variant < 3 }),
+                20..=21 => Input::Event(call, updated(variant < 3)),
                 22 => Input::Event(call, Event::Created { response: id() }),
                 23 => Input::Event(call, Event::Done { response: id() }),
                 24 => Input::Event(call, Event::Error { about: None, code: Some("conversation_already_has_active_response".into()), message: String::new() }),
@@ -998,6 +1018,12 @@ proptest! {
                 30 => Input::Borrowed(yes),
                 31 => Input::Interrupt,
                 32 => { waiters.push(waiter); Input::WantMicrophone(waiter) }
+                33 => Input::Event(call, Event::Expiring { left_ms: ms }),
+                34 => Input::Event(call, Event::Updated { confirms: yes, interrupts: yes, left_ms: Some(ms * 10) }),
+                35 => Input::Spoken(call, id()),
+                36 => Input::Event(call, Event::Sound { response: id(), item: id(), part: 0, samples: ms }),
+                37 => Input::Played(call, Played { epoch: u32::from(variant), samples: ms, state: [Playing::On, Playing::Dry, Playing::Silenced, Playing::On][variant as usize] }),
+                38 => Input::Transport(if yes { Transport::WebSocket } else { Transport::WebRtc }),
                 _ => Input::Sample(call, Sample { heard: ms, ..Sample::default() }),
             };
             page.give(input);
@@ -1011,7 +1037,7 @@ proptest! {
             prop_assert!(page.settled(waiter).is_some(), "{waiter:?} waits for ever");
         }
         // Every call that was begun is hung up, once.
-        let begun = count(&page, |output| matches!(output, Output::Open(_)));
+        let begun = count(&page, |output| matches!(output, Output::Open(..)));
         let ended = count(&page, |output| matches!(output, Output::HangUp(_)));
         prop_assert_eq!(begun, ended);
         // And no microphone of ours is open.

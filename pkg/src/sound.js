@@ -1,0 +1,116 @@
+// What a call over a WebSocket hears and speaks with, in the engine's own language: it does what the module says and
+// decides nothing.
+
+/** The API's sound: PCM16, one channel. The context converts what the microphone gives. */
+const RATE = 24_000;
+
+/** A worklet of a call. */
+class Node {
+  /** @param {AudioWorkletNode} node */
+  constructor(node) {
+    this.node = node;
+    this.port = node.port;
+    this.port.start();
+  }
+
+  /** Whether what is spoken is taken. @param {boolean} open */
+  gate(open) {
+    this.port.postMessage(open);
+  }
+
+  /** Has a piece of an answer played. @param {string} base64 @param {number} cushion */
+  hear(base64, cushion) {
+    const buffer = decode(base64);
+    this.port.postMessage([buffer, cushion], [buffer]);
+  }
+
+  silence() {
+    this.port.postMessage(null);
+  }
+
+  stop() {
+    this.node.disconnect();
+    this.port.close();
+  }
+}
+
+/** One call's sound. */
+export class Sound {
+  #context = new AudioContext({ sampleRate: RATE });
+  #heard = this.#context.createMediaStreamDestination();
+  /** @type {MediaStreamAudioSourceNode | undefined} */
+  #microphone = undefined;
+  /** Energy of what was spoken. */
+  energy = 0;
+
+  /** @param {string} worklet where the worklets' file is */
+  constructor(worklet) {
+    this.ready = this.#context.audioWorklet.addModule(worklet);
+  }
+
+  /** The answer. */
+  get stream() {
+    return this.#heard.stream;
+  }
+
+  get running() {
+    return this.#context.state === 'running';
+  }
+
+  /** Takes what is spoken. */
+  capture() {
+    const node = new AudioWorkletNode(this.#context, 'tautline-capture', { numberOfInputs: 1, numberOfOutputs: 1, channelCount: 1, channelCountMode: 'explicit' });
+    // Silence; a node that leads nowhere may be left out.
+    node.connect(this.#context.destination);
+    return new Node(node);
+  }
+
+  /** Plays the answer. */
+  playback() {
+    const node = new AudioWorkletNode(this.#context, 'tautline-playback', { numberOfInputs: 0, numberOfOutputs: 1, outputChannelCount: [1] });
+    node.connect(this.#heard);
+    return new Node(node);
+  }
+
+  /** @param {Node} capture @param {MediaStream} [stream] */
+  listen(capture, stream) {
+    this.#microphone?.disconnect();
+    this.#microphone = stream && this.#context.createMediaStreamSource(stream);
+    this.#microphone?.connect(capture.node);
+  }
+
+  /** What was spoken, for a message. @param {ArrayBuffer} buffer */
+  encode(buffer) {
+    for (const sample of new Int16Array(buffer)) this.energy += sample * sample;
+    return btoa(String.fromCharCode(...new Uint8Array(buffer)));
+  }
+
+  resume() {
+    // Settled when the browser lets it sound, which may be never.
+    this.#context.resume().catch(() => {});
+  }
+
+  stop() {
+    // Rejected when it is closed already.
+    this.#context.close().catch(() => {});
+  }
+}
+
+/** Samples in a piece of sound. @param {unknown} base64 */
+export function samplesOf(base64) {
+  if (typeof base64 !== 'string') return undefined;
+  const padding = base64.endsWith('==') ? 2 : base64.endsWith('=') ? 1 : 0;
+  return Math.floor((base64.length * 0.75 - padding) / 2);
+}
+
+/** As many samples as it is counted for, whatever is in it. @param {string} base64 */
+function decode(base64) {
+  const bytes = new Uint8Array(2 * (samplesOf(base64) ?? 0));
+  try {
+    const text = atob(base64);
+    for (let n = 0; n < bytes.length; n += 1) bytes[n] = text.charCodeAt(n);
+  } catch {
+    // Not base64: that long a silence.
+  }
+  return bytes.buffer;
+}
