@@ -1,8 +1,6 @@
 //! `cargo xtask hostile`: the hostile peers of `crates/relay/tests/hostile` in their thousands.
 
-use crate::{cargo, report, root};
-use std::io::{BufRead, BufReader};
-use std::process::Stdio;
+use crate::{report, shown};
 
 /// As many as the relay takes at once by default, and a file limit of 20 000 lets the test have.
 const PEERS: &str = "9900";
@@ -26,32 +24,14 @@ pub(crate) fn hostile(arguments: &[String]) -> bool {
             }
         }
     }
-    // One after the other: each wants the machine for itself.
-    let child = cargo("test -p tautline-relay --test hostile -- --nocapture --test-threads=1")
-        .env("TAUTLINE_HOSTILE_PEERS", &peers)
-        .current_dir(root())
-        .stdout(Stdio::piped())
-        .spawn();
-    let mut child = match child {
-        Ok(child) => child,
-        Err(error) => {
-            eprintln!("hostile: cannot run cargo: {error}");
-            return false;
-        }
-    };
     let mut storm = None;
-    for line in child
-        .stdout
-        .take()
-        .into_iter()
-        .flat_map(|out| BufReader::new(out).lines().map_while(Result::ok))
-    {
-        println!("{line}");
-        if let Some((_, figures)) = line.split_once("storm: ") {
-            storm = Some(figures.to_owned());
-        }
-    }
-    let passed = child.wait().is_ok_and(|status| status.success());
+    // One after the other: each wants the machine for itself.
+    let passed = shown::test(
+        "test -p tautline-relay --test hostile -- --nocapture --test-threads=1",
+        &[("TAUTLINE_HOSTILE_PEERS", &peers)],
+        "storm: ",
+        |figures| storm = Some(figures.to_owned()),
+    );
     match storm {
         Some(figures) if passed && write => {
             let text = format!("`cargo xtask hostile --peers {peers} --write`: {figures}.");

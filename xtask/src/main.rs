@@ -7,8 +7,10 @@ mod faults;
 mod fuzz;
 mod hostile;
 mod long_run;
+mod lookups;
 mod report;
 mod rounds;
+mod shown;
 mod simulate;
 mod sources;
 
@@ -41,7 +43,8 @@ cargo xtask <command>
                     otherwise; --write puts the storm's figures into docs/reliability.md
   rounds [--sessions N] [--rounds N] [--write]
                     voice sessions that die in every way there is: 150 at once, 20 rounds unless told
-                    otherwise; --write puts the figures into docs/reliability.md";
+                    otherwise; --write puts the figures into docs/reliability.md
+  lookups [--write] what it costs to find one of 10 to 10 000 voice sessions";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
@@ -61,6 +64,7 @@ fn main() -> ExitCode {
         "faults" => faults::faults(rest),
         "hostile" => hostile::hostile(rest),
         "rounds" => rounds::rounds(rest),
+        "lookups" => lookups::lookups(rest),
         "help" | "--help" | "-h" => {
             println!("{HELP}");
             true

@@ -1,9 +1,7 @@
 //! `cargo xtask rounds`: voice sessions that die in every way there is, 150 at once, round after round.
 
-use crate::{cargo, report, root};
+use crate::{report, shown};
 use std::fmt::Write;
-use std::io::{BufRead, BufReader};
-use std::process::Stdio;
 
 const SESSIONS: &str = "150";
 const ROUNDS: &str = "20";
@@ -80,33 +78,16 @@ pub(crate) fn rounds(arguments: &[String]) -> bool {
             }
         }
     }
-    let child = cargo("test -p tautline-relay --test voice rounds:: -- --nocapture")
-        .env("TAUTLINE_SESSIONS", &sessions)
-        .env("TAUTLINE_ROUNDS", &rounds)
-        .current_dir(root())
-        .stdout(Stdio::piped())
-        .spawn();
-    let mut child = match child {
-        Ok(child) => child,
-        Err(error) => {
-            eprintln!("rounds: cannot run cargo: {error}");
-            return false;
-        }
-    };
     let mut figures = Figures::default();
-    for line in child
-        .stdout
-        .take()
-        .into_iter()
-        .flat_map(|out| BufReader::new(out).lines().map_while(Result::ok))
-    {
-        println!("{line}");
-        // The runner's own words may stand before it.
-        if let Some((_, figure)) = line.split_once("rounds: ") {
-            figures.line(figure);
-        }
-    }
-    let passed = child.wait().is_ok_and(|status| status.success());
+    let passed = shown::test(
+        "test -p tautline-relay --test voice rounds:: -- --nocapture",
+        &[
+            ("TAUTLINE_SESSIONS", &sessions),
+            ("TAUTLINE_ROUNDS", &rounds),
+        ],
+        "rounds: ",
+        |figure| figures.line(figure),
+    );
     if passed && write {
         report::section("rounds", &figures.text(arguments));
     }

@@ -173,7 +173,9 @@ fn median(mut values: Vec<f64>) -> f64 {
     values.sort_unstable_by(f64::total_cmp);
     let middle = values.len() / 2;
     match (values.get(middle), values.get(middle.wrapping_sub(1))) {
-        (Some(&upper), Some(&lower)) if values.len() % 2 == 0 => f64::midpoint(lower, upper),
+        (Some(&upper), Some(&lower)) if values.len().is_multiple_of(2) => {
+            f64::midpoint(lower, upper)
+        }
         (Some(&value), _) => value,
         _ => 0.0,
     }

@@ -213,7 +213,7 @@ impl Shard {
         session: Option<&str>,
         may_see: impl Fn(&str) -> bool,
     ) -> usize {
-        let met = |conn: &&Box<Conn>| {
+        let met = |conn: &Conn| {
             let identity = conn.session.identity();
             identity.is_some_and(|identity| may_see(identity.restaurant_id))
         };
@@ -222,7 +222,7 @@ impl Shard {
             None => self
                 .conns
                 .values()
-                .filter(met)
+                .filter(|conn| met(conn))
                 .map(|conn| conn.id)
                 .collect(),
         };

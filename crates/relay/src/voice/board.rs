@@ -457,4 +457,31 @@ mod tests {
             Ok(Control::End(Ending::REVOKED))
         ));
     }
+
+    /// The predecessor walked through all sessions at each event. `cargo xtask lookups` takes the figures.
+    #[test]
+    fn defect_o_n_look_up() {
+        const LOOKS: usize = 200_000;
+        for many in [10, 100, 1_000, 10_000] {
+            let board = Board::new();
+            let ids: Vec<Arc<str>> = (0..many).map(|n| format!("rtc_{n}").into()).collect();
+            for id in &ids {
+                let entry = Entry {
+                    who: who("ann", Role::Server, "grow"),
+                    transport: "webrtc",
+                    since: board.clock.now(),
+                    heard: Arc::default(),
+                    line: nobody(),
+                };
+                board.known().sessions.insert(Arc::clone(id), entry);
+            }
+            let began = std::time::Instant::now();
+            for look in 0..LOOKS {
+                // A step that shares no factor with how many there are meets all of them.
+                assert!(board.line(&ids[look * 7 % many]).is_some());
+            }
+            let ns = began.elapsed().as_nanos() / LOOKS as u128;
+            println!("lookups: {many} {ns}");
+        }
+    }
 }
