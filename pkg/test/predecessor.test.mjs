@@ -83,7 +83,7 @@ test('defect: listeners added at each reconnect', async () => {
   const before = listening;
   await service.connect();
   const once = [listening - before, resources.counts().listener];
-  await reconnected(service, 8, () => assert.deepEqual([listening - before, resources.counts().listener], once));
+  await reconnected(service, 5, () => assert.deepEqual([listening - before, resources.counts().listener], once));
   service.dispose();
   await gone();
   assert.equal(listening, before, 'and none is left');
