@@ -9,11 +9,11 @@ use crate::Time;
 
 /// Stretches kept; with more, each two become one. So the span grows and the memory does not.
 const STRETCHES: usize = 64;
-/// Floors compared at most. More of them would be closer together than the teeth are, and follow one another up and down a
-/// tooth, which the test would take for a trend.
-const FLOORS: usize = 12;
-/// Fewer say nothing: of seven the test could not be sure of anything.
+/// Fewer floors say nothing: the test could hardly be sure of anything.
 const ENOUGH: usize = 8;
+/// Floors compared at most. More of them would be closer together than the teeth are, and follow one another up and down a
+/// tooth, which the test would take for a trend. One more, and each two become one, which leaves enough.
+const FLOORS: usize = 2 * ENOUGH - 1;
 /// Two-sided 1 %. One false alarm in a hundred would be too many for what is looked at all day: the change must also be
 /// [`WORTH_SAYING`].
 const SURE: f64 = 2.576;

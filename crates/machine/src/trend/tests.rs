@@ -114,6 +114,19 @@ fn little_is_said_of_little() {
 }
 
 #[test]
+fn what_is_known_once_stays_known() {
+    let mut floor = Floor::new(SECOND);
+    for n in 0..1_000 {
+        floor.sample(n as f64, Time::from_ms(n * SECOND));
+        let expected = match n {
+            0..=7 => Direction::Unknown,
+            _ => Direction::Growing,
+        };
+        assert_eq!(floor.trend().direction, expected, "after {n} stretches");
+    }
+}
+
+#[test]
 fn a_year_takes_no_more_memory_than_a_day() {
     let mut floor = Floor::new(30 * SECOND);
     for n in 0..365 * 24 {
