@@ -191,6 +191,13 @@ await main(async () => {
   console.log(`\n${table(rows)}\n`);
   if (wants('package') || wants('e2e')) console.log(`${sizes().join('\n')}\n`);
   const problems = rows.filter((row) => row.problem);
+  // Kept as well, for whoever runs more behind the tests and wants to end with what counts.
+  const failed = problems.flatMap((row) => row.failures ?? []);
+  if (failed.length) {
+    console.log(`${failed.join('\n')}\n`);
+    mkdirSync(logs, { recursive: true });
+    writeFileSync(join(logs, 'failures.txt'), `${failed.join('\n')}\n`);
+  }
   console.log(problems.length ? `FAILED: ${problems.map((row) => `${row.name} (${row.problem})`).join(', ')}` : 'All suites passed.');
   return problems.length ? 1 : 0;
 });

@@ -2,6 +2,7 @@
 
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { failures } from './failures.mjs';
 import { root, start } from './run.mjs';
 
 const sum = (text, pattern, group = 1) => [...text.matchAll(pattern)].reduce((total, found) => total + Number(found[group]), 0);
@@ -86,9 +87,10 @@ export async function suite(title, command, args, { env, rows, needsAll = false 
   }
   const { code, signal, error } = await child.ended;
   const seconds = (Date.now() - began) / 1000;
+  const plain = text.replace(/\x1b\[[0-9;]*m/g, '');
   let counted;
   try {
-    counted = rows(text.replace(/\x1b\[[0-9;]*m/g, ''));
+    counted = rows(plain);
   } catch {
     counted = [{ name: title, passed: 0, failed: 0, skipped: 0 }];
   }
@@ -100,6 +102,8 @@ export async function suite(title, command, args, { env, rows, needsAll = false 
   }
   const ended = error ? error.message : signal ?? code;
   if (ended !== 0 && !counted.some((row) => row.failed > 0)) counted[0].problem = `ended with ${ended}`;
+  const bad = counted.find((row) => row.problem);
+  if (bad) bad.failures = failures(plain);
   return counted;
 }
 

@@ -3,6 +3,7 @@
 //! What needs sockets, npm or a browser is in `scripts/` (Node), which a fresh machine can run before anything
 //! is compiled; this calls it and adds what only Rust code needs.
 
+mod bugs;
 mod faults;
 mod fuzz;
 mod hostile;
@@ -58,7 +59,7 @@ fn main() -> ExitCode {
         "check" => check(),
         "test" => run("test", node("scripts/test.mjs").args(rest)),
         "sim" => simulate::sim(rest),
-        "bugs" => simulate::plant(rest),
+        "bugs" => bugs::plant(rest),
         "replay" => replay(rest),
         "fuzz" => fuzz::fuzz(rest),
         "faults" => faults::faults(rest),

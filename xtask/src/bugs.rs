@@ -1,0 +1,307 @@
+//! `cargo xtask bugs` plants each bug of `crates/machine/tests/sim/bugs.md` in a copy of the machines and shows that the
+//! simulation finds it.
+
+use crate::simulate::{Played, play};
+use crate::{cargo, report, root};
+use std::fmt::Write;
+use std::fs;
+use std::io;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Instant;
+
+const BUGS: &str = "crates/machine/tests/sim/bugs.md";
+const INVARIANTS: &str = "crates/machine/tests/sim/check.rs";
+/// How long the simulation may run until it finds a bug, by the processor's time on each core.
+const SECONDS: u64 = 10;
+
+/// One place of one file, as it is and as the bug makes it.
+struct Hunk {
+    find: Vec<String>,
+    put: Vec<String>,
+}
+
+struct Bug {
+    name: String,
+    breaks: String,
+    file: String,
+    hunks: Vec<Hunk>,
+}
+
+/// Reads the list: a heading, a line of `Breaks:` and `In:`, words, and blocks of `diff`.
+fn bugs(text: &str) -> Vec<Bug> {
+    let mut bugs: Vec<Bug> = Vec::new();
+    let mut block: Option<Hunk> = None;
+    for line in text.lines() {
+        if let Some(name) = line.strip_prefix("## ") {
+            bugs.push(Bug {
+                name: name.to_owned(),
+                breaks: String::new(),
+                file: String::new(),
+                hunks: Vec::new(),
+            });
+            continue;
+        }
+        let Some(bug) = bugs.last_mut() else { continue };
+        if let Some(hunk) = &mut block {
+            if line == "```" {
+                bug.hunks.extend(block.take());
+                continue;
+            }
+            let (sign, rest) = line.split_at_checked(1).unwrap_or((" ", ""));
+            if sign != "+" {
+                hunk.find.push(rest.trim().to_owned());
+            }
+            if sign != "-" {
+                hunk.put.push(rest.to_owned());
+            }
+        } else if line == "```diff" {
+            block = Some(Hunk {
+                find: Vec::new(),
+                put: Vec::new(),
+            });
+        } else if let Some(rest) = line.strip_prefix("Breaks: `") {
+            let mut parts = rest.split('`');
+            bug.breaks = parts.next().unwrap_or_default().to_owned();
+            bug.file = parts.nth(1).unwrap_or_default().to_owned();
+        }
+    }
+    bugs
+}
+
+/// The file with the bug in it.
+fn planted(source: &str, hunks: &[Hunk]) -> Result<String, String> {
+    let mut lines: Vec<String> = source.lines().map(str::to_owned).collect();
+    for hunk in hunks {
+        let at = |start: usize| {
+            let here = lines.iter().skip(start).take(hunk.find.len());
+            here.map(|line| line.trim())
+                .eq(hunk.find.iter().map(String::as_str))
+        };
+        let places: Vec<usize> = (0..lines.len()).filter(|&start| at(start)).collect();
+        let [place] = places[..] else {
+            return Err(format!(
+                "no longer applies: {} places have {:?}",
+                places.len(),
+                hunk.find.first()
+            ));
+        };
+        lines.splice(place..place + hunk.find.len(), hunk.put.iter().cloned());
+    }
+    Ok(lines.join("\n") + "\n")
+}
+
+/// Writes a file only when it differs, so that nothing is compiled for nothing.
+fn put(path: &Path, text: &str) -> io::Result<()> {
+    if fs::read_to_string(path).is_ok_and(|old| old == text) {
+        return Ok(());
+    }
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder)?;
+    }
+    fs::write(path, text)
+}
+
+fn copy(from: &Path, to: &Path) -> io::Result<()> {
+    if from.is_dir() {
+        for entry in fs::read_dir(from)? {
+            let entry = entry?;
+            copy(&entry.path(), &to.join(entry.file_name()))?;
+        }
+        Ok(())
+    } else {
+        put(to, &fs::read_to_string(from)?)
+    }
+}
+
+/// The workspace's manifest with nothing but the two crates in it.
+fn manifest() -> io::Result<String> {
+    let whole = fs::read_to_string(root().join("Cargo.toml"))?;
+    let mut text = String::from(
+        "[workspace]\nmembers = [\"crates/protocol\", \"crates/machine\"]\nresolver = \"3\"\n",
+    );
+    let mut keep = false;
+    for line in whole.lines() {
+        if line.starts_with('[') {
+            keep = line.starts_with("[workspace.") || line.starts_with("[profile.");
+        }
+        if keep {
+            text.push_str(line);
+            text.push('\n');
+        }
+    }
+    Ok(text)
+}
+
+fn copy_machines(to: &Path) -> io::Result<()> {
+    put(&to.join("Cargo.toml"), &manifest()?)?;
+    for path in ["rust-toolchain.toml", "Cargo.lock"] {
+        copy(&root().join(path), &to.join(path))?;
+    }
+    for name in ["protocol", "machine"] {
+        let path = format!("crates/{name}");
+        copy(&root().join(&path), &to.join(&path))?;
+    }
+    Ok(())
+}
+
+/// Builds the copy and lets the simulation run from seed 1; `Err` is a copy that does not build.
+fn hunt(folder: &Path) -> Result<Played, String> {
+    let inside = |arguments: &str| {
+        let mut command = cargo(arguments);
+        command
+            .arg("--manifest-path")
+            .arg(folder.join("Cargo.toml"));
+        command.arg("--target-dir").arg(root().join("target"));
+        // Most of the time goes into compiling: what is found, is found in the first few schedules.
+        command.env("CARGO_PROFILE_DEV_OPT_LEVEL", "0");
+        command.env("CARGO_PROFILE_DEV_DEBUG", "0");
+        command
+    };
+    let built = inside("test --quiet --offline -p tautline-machine --test sim --no-run")
+        .current_dir(root())
+        .stdout(Stdio::null())
+        .status();
+    if !built.is_ok_and(|status| status.success()) {
+        return Err("does not build".to_owned());
+    }
+    let mut run = inside("test --quiet --offline -p tautline-machine --test sim");
+    run.args([
+        "--",
+        "--nocapture",
+        "--exact",
+        "every_schedule_keeps_its_promises",
+    ]);
+    run.env("TAUTLINE_SECONDS", SECONDS.to_string());
+    play(&mut run, true).map_err(|error| error.to_string())
+}
+
+/// Plants each bug in turn, or those named.
+pub(crate) fn plant(arguments: &[String]) -> bool {
+    let write = arguments.iter().any(|word| word == "--write");
+    let only: Vec<&String> = arguments
+        .iter()
+        .filter(|word| !word.starts_with("--"))
+        .collect();
+    match plant_all(&only, write) {
+        Ok(done) => done,
+        Err(error) => {
+            eprintln!("bugs: {error}");
+            false
+        }
+    }
+}
+
+fn plant_all(only: &[&String], write: bool) -> io::Result<bool> {
+    let folder = root().join("target/bugs");
+    let list = bugs(&fs::read_to_string(root().join(BUGS))?);
+    let checks = fs::read_to_string(root().join(INVARIANTS))?;
+    let mut rows = String::from(
+        "| bug | in | meant to break | found by | seed | seconds |\n| --- | --- | --- | --- | ---: | ---: |\n",
+    );
+    let (mut failed, mut alive) = (Vec::new(), Vec::new());
+    let began = Instant::now();
+    let chosen = list
+        .iter()
+        .filter(|bug| only.is_empty() || only.contains(&&bug.name));
+    for bug in chosen {
+        copy_machines(&folder)?;
+        let source = fs::read_to_string(root().join(&bug.file)).unwrap_or_default();
+        let ran = planted(&source, &bug.hunks).and_then(|text| {
+            put(&folder.join(&bug.file), &text).map_err(|error| error.to_string())?;
+            hunt(&folder)
+        });
+        let file = bug.file.rsplit_once("/src/").map_or("", |(_, file)| file);
+        let row = match ran {
+            Err(why) => Err(why),
+            Ok(played) => match &played.found {
+                None => Err(format!(
+                    "not found in {SECONDS} s, {} schedules",
+                    played.schedules
+                )),
+                Some((seed, ms, words)) => match played.invariant() {
+                    None => Err(format!(
+                        "a panic that names no invariant, at seed {seed}: {words}"
+                    )),
+                    Some(by) => {
+                        alive.push(by.to_owned());
+                        let seconds = *ms as f64 / 1000.0;
+                        Ok(format!(
+                            "| {} | `{file}` | {} | {by} | {seed} | {seconds:.1} |",
+                            bug.name, bug.breaks
+                        ))
+                    }
+                },
+            },
+        };
+        match row {
+            Ok(row) => {
+                println!("{row}");
+                let _ = writeln!(rows, "{row}");
+            }
+            Err(why) => {
+                println!("FAILED {}: {why}", bug.name);
+                failed.push(bug.name.clone());
+            }
+        }
+    }
+    if only.is_empty() {
+        for name in invariants(&checks) {
+            if !alive.contains(&name) {
+                println!("FAILED no bug is found by {name}");
+                failed.push(name);
+            }
+        }
+    }
+    println!(
+        "bugs: {} planted, {} failed, {} s",
+        list.len(),
+        failed.len(),
+        began.elapsed().as_secs()
+    );
+    if write && only.is_empty() && failed.is_empty() {
+        let text = format!(
+            "`cargo xtask bugs`: {} bugs, each found from seed 1 within {SECONDS} s of running (development profile, {} cores).\n\n{rows}",
+            list.len(),
+            cores()
+        );
+        report::section("sim-bugs", &text);
+    }
+    Ok(failed.is_empty())
+}
+
+/// The names in the list of invariants.
+fn invariants(checks: &str) -> Vec<String> {
+    let list = checks
+        .split_once("pub const INVARIANTS")
+        .map_or("", |(_, list)| list);
+    let list = list.split_once("];").map_or("", |(list, _)| list);
+    let parts = list.split("(\"").skip(1);
+    parts
+        .filter_map(|part| part.split_once('"').map(|(name, _)| name.to_owned()))
+        .collect()
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_bug_has_its_place_in_the_code_of_today() -> io::Result<()> {
+        let list = bugs(&fs::read_to_string(root().join(BUGS))?);
+        assert!(list.len() > 40, "the list is read");
+        let mut gone = Vec::new();
+        for bug in &list {
+            let source = fs::read_to_string(root().join(&bug.file))?;
+            if let Err(why) = planted(&source, &bug.hunks) {
+                gone.push(format!("{}: {why}", bug.name));
+            }
+        }
+        assert!(gone.is_empty(), "{}", gone.join("\n"));
+        Ok(())
+    }
+}
