@@ -1,5 +1,6 @@
 // A call: how soon it is there, beside the official client; what it costs the relay while it is held; what it adds to a page.
 
+import { readFileSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 import { buildPackage, buildRelay } from '../scripts/lib/build.mjs';
 import { bench } from './lib/bench.mjs';
@@ -12,7 +13,8 @@ import { buildLoad, load, startRelay } from './lib/servers.mjs';
 import { number, spreadText, table, verdict } from './lib/table.mjs';
 import { freePort, startUdpProxy } from '../tests/e2e/harness/udp.mjs';
 
-const NAMES = { tautline: 'tautline', agents: '`@openai/agents-realtime` 0.20.0', bare: 'the browser alone' };
+const { dependencies } = JSON.parse(readFileSync(new URL('package.json', import.meta.url), 'utf8'));
+const NAMES = { tautline: 'tautline', agents: `\`@openai/agents-realtime\` ${dependencies['@openai/agents-realtime']}`, bare: 'the browser alone' };
 const CALLS = [1, 10, 50];
 const STEPS = [['microphone', 'microphone there'], ['offer', 'offer sent'], ['answer', 'answer there'], ['channel', 'settings sent'], ['ms', 'settings confirmed']];
 const MOST_KB = 14;

@@ -1,4 +1,5 @@
 use std::fmt;
+use std::io::{self, Write};
 
 /// Why the program ends: one clear sentence for standard error, and the exit status.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,3 +35,12 @@ impl fmt::Display for Fatal {
 }
 
 impl std::error::Error for Fatal {}
+
+/// A command's result, a line on standard output.
+///
+/// # Errors
+/// It cannot be written: its reader has gone, or the disk is full.
+pub fn say(line: impl fmt::Display) -> Result<(), Fatal> {
+    writeln!(io::stdout(), "{line}")
+        .map_err(|error| Fatal::new(format!("standard output cannot be written: {error}")))
+}

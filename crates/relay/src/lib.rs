@@ -28,7 +28,7 @@ mod voice;
 mod watch;
 pub mod ws;
 
-pub use fatal::Fatal;
+pub use fatal::{Fatal, say};
 pub use parse::{Rate, ReachedAt};
 pub use peer::Net;
 pub use revoked::Revocation;

@@ -1,13 +1,14 @@
 //! The relay's command line.
 
 use clap::{Parser, Subcommand};
+use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 use tautline_protocol::Role;
 use tautline_relay::config::{DataDir, KeyArgs, ServeArgs};
 use tautline_relay::token::{Keys, Scope};
 use tautline_relay::upkeep::{BackupArgs, CheckArgs, ExportArgs, ImportArgs, RestoreArgs};
-use tautline_relay::{Fatal, serve};
+use tautline_relay::{Fatal, say, serve};
 
 /// A turn makes and drops hundreds of small blocks; glibc's `malloc` took a twelfth of the relay's CPU
 /// (`perf` during `npm run bench -- fanout`; `docs/decisions/0033`).
@@ -70,7 +71,6 @@ fn role(name: &str) -> Result<Role, String> {
     Role::parse(name).ok_or_else(|| format!("\"{name}\" is not a role"))
 }
 
-#[expect(clippy::print_stdout, reason = "the token is the command's result")]
 fn token(args: TokenArgs) -> Result<(), Fatal> {
     if let Some(bad) = args.restaurant.iter().find(|id| {
         !(tautline_protocol::is_restaurant_id(id) || *id == "*" && args.role == Role::Service)
@@ -95,14 +95,9 @@ fn token(args: TokenArgs) -> Result<(), Fatal> {
     } else {
         Scope::Several(restaurants)
     };
-    println!("{}", keys.issue(&sub, args.role, scope, args.ttl)?);
-    Ok(())
+    say(keys.issue(&sub, args.role, scope, args.ttl)?)
 }
 
-#[expect(
-    clippy::print_stderr,
-    reason = "the one sentence a failed start ends with"
-)]
 fn main() -> ExitCode {
     let ended = match Cli::parse().command {
         Command::Serve(args) => args.resolve().and_then(serve),
@@ -117,7 +112,8 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(fatal) => {
             if !fatal.message.is_empty() {
-                eprintln!("tautline-relay: {fatal}");
+                // Where it cannot be written the status still says it.
+                let _ = writeln!(io::stderr(), "tautline-relay: {fatal}");
             }
             ExitCode::from(fatal.status)
         }

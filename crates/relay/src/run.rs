@@ -1,6 +1,5 @@
 //! `serve`: from configuration to the last goodbye.
 
-use crate::Fatal;
 use crate::Secret;
 use crate::clock::Clock;
 use crate::config::{Config, DataDir, LogFormat};
@@ -17,6 +16,7 @@ use crate::store::{Running, Store};
 use crate::tls::{self, Tls};
 use crate::token::Keys;
 use crate::voice;
+use crate::{Fatal, say};
 use metrics_exporter_prometheus::PrometheusHandle;
 use std::io::IsTerminal;
 use std::net::SocketAddr;
@@ -446,14 +446,14 @@ impl Signals {
     }
 }
 
-#[expect(clippy::print_stdout, reason = "the line that programs wait for")]
+/// The line that programs wait for; where nobody can read it, there is nobody to wait.
 fn announce(address: SocketAddr, tls: bool, metrics: Option<SocketAddr>) {
     let scheme = if tls { "https" } else { "http" };
     let metrics = metrics
         .map(|address| format!("\nmetrics on http://{address}"))
         .unwrap_or_default();
     // In one go: whoever waited for the first line may not read on.
-    println!("listening on {scheme}://{address}{metrics}");
+    let _ = say(format_args!("listening on {scheme}://{address}{metrics}"));
 }
 
 fn start_log(config: &Config) {

@@ -1,10 +1,10 @@
 //! The commands that look after a store: `backup`, `restore`, `export`, `import`, `check`.
 
-use crate::Fatal;
 use crate::config::{DataDir, ServeArgs};
 use crate::http::Www;
 use crate::store;
 use crate::token::Keys;
+use crate::{Fatal, say};
 use clap::Args;
 use std::path::{Path, PathBuf};
 use tautline_protocol::is_restaurant_id;
@@ -89,11 +89,6 @@ pub struct CheckArgs {
     serve: ServeArgs,
 }
 
-#[expect(clippy::print_stdout, reason = "what a command found is its result")]
-fn say(line: impl std::fmt::Display) {
-    println!("{line}");
-}
-
 impl BackupArgs {
     /// Writes the backup.
     ///
@@ -101,7 +96,7 @@ impl BackupArgs {
     /// One sentence.
     pub fn run(self) -> Result<(), Fatal> {
         let found = store::backup(self.folder.path()?, &self.to)?;
-        say(format_args!(
+        let _ = say(format_args!(
             "{}: {}; keep it as private as the store",
             self.to.display(),
             found.summary()
@@ -118,7 +113,7 @@ impl RestoreArgs {
     pub fn run(self) -> Result<(), Fatal> {
         let folder = self.folder.path()?;
         let found = store::restore(&self.from, folder, self.force)?;
-        say(format_args!(
+        let _ = say(format_args!(
             "{}: {}; every restaurant begins a new epoch, so clients will load their orders anew",
             folder.display(),
             found.summary()
@@ -143,7 +138,7 @@ impl ExportArgs {
         let counts = store::export(folder, &self.restaurant, self.to.as_deref())?;
         // Standard output is the export's.
         if let Some(to) = &self.to {
-            say(format_args!(
+            let _ = say(format_args!(
                 "{}: restaurant {}, {counts}; it holds names and phone numbers",
                 to.display(),
                 self.restaurant
@@ -161,7 +156,7 @@ impl ImportArgs {
     pub fn run(self) -> Result<(), Fatal> {
         let folder = self.folder.path()?;
         let imported = store::import(&self.from, folder, self.replace)?;
-        say(format_args!(
+        let _ = say(format_args!(
             "{}: restaurant {}, {}; it begins a new epoch",
             folder.display(),
             imported.restaurant,
@@ -189,21 +184,21 @@ impl CheckArgs {
         say(match &configuration {
             Ok(()) => "configuration: sound".to_owned(),
             Err(fatal) => format!("configuration: PROBLEM: {fatal}"),
-        });
+        })?;
         let DataDir::Folder(folder) = &config.data_dir else {
-            say("store: in memory, nothing to check");
+            say("store: in memory, nothing to check")?;
             return configuration;
         };
         let found = store::check(folder)?;
         if let Some(pid) = &found.holder {
-            say(format_args!("store: in use by process {pid}"));
+            say(format_args!("store: in use by process {pid}"))?;
         }
-        say(format_args!("store: {}", found.summary()));
+        say(format_args!("store: {}", found.summary()))?;
         for problem in &found.problems {
-            say(format_args!("store: PROBLEM: {problem}"));
+            say(format_args!("store: PROBLEM: {problem}"))?;
         }
         if found.problems.is_empty() {
-            say("store: sound");
+            say("store: sound")?;
             return configuration;
         }
         Err(Fatal::new(format!(

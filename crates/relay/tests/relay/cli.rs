@@ -147,3 +147,37 @@ fn a_damaged_store_is_not_started() {
         "{err}"
     );
 }
+
+/// What a program that nobody can read from ends with is still its own status.
+#[test]
+fn a_status_is_told_where_nothing_can_be_written() {
+    let data = tempfile::tempdir().unwrap();
+    let full = || {
+        std::fs::File::options()
+            .write(true)
+            .open("/dev/full")
+            .unwrap()
+    };
+    let status = |args: &[&str]| {
+        let mut command = command();
+        command.args(args).arg("--data-dir").arg(data.path());
+        command.stdout(full()).stderr(full());
+        command.status().unwrap().code()
+    };
+    assert_eq!(
+        status(&["serve", "--dev", "--listen", "0.0.0.0:0"]),
+        Some(2)
+    );
+    assert_eq!(status(&["check", "--dev"]), Some(1));
+    assert_eq!(
+        status(&[
+            "token",
+            "--dev",
+            "--restaurant",
+            "demo",
+            "--role",
+            "kitchen"
+        ]),
+        Some(1)
+    );
+}
