@@ -111,6 +111,8 @@ async function buildWasm({ name, out, args }) {
 
 /** What the layer has only for voice: not in `core`. */
 const VOICE = /^(index|voice|voice-options|voice-types|rtc|sound|worklet|emitter)\./;
+/** What it has only for a framework: neither in `core`, which it works with as it is, nor part of the client. */
+const ADAPTERS = /^(react|order-store)\./;
 
 /** `pkg/`: both modules' glue and the TypeScript layer over them, once for each. */
 export async function buildPackage() {
@@ -123,7 +125,7 @@ export async function buildPackage() {
     const core = join(root, 'pkg/core/dist');
     rmSync(core, { recursive: true, force: true });
     mkdirSync(core, { recursive: true });
-    for (const file of readdirSync(join(root, 'pkg/dist'))) if (!VOICE.test(file)) copyFileSync(join(root, 'pkg/dist', file), join(core, file));
+    for (const file of readdirSync(join(root, 'pkg/dist'))) if (!VOICE.test(file) && !ADAPTERS.test(file)) copyFileSync(join(root, 'pkg/dist', file), join(core, file));
   });
 }
 
@@ -142,7 +144,7 @@ export function sizes() {
   const kilobytes = (bytes) => `${(bytes / 1000).toFixed(1)} KB`;
   return MODULES.map(({ name, out }) => {
     const dist = join(root, out, '../dist');
-    const layer = readdirSync(dist).filter((file) => file.endsWith('.js')).map((file) => readFileSync(join(dist, file)));
+    const layer = readdirSync(dist).filter((file) => file.endsWith('.js') && !ADAPTERS.test(file)).map((file) => readFileSync(join(dist, file)));
     const parts = [readFileSync(join(root, out, 'tautline_bg.wasm')), readFileSync(join(root, out, 'tautline.js')), Buffer.concat(layer)];
     const packed = parts.map((part) => brotliCompressSync(part).length);
     const all = packed.reduce((sum, bytes) => sum + bytes, 0);

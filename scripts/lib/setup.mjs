@@ -300,19 +300,22 @@ const kosoku = {
   },
 };
 
-const officialNode = stamp(join(root, 'tests/official/node_modules/.tautline-lock'), () => text('tests/official/package-lock.json'));
+/** npm packages that only tests want, in a folder apart from the workspaces. None of them needs a script of its own to be run. */
+function apart(folder, of, log) {
+  const lock = stamp(join(root, folder, 'node_modules/.tautline-lock'), () => text(`${folder}/package-lock.json`));
+  return {
+    name: `${of}, of ${folder}/package-lock.json`,
+    ok: async () => lock.holds(),
+    install: async () => {
+      const [command, args] = npm('ci', '--prefix', folder, '--ignore-scripts', '--no-audit', '--no-fund');
+      await step({ what: `Installing ${of}`, usual: '10 s', log, command, args, failed: `Installing ${of} failed` });
+      lock.set();
+    },
+  };
+}
 
-const officialForNode = {
-  name: "the Realtime API's clients for Node, of tests/official/package-lock.json",
-  ok: async () => officialNode.holds(),
-  install: async () => {
-    // None of them needs a script of its own to be run.
-    const [command, args] = npm('ci', '--prefix', 'tests/official', '--ignore-scripts', '--no-audit', '--no-fund');
-    const what = "Installing the Realtime API's clients for Node";
-    await step({ what, usual: '10 s', log: 'official-npm', command, args, failed: `${what} failed` });
-    officialNode.set();
-  },
-};
+const officialForNode = apart('tests/official', "the Realtime API's clients for Node", 'official-npm');
+const reacts = apart('tests/react', 'React 18 and 19', 'react-npm');
 
 const officialFolder = join(tools, 'openai-python');
 /** The Python that they were installed for is part of what is asked for: some are compiled for it. */
@@ -343,7 +346,7 @@ const officialForPython = {
 };
 
 const BUILD = [node, rust, compiler, wasmTarget, bindgen, packages];
-const TEST = [...BUILD, wasmPack, browser, servers, kosoku, officialForNode, officialForPython];
+const TEST = [...BUILD, wasmPack, browser, servers, kosoku, officialForNode, officialForPython, reacts];
 const NEEDS = { build: BUILD, test: TEST, all: [...TEST, lints, cxx] };
 
 /** Puts there what is missing for `what`; silent and quick when nothing is. */

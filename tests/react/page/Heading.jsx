@@ -1,0 +1,3 @@
+export function Heading({ count }) {
+  return <h1>Kitchen {count}</h1>;
+}
