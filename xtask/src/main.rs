@@ -3,6 +3,7 @@
 //! What needs sockets, npm or a browser is in `scripts/` (Node), which a fresh machine can run before anything
 //! is compiled; this calls it and adds what only Rust code needs.
 
+mod day;
 mod faults;
 mod fuzz;
 mod guards;
@@ -46,6 +47,10 @@ cargo xtask <command>
   rounds [--sessions N] [--rounds N] [--write]
                     voice sessions that die in every way there is: 150 at once, 20 rounds unless told
                     otherwise; --write puts the figures into docs/reliability.md
+  day [--write]     24 hours of restaurants in four minutes, the relay's clock hurried; --write puts the
+                    hours into docs/reliability.md
+  soak [--minutes N] [--write]
+                    the same by a clock's own pace: 5 minutes unless told otherwise
   guards [--only NAME]… [--write]
                     takes away each guard of tests/guards.md in a copy of this tree and shows that a
                     test fails; --write puts the table into docs/reliability.md
@@ -69,6 +74,8 @@ fn main() -> ExitCode {
         "faults" => faults::faults(rest),
         "hostile" => hostile::hostile(rest),
         "rounds" => rounds::rounds(rest),
+        "day" => day::day(rest),
+        "soak" => day::soak(rest),
         "guards" => guards::guards(rest),
         "lookups" => lookups::lookups(rest),
         "help" | "--help" | "-h" => {

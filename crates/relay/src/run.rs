@@ -13,7 +13,7 @@ use crate::peer::{Peers, most_connections};
 use crate::revoked::Revocations;
 use crate::shard::{self, Bounds, Handle, Parts};
 use crate::shutdown::{Deadlines, Priority, Shutdown};
-use crate::store::{Running, Store};
+use crate::store::{Keep, Running, Store};
 use crate::tls::{self, Tls};
 use crate::token::Keys;
 use crate::voice;
@@ -54,8 +54,11 @@ pub fn serve(config: Config) -> Result<(), Fatal> {
     clock::hurry(config.pace);
     start_log(&config);
     let metrics = measures::install(&config)?;
-    let (store, running, reports) =
-        Store::open(&config.data_dir, config.durability, config.history)?;
+    let keep = Keep {
+        history: config.history,
+        events: config.log_tail,
+    };
+    let (store, running, reports) = Store::open(&config.data_dir, config.durability, keep)?;
     let served = start(config, store, reports, metrics);
     close(served, running)
 }

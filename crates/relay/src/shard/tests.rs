@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::config::{DataDir, Durability};
+use crate::store::Keep;
 use crate::store::Running;
 use crate::token::Scope;
 use futures_util::{SinkExt, StreamExt};
@@ -40,7 +41,7 @@ impl Rig {
         let (store, running, reports) = Store::open(
             &DataDir::Memory,
             Durability::Full,
-            Duration::from_secs(3600),
+            Keep::usual(Duration::from_secs(3600)),
         )
         .unwrap();
         let keys = Arc::new(Keys::new(&[7; 32], None, None));

@@ -20,7 +20,7 @@ fn open(folder: &Path) -> (Store, Running) {
     let (store, running, _) = Store::open(
         &DataDir::Folder(folder.into()),
         Durability::Full,
-        Duration::from_secs(3600),
+        Keep::usual(Duration::from_secs(3600)),
     )
     .unwrap();
     (store, running)
@@ -201,7 +201,7 @@ async fn orders_that_leave_are_kept_in_order_until_their_time_is_over() {
     let (store, running, mut reports) = Store::open(
         &DataDir::Folder(folder.path().into()),
         Durability::Full,
-        history,
+        Keep::usual(history),
     )
     .unwrap();
     let now = crate::clock::wall_ms();
@@ -262,7 +262,8 @@ async fn where_somebody_always_writes_what_is_too_old_goes_too() {
     old_store(folder.path());
     let history = Duration::from_millis(50);
     let data = DataDir::Folder(folder.path().into());
-    let (store, running, mut reports) = Store::open(&data, Durability::Full, history).unwrap();
+    let (store, running, mut reports) =
+        Store::open(&data, Durability::Full, Keep::usual(history)).unwrap();
     store.append("grow".into(), vec![leaves(1, "grow-3", 5)]);
     until(&mut reports, 1).await;
     assert_eq!(ids(&store, PastFrom::default(), 10).await, ["grow-3"]);
@@ -452,7 +453,7 @@ async fn a_restaurant_moves_with_its_orders_history_and_memory() {
     let (store, running, mut reports) = Store::open(
         &DataDir::Folder(source.path().into()),
         Durability::Full,
-        Duration::from_secs(3600),
+        Keep::usual(Duration::from_secs(3600)),
     )
     .unwrap();
     store.append(

@@ -4,7 +4,7 @@ use super::history;
 use super::read::{self, Read};
 use super::revoke::{self, Revoke};
 use super::rows::Known;
-use super::{Job, Report};
+use super::{Job, Keep, Report};
 use crate::clock::Clock;
 use rusqlite::hooks::Wal;
 use rusqlite::{Connection, ErrorCode};
@@ -52,7 +52,7 @@ pub(super) struct Writer {
     wal_pages: Arc<AtomicU32>,
     /// The WAL is checkpointed in the middle of work when it holds more than this.
     wal_limit: u32,
-    history: Duration,
+    keep: Keep,
     /// When what is out of date is removed next.
     tidy_at: Time,
     clock: Clock,
@@ -96,7 +96,7 @@ impl Writer {
         mut db: Connection,
         in_memory: bool,
         reports: UnboundedSender<Report>,
-        history: Duration,
+        keep: Keep,
     ) -> rusqlite::Result<Self> {
         let wal_pages = Arc::new(AtomicU32::new(0));
         let pages = Arc::clone(&wal_pages);
@@ -115,7 +115,7 @@ impl Writer {
             unsettled: false,
             wal_pages,
             wal_limit: WAL_PAGES,
-            history,
+            keep,
             tidy_at: Time::from_ms(0),
             clock: Clock::start(),
         })
@@ -274,7 +274,7 @@ impl Writer {
             let Some(known) = self.known.get_mut(restaurant) else {
                 continue;
             };
-            known.write_all(&change, records)?;
+            known.write_all(&change, records, self.keep.events)?;
         }
         change.commit()
     }
@@ -369,7 +369,7 @@ impl Writer {
     }
 
     fn tidy_every_ms(&self) -> u64 {
-        let history = u64::try_from(self.history.as_millis()).unwrap_or(u64::MAX);
+        let history = u64::try_from(self.keep.history.as_millis()).unwrap_or(u64::MAX);
         TIDY_EVERY_MS.min(history)
     }
 
@@ -396,7 +396,7 @@ impl Writer {
                 now.saturating_sub(limits::DEDUPE_MS).cast_signed(),
                 lot as i64,
             ])?;
-        let history = u64::try_from(self.history.as_millis()).unwrap_or(u64::MAX);
+        let history = u64::try_from(self.keep.history.as_millis()).unwrap_or(u64::MAX);
         let orders = history::trim(&self.db, now.saturating_sub(history), lot)?;
         revoke::forget(&self.db, now)?;
         self.unsettled |= commands > 0 || orders > 0;
