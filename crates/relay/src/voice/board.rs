@@ -309,6 +309,13 @@ impl Seat {
             .store(self.board.clock.now().as_ms(), Ordering::Relaxed);
     }
 
+    /// Its client has shown a newer token.
+    pub(crate) fn renewed(&self, identity: Identity) {
+        if let Some(entry) = self.board.known().sessions.get_mut(&self.id) {
+            entry.who.identity = identity;
+        }
+    }
+
     /// Why it ends; the first reason holds.
     pub(crate) fn ends(&mut self, ending: Ending) {
         self.ending.get_or_insert(ending);

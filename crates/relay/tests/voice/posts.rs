@@ -4,6 +4,8 @@
 use crate::stream::{Post, ended};
 use crate::support::*;
 use crate::{none_left, relay, sessions};
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 use tautline_protocol::limits::{self, hit};
 
@@ -18,8 +20,8 @@ fn loopback() -> Value {
 
 #[tokio::test(flavor = "current_thread")]
 async fn a_token_that_runs_out_ends_its_session_and_a_renewed_one_does_not() {
-    // Half a minute and the leeway pass in a second.
-    let relay = relay(&["--pace", "60", "--session-idle", "30m"]);
+    // Half a minute and the leeway pass in three seconds.
+    let relay = relay(&["--pace", "20", "--session-idle", "30m"]);
     let short = lives(&relay, "ann", "30s").await;
     let (mut renewed, id) = Post::start(&relay, &short, loopback()).await;
     renewed.auth(&lives(&relay, "ann", "12h").await).await;
@@ -27,7 +29,16 @@ async fn a_token_that_runs_out_ends_its_session_and_a_renewed_one_does_not() {
     assert_eq!(success["renewal"], true, "{success}");
     let short = lives(&relay, "bob", "30s").await;
     let (mut post, _) = Post::start(&relay, &short, loopback()).await;
-    let (code, reason) = post.closed().await;
+    // The other one reads on: pings are answered by those who read.
+    let reading = async {
+        loop {
+            renewed.next().await;
+        }
+    };
+    let (code, reason) = tokio::select! {
+        closed = post.closed() => closed,
+        never = reading => never,
+    };
     assert_eq!(code, 4001, "{reason}");
     relay
         .until("its session has gone", || async {
@@ -61,6 +72,57 @@ async fn a_refused_renewal_leaves_the_session_alone() {
     post.send(json!({"type": "heartbeat"})).await;
     post.until("heartbeat").await;
     assert_eq!(sessions(&relay).await, 1.0);
+}
+
+/// Those made before then; else all that there are.
+async fn revoke(relay: &Relay, sub: &str, before_s: Option<u64>) {
+    let manager = relay.token("manager").await;
+    let mut body = json!({"sub": sub});
+    if let Some(before_s) = before_s {
+        body["iat_before"] = before_s.into();
+    }
+    let body = body.to_string();
+    let path = "/api/v1/restaurants/demo/revoke";
+    let answer = relay.http().await.post(path, &manager, &body).await;
+    assert_eq!(answer.status / 100, 2, "{answer:?}");
+}
+
+/// When a token was made, in seconds.
+fn issued_at(token: &str) -> u64 {
+    let claims = BASE64_URL_SAFE_NO_PAD
+        .decode(token.split('.').nth(1).unwrap())
+        .unwrap();
+    let claims: Value = serde_json::from_slice(&claims).unwrap();
+    claims["iat"].as_u64().unwrap()
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn a_revoked_token_begins_no_session_and_a_newer_one_keeps_its_own() {
+    let relay = relay(&["--pace", "20", "--session-idle", "30m"]);
+    let old = lives(&relay, "ann", "1h").await;
+    let mut without = Post::open_in(&relay, &old, "demo").await;
+    let (mut renewed, _) = Post::start(&relay, &old, loopback()).await;
+    // Tokens tell seconds apart.
+    let newer = loop {
+        let newer = lives(&relay, "ann", "2h").await;
+        if issued_at(&newer) > issued_at(&old) {
+            break newer;
+        }
+    };
+    renewed.auth(&newer).await;
+    renewed.until("auth:success").await;
+    revoke(&relay, "ann", Some(issued_at(&newer))).await;
+    without
+        .send(json!({"type": "session.start", "session_config": loopback()}))
+        .await;
+    let (code, reason) = without.closed().await;
+    assert_eq!(code, 4001, "{reason}");
+    renewed.send(json!({"type": "heartbeat"})).await;
+    renewed.until("heartbeat").await;
+    assert_eq!(sessions(&relay).await, 1.0);
+    revoke(&relay, "ann", None).await;
+    assert_eq!(renewed.closed().await.0, 4001);
+    none_left(&relay).await;
 }
 
 #[tokio::test(flavor = "current_thread")]
