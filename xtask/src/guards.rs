@@ -4,7 +4,7 @@
 
 use crate::planting::{self, Hunk, Section, planted, put};
 use crate::{report, root};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::fs;
 use std::io::{self, Read};
@@ -16,6 +16,7 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 const LIST: &str = "tests/guards.md";
+const SECTION: &str = "guards";
 /// What a command gets, what the mutant has compiled included, unless its mutant says otherwise.
 const WITHIN_S: u64 = 900;
 /// What a command gets that passes: the first of them may have everything to compile.
@@ -245,6 +246,42 @@ pub(crate) fn guards(arguments: &[String]) -> bool {
     }
 }
 
+/// What the document has, a row for each mutant; those that are tried again are put in their place.
+struct Table {
+    rows: BTreeMap<String, String>,
+}
+
+impl Table {
+    fn so_far() -> Self {
+        let text = report::read(SECTION).unwrap_or_default();
+        let rows = text.lines().filter_map(|row| {
+            let name = row.strip_prefix("| ")?.split(" |").next()?;
+            Some((name.to_owned(), row.to_owned()))
+        });
+        Self {
+            rows: rows.collect(),
+        }
+    }
+
+    /// In the order of the list; what is not on it any more is left out.
+    fn text(&self, list: &[Mutant]) -> String {
+        let rows: Vec<&str> = list
+            .iter()
+            .filter_map(|mutant| self.rows.get(&mutant.name).map(String::as_str))
+            .collect();
+        let survive = rows.iter().filter(|row| row.contains("**")).count();
+        let mut text = format!(
+            "`cargo xtask guards --write`: {} of {} guards taken away one by one, {survive} of them unnoticed.\n\n| guard | in | taken away, this fails |\n| --- | --- | --- |\n",
+            rows.len(),
+            list.len()
+        );
+        for row in rows {
+            let _ = writeln!(text, "{row}");
+        }
+        text
+    }
+}
+
 fn all(only: &[&String], write: bool) -> io::Result<bool> {
     let text = fs::read_to_string(root().join(LIST))?;
     let list = list(&text).map_err(io::Error::other)?;
@@ -262,47 +299,38 @@ fn all(only: &[&String], write: bool) -> io::Result<bool> {
     let tree = folder().join("tree");
     copy(&tree)?;
     let unsound = sound(&chosen, &tree)?;
-    let mut rows = String::from("| guard | in | taken away, this fails |\n| --- | --- | --- |\n");
+    let mut table = Table::so_far();
     let mut failed = unsound.len();
-    for mutant in chosen {
+    for mutant in &chosen {
         if unsound.contains(&mutant.command) {
             continue;
         }
         let Mutant { name, file, .. } = mutant;
-        match try_out(mutant, &tree)? {
-            Outcome::Caught(by) => {
-                let row = format!("| {name} | `{file}` | {by} |");
-                println!("{row}");
-                let _ = writeln!(rows, "{row}");
-            }
+        let row = match try_out(mutant, &tree)? {
+            Outcome::Caught(by) => format!("| {name} | `{file}` | {by} |"),
             Outcome::Survived => {
-                println!("SURVIVED {name}: `{}` passes without it", mutant.command);
-                let _ = writeln!(rows, "| {name} | `{file}` | nothing: **survives** |");
                 failed += 1;
+                format!("| {name} | `{file}` | nothing: **it survives** |")
             }
             Outcome::Broken(why) => {
                 println!("FAILED {name}: {why}");
                 failed += 1;
+                continue;
             }
+        };
+        println!("{row}");
+        table.rows.insert(name.clone(), row);
+        if write {
+            // Each as it comes: a run that is broken off has not been for nothing.
+            report::section(SECTION, &table.text(&list));
         }
     }
     println!(
         "guards: {} of {}, {failed} failed, {} s",
-        if only.is_empty() {
-            list.len()
-        } else {
-            only.len()
-        },
+        chosen.len(),
         list.len(),
         began.elapsed().as_secs()
     );
-    if write && only.is_empty() {
-        let text = format!(
-            "`cargo xtask guards`: {} guards taken away one by one, {failed} of them unnoticed.\n\n{rows}",
-            list.len()
-        );
-        report::section("guards", &text);
-    }
     Ok(failed == 0)
 }
 
@@ -371,6 +399,28 @@ mod tests {
             }
         }
         assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    }
+
+    #[test]
+    fn the_table_goes_on_from_what_it_was() {
+        let list =
+            list("## b\n\nIn: `x.rs`. Seen by: `true`.\n\n## a\n\nIn: `x.rs`. Seen by: `true`.\n")
+                .unwrap();
+        let mut table = Table {
+            rows: BTreeMap::new(),
+        };
+        for (name, by) in [
+            ("a", "`t`"),
+            ("b", "nothing: **it survives**"),
+            ("old", "`t`"),
+        ] {
+            let row = format!("| {name} | `x.rs` | {by} |");
+            table.rows.insert(name.into(), row);
+        }
+        let text = table.text(&list);
+        assert!(text.contains("2 of 2 guards taken away one by one, 1 of them unnoticed"));
+        let (b, a) = (text.find("| b |").unwrap(), text.find("| a |").unwrap());
+        assert!(b < a && !text.contains("| old |"), "{text}");
     }
 
     #[test]

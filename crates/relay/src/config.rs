@@ -247,7 +247,7 @@ impl ServeArgs {
         if let Some(unknown) = table.keys().find(|key| {
             !command
                 .get_arguments()
-                .any(|arg| arg.get_long() == Some(key))
+                .any(|arg| !arg.is_hide_set() && arg.get_long() == Some(key))
         }) {
             return Err(format!("\"{unknown}\" is not a flag of serve"));
         }
