@@ -392,6 +392,18 @@ mod tests {
     }
 
     #[test]
+    fn of_those_that_ended_only_the_last_are_remembered() {
+        let board = Board::new();
+        let server = who("bob", Role::Server, "grow");
+        for n in 0..OVER + 10 {
+            drop(board.seat(&format!("rtc_{n}"), &server, "webrtc", nobody()));
+        }
+        let known = board.known();
+        assert_eq!((known.over.len(), known.sessions.len()), (OVER, 0));
+        assert_eq!(&*known.over[0].0, format!("rtc_{}", OVER + 9));
+    }
+
+    #[test]
     fn seats_are_bounded_and_given_back() {
         let board = Board::new();
         let mut n = 0;

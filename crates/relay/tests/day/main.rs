@@ -2,7 +2,11 @@
 //!
 //! A short day here; `cargo xtask day --write` has one of 24 hours, `cargo xtask soak` one at a clock's own pace.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test that cannot go on has failed"
+)]
 
 mod guest;
 mod kiosk;
