@@ -4,11 +4,14 @@
 //! is compiled; this calls it and adds what only Rust code needs.
 
 mod bugs;
+mod day;
 mod faults;
 mod fuzz;
+mod guards;
 mod hostile;
 mod long_run;
 mod lookups;
+mod planting;
 mod report;
 mod rounds;
 mod shown;
@@ -45,6 +48,13 @@ cargo xtask <command>
   rounds [--sessions N] [--rounds N] [--write]
                     voice sessions that die in every way there is: 150 at once, 20 rounds unless told
                     otherwise; --write puts the figures into docs/reliability.md
+  day [--write]     24 hours of restaurants in four minutes, the relay's clock hurried; --write puts the
+                    hours into docs/reliability.md
+  soak [--minutes N] [--write]
+                    the same by a clock's own pace: 5 minutes unless told otherwise
+  guards [--only NAME]… [--write]
+                    takes away each guard of tests/guards.md in a copy of this tree and shows that a
+                    test fails; --write puts the table into docs/reliability.md
   lookups [--write] what it costs to find one of 10 to 10 000 voice sessions";
 
 fn main() -> ExitCode {
@@ -65,6 +75,9 @@ fn main() -> ExitCode {
         "faults" => faults::faults(rest),
         "hostile" => hostile::hostile(rest),
         "rounds" => rounds::rounds(rest),
+        "day" => day::day(rest),
+        "soak" => day::soak(rest),
+        "guards" => guards::guards(rest),
         "lookups" => lookups::lookups(rest),
         "help" | "--help" | "-h" => {
             println!("{HELP}");

@@ -14,6 +14,67 @@ const ARROWS: &[(&str, &[&str])] = &[
     (".", &["tautline-protocol", "tautline-machine"]),
 ];
 
+/// Where the relay asks the system for the time, how often, and why not its own clock (`docs/decisions/0036-a-day-in-minutes.md`).
+const SYSTEMS_CLOCK: &[(&str, usize, &str)] = &[
+    ("clock.rs", 6, "it is the relay's own"),
+    ("http.rs", 1, "an accept that failed waits for descriptors"),
+    ("http/dev.rs", 1, "the answer is on its way"),
+    ("http/journal.rs", 1, "how long a request took"),
+    (
+        "http/operators.rs",
+        1,
+        "an accept that failed waits for descriptors",
+    ),
+    ("http/orders.rs", 1, "a commit takes the time it takes"),
+    ("http/realtime.rs", 1, "a shutdown waits for what ends"),
+    (
+        "http/sessions.rs",
+        2,
+        "looks for answers until our time is over",
+    ),
+    ("load.rs", 4, "how far behind the work is"),
+    ("measures.rs", 1, "when the process began"),
+    ("run.rs", 1, "a load balancer's time to notice"),
+    (
+        "shard.rs",
+        2,
+        "the millisecond in which events are collected",
+    ),
+    ("shard/commands.rs", 1, "how long a commit takes"),
+    ("shutdown.rs", 2, "the drain"),
+    ("store/writer.rs", 3, "how long a commit takes"),
+    ("tls.rs", 1, "last words are on their way"),
+    ("voice/endpoint.rs", 3, "str0m's clock"),
+    (
+        "voice/tcp.rs",
+        1,
+        "an accept that failed waits for descriptors",
+    ),
+    (
+        "voice/upstream/client.rs",
+        3,
+        "an upstream's time is not ours",
+    ),
+    (
+        "voice/upstream/line.rs",
+        4,
+        "an upstream's time is not ours",
+    ),
+    (
+        "voice/wire.rs",
+        5,
+        "what passed is held against what our time takes",
+    ),
+];
+/// How it is asked.
+const ASKS: [&str; 5] = [
+    "Instant::now()",
+    "SystemTime::now()",
+    "time::sleep(",
+    "time::timeout(",
+    "time::interval(",
+];
+
 /// True when every rule holds; each breach is printed with its place.
 pub(crate) fn check(root: &Path) -> bool {
     let mut breaches = Vec::new();
@@ -23,6 +84,11 @@ pub(crate) fn check(root: &Path) -> bool {
     }
     for path in rust_files(&root.join("crates")) {
         browser_names(&path, &read(&path), &mut breaches);
+    }
+    let relay = root.join("crates/relay/src");
+    for path in rust_files(&relay) {
+        let name = path.strip_prefix(&relay).unwrap_or(&path);
+        systems_clock(&path, name, &read(&path), &mut breaches);
     }
     for path in rust_files(&root.join("src")) {
         let text = read(&path);
@@ -39,7 +105,7 @@ fn read(path: &Path) -> String {
     fs::read_to_string(path).unwrap_or_default()
 }
 
-fn rust_files(folder: &Path) -> Vec<PathBuf> {
+pub(crate) fn rust_files(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let path = entry.path();
@@ -96,6 +162,34 @@ fn browser_names(path: &Path, text: &str, breaches: &mut Vec<String>) {
                 "the browser is named outside the browser driver",
             ));
         }
+    }
+}
+
+/// The relay's time is its clock's, but where it measures work.
+fn systems_clock(path: &Path, name: &Path, text: &str, breaches: &mut Vec<String>) {
+    if name.to_string_lossy().ends_with("tests.rs") {
+        return;
+    }
+    let lines = text
+        .lines()
+        .take_while(|line| line.trim() != "#[cfg(test)]");
+    let asked: usize = lines
+        .map(|line| {
+            ASKS.iter()
+                .map(|ask| code(line).matches(ask).count())
+                .sum::<usize>()
+        })
+        .sum();
+    let listed = SYSTEMS_CLOCK
+        .iter()
+        .find(|(file, ..)| Path::new(file) == name)
+        .map_or(0, |(_, times, _)| *times);
+    if asked != listed {
+        breaches.push(breach(
+            path,
+            0,
+            &format!("asks the system for the time {asked} times, not {listed}: clock.rs has ours; SYSTEMS_CLOCK lists who measures work"),
+        ));
     }
 }
 
@@ -224,6 +318,24 @@ mod tests {
             0
         );
         assert_eq!(browser("// match q.borrow_mut()").len(), 0);
+    }
+
+    #[test]
+    fn who_asks_the_system_for_the_time_is_listed() {
+        let breaches = |name: &str, text: &str| {
+            let mut breaches = Vec::new();
+            systems_clock(Path::new("x"), Path::new(name), text, &mut breaches);
+            breaches.len()
+        };
+        let one = "let now = Instant::now();\n";
+        assert_eq!(breaches("run.rs", one), 0);
+        assert_eq!(breaches("run.rs", &one.repeat(2)), 1);
+        assert_eq!(breaches("peer.rs", one), 1);
+        assert_eq!(
+            breaches("peer.rs", &format!("// {one}#[cfg(test)]\n{one}")),
+            0
+        );
+        assert_eq!(breaches("tests.rs", one), 0);
     }
 
     #[test]

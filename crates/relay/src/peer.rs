@@ -88,6 +88,11 @@ impl Peers {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Addresses that have an account.
+    pub(crate) fn addresses(&self) -> usize {
+        self.admission().addresses(self.clock.now())
+    }
+
     fn trusts(&self, ip: IpAddr) -> bool {
         self.trusted.iter().any(|net| net.holds(ip))
     }
@@ -414,6 +419,25 @@ mod tests {
         );
         drop((visits, direct_visit));
         assert_eq!(peers.admission().open(), 0);
+        // As soon as its rate has recovered nothing is known of an address any more.
+        let began = std::time::Instant::now();
+        while peers.addresses() > 0 {
+            assert!(began.elapsed().as_secs() < 20, "an account is kept");
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+    }
+
+    #[test]
+    fn who_is_refused_is_told_so_however_many_were_before() {
+        let bounds = Bounds {
+            connections: 1,
+            ..Bounds::default()
+        };
+        let peers = Peers::new(bounds, Vec::new());
+        let _held = peer(&peers, "9.9.9.9");
+        for _ in 0..2 * limits::REFUSALS_AT_ONCE {
+            assert!(peer(&peers, "127.0.0.1").refused().is_some());
+        }
     }
 
     #[test]

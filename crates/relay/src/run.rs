@@ -1,7 +1,7 @@
 //! `serve`: from configuration to the last goodbye.
 
 use crate::Secret;
-use crate::clock::Clock;
+use crate::clock::{self, Clock};
 use crate::config::{Config, DataDir, LogFormat};
 use crate::http::rate::Writes;
 use crate::http::{self, App, Desk, Made, Voices, operators};
@@ -12,7 +12,7 @@ use crate::peer::{Peers, most_connections};
 use crate::revoked::Revocations;
 use crate::shard::{self, Bounds, Handle, Parts};
 use crate::shutdown::{Deadlines, Priority, Shutdown};
-use crate::store::{Running, Store};
+use crate::store::{Keep, Running, Store};
 use crate::tls::{self, Tls};
 use crate::token::Keys;
 use crate::voice;
@@ -51,10 +51,14 @@ pub(crate) enum End {
 /// # Errors
 /// It could not start, or its store broke.
 pub fn serve(config: Config) -> Result<(), Fatal> {
+    clock::hurry(config.pace);
     start_log(&config);
     let metrics = measures::install(&config)?;
-    let (store, running, reports) =
-        Store::open(&config.data_dir, config.durability, config.history)?;
+    let keep = Keep {
+        history: config.history,
+        events: config.log_tail,
+    };
+    let (store, running, reports) = Store::open(&config.data_dir, config.durability, keep)?;
     let served = start(config, store, reports, metrics);
     close(served, running)
 }
@@ -176,7 +180,9 @@ fn start(
     let (stop, stopping) = watch::channel(false);
     let upkeep = metrics.clone();
     let memory = Arc::new(Monitor::new(Clock::start()));
+    let peers = Peers::new(admission, config.trusted_proxies.clone());
     let made = Made {
+        peers: Arc::clone(&peers),
         shard: handle.clone(),
         store,
         keys: Arc::clone(&keys),
@@ -193,7 +199,7 @@ fn start(
     };
     let app = App::new(&config, address, made);
     let running = Server {
-        peers: Peers::new(admission, config.trusted_proxies.clone()),
+        peers,
         pressure,
         config,
         listener,
@@ -400,8 +406,7 @@ struct Followed {
 
 /// Has them read again when they change, and at SIGHUP.
 async fn follow(mut hangup: Signal, followed: Followed) {
-    let mut look = tokio::time::interval(crate::watch::EVERY);
-    look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut look = clock::interval(crate::watch::EVERY);
     loop {
         let in_any_case = tokio::select! {
             Some(()) = hangup.recv() => true,

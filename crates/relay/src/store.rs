@@ -131,6 +131,24 @@ impl Running {
     }
 }
 
+/// How much is kept of what is over.
+#[derive(Clone, Copy, Debug)]
+pub struct Keep {
+    /// Orders that left the live set, for so long.
+    pub history: Duration,
+    /// Events of each restaurant, for those who resume.
+    pub events: usize,
+}
+
+#[cfg(test)]
+impl Keep {
+    /// As usual, but for the history.
+    pub(crate) fn usual(history: Duration) -> Self {
+        let events = tautline_protocol::limits::TAIL_EVENTS;
+        Self { history, events }
+    }
+}
+
 impl Store {
     /// Opens or makes the store. Reports come out of the receiver.
     ///
@@ -139,7 +157,7 @@ impl Store {
     pub fn open(
         data_dir: &DataDir,
         durability: Durability,
-        history: Duration,
+        keep: Keep,
     ) -> Result<(Self, Running, async_mpsc::UnboundedReceiver<Report>), Fatal> {
         let (reports, reports_in) = async_mpsc::unbounded_channel();
         let (jobs, jobs_in) = mpsc::channel();
@@ -162,7 +180,7 @@ impl Store {
                 Some(reads)
             }
         };
-        let writer = writer::Writer::new(connection, path.is_none(), reports, history)
+        let writer = writer::Writer::new(connection, path.is_none(), reports, keep)
             .map_err(|error| Fatal::new(format!("the store cannot be written: {error}")))?;
         threads.push(spawn("store-write", move || writer.run(&jobs_in))?);
         let store = Self {

@@ -90,6 +90,10 @@ impl Door for Front {
         Ok((identity, claims))
     }
 
+    fn is_revoked(&self, who: &Who) -> bool {
+        self.app.revoked.revokes(&who.identity, &who.restaurant)
+    }
+
     fn begin(&self, who: Who, start: &Start) -> Result<Session, Unstarted> {
         let voice = &self.app.voice;
         let error = |failure: Failure| Unstarted::Error(failure.into_error());

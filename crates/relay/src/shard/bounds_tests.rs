@@ -240,6 +240,17 @@ async fn a_restaurant_that_nobody_asks_for() {
         .await;
     assert_eq!(left, Some(true), "someone hangs on it");
     drop(client);
+    until(
+        "both have left, and their events are not counted",
+        || async {
+            rig.handle.get(|shard| shard.tick()).await;
+            let held = |shard: &mut crate::shard::Shard| {
+                (shard.restaurants.len(), shard.in_use.tail_memory())
+            };
+            rig.handle.get(held).await == Some((0, 0))
+        },
+    )
+    .await;
     // What it held is in the store.
     assert_eq!(
         rig.handle

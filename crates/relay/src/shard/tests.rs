@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::config::{DataDir, Durability};
+use crate::store::Keep;
 use crate::store::Running;
 use crate::token::Scope;
 use futures_util::{SinkExt, StreamExt};
@@ -40,7 +41,7 @@ impl Rig {
         let (store, running, reports) = Store::open(
             &DataDir::Memory,
             Durability::Full,
-            Duration::from_secs(3600),
+            Keep::usual(Duration::from_secs(3600)),
         )
         .unwrap();
         let keys = Arc::new(Keys::new(&[7; 32], None, None));
@@ -256,7 +257,7 @@ async fn a_token_revoked_while_its_connection_is_being_placed() {
     let id = rig.only_conn().await;
     rig.handle
         .get(move |shard| {
-            let now = crate::token::wall_ms();
+            let now = crate::clock::wall_ms();
             let all = crate::Revocation::new("grow".into(), String::new(), now);
             // In force, but the look at open connections came before this one was placed.
             shard.revoked.add(all);

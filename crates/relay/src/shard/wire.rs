@@ -130,4 +130,19 @@ mod file {
             socket.try_write_by(|| Ok(sendfile(socket, &self.file, Some(&mut at), len - from)?))
         }
     }
+
+    #[cfg(test)]
+    mod tests {
+        use super::*;
+
+        #[test]
+        fn so_many_turns_are_files_and_one_that_is_gone_makes_room() {
+            let take = || InMemory::holding(b"turn");
+            let held: Vec<_> = std::iter::from_fn(take).take(2 * MANY).collect();
+            assert!((1..=MANY).contains(&held.len()), "{}", held.len());
+            assert!(take().is_none());
+            drop(held);
+            assert!(take().is_some());
+        }
+    }
 }

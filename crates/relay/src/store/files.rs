@@ -133,3 +133,21 @@ pub(crate) fn write_whole(path: &Path, content: &[u8]) -> io::Result<()> {
     std::fs::rename(&partial, path)?;
     sync_folder(folder_of(path))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_came_to_nothing_leaves_no_file_and_what_is_finished_its_own() {
+        let folder = tempfile::tempdir().unwrap();
+        let wanted = folder.path().join("copy");
+        let files = || std::fs::read_dir(folder.path()).unwrap().count();
+        let partial = Partial::begin(&wanted).unwrap();
+        assert_eq!(files(), 1);
+        drop(partial);
+        assert_eq!(files(), 0);
+        Partial::begin(&wanted).unwrap().finish().unwrap();
+        assert!(wanted.exists() && files() == 1);
+    }
+}

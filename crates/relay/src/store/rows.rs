@@ -64,7 +64,12 @@ impl Known {
     }
 
     /// Writes records inside the transaction under way.
-    pub(super) fn write_all(&mut self, db: &Connection, records: &[Arc<Record>]) -> Result<()> {
+    pub(super) fn write_all(
+        &mut self,
+        db: &Connection,
+        records: &[Arc<Record>],
+        keep: usize,
+    ) -> Result<()> {
         let before = self.head;
         for record in records {
             self.write(db, record)?;
@@ -73,7 +78,7 @@ impl Known {
             db.prepare_cached("UPDATE restaurant SET head = ?2 WHERE key = ?1")?
                 .execute(params![self.key, self.head.cast_signed()])?;
         }
-        self.trim(db)
+        self.trim(db, keep)
     }
 
     fn write(&mut self, db: &Connection, record: &Record) -> Result<()> {
@@ -160,11 +165,11 @@ impl Known {
     }
 
     /// Removes what is beyond the tail, some at a time.
-    fn trim(&mut self, db: &Connection) -> Result<()> {
-        let (max_events, max_bytes) = (limits::TAIL_EVENTS as u64, limits::TAIL_BYTES as u64);
+    fn trim(&mut self, db: &Connection, keep: usize) -> Result<()> {
+        let (max_events, max_bytes) = (keep as u64, limits::TAIL_BYTES as u64);
         let held = (self.head + 1).saturating_sub(self.oldest);
         let keep_from = (self.head + 1).saturating_sub(max_events);
-        let mut upto = if held > max_events + TRIM_SLACK {
+        let mut upto = if held > max_events + TRIM_SLACK.min(max_events) {
             keep_from.saturating_sub(1)
         } else {
             0

@@ -14,7 +14,7 @@ fn open(folder: &Path) -> (Store, Running, Reports) {
     Store::open(
         &DataDir::Folder(folder.into()),
         Durability::Full,
-        Duration::from_secs(3600),
+        Keep::usual(Duration::from_secs(3600)),
     )
     .unwrap()
 }
@@ -222,6 +222,26 @@ async fn stretches_end_at_their_bounds_and_say_what_is_gone() {
 }
 
 #[tokio::test]
+async fn no_more_is_kept_for_those_who_resume_than_is_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let keep = Keep {
+        events: 100,
+        ..Keep::usual(Duration::from_secs(3600))
+    };
+    let data = DataDir::Folder(folder.path().into());
+    let (store, running, mut reports) = Store::open(&data, Durability::Full, keep).unwrap();
+    load(&store).await;
+    for seq in 1..=500 {
+        store.append(rid(), vec![record(seq, seq, "one")]);
+    }
+    committed(&mut reports, 500).await;
+    let stretch = store.stretch(rid(), 0, 1, usize::MAX).await.unwrap();
+    let kept = stretch.head + 1 - stretch.oldest;
+    assert!((100..=200).contains(&kept), "{kept}");
+    running.close();
+}
+
+#[tokio::test]
 async fn the_tail_is_bounded_in_bytes_too() {
     let folder = tempfile::tempdir().unwrap();
     let (store, running, mut reports) = open(folder.path());
@@ -253,7 +273,13 @@ async fn without_room_nothing_holds_until_there_is_room_again() {
         .unwrap();
     let (reports, mut reports_in) = async_mpsc::unbounded_channel();
     let (jobs, jobs_in) = mpsc::channel();
-    let writer = writer::Writer::new(connection, true, reports, Duration::from_secs(3600)).unwrap();
+    let writer = writer::Writer::new(
+        connection,
+        true,
+        reports,
+        Keep::usual(Duration::from_secs(3600)),
+    )
+    .unwrap();
     let thread = std::thread::spawn(move || writer.run(&jobs_in));
     let store = Store {
         jobs: jobs.clone(),
@@ -306,7 +332,7 @@ fn files_are_ours_alone_and_a_newer_schema_is_left_alone() {
     let error = Store::open(
         &DataDir::Folder(folder.path().into()),
         Durability::Full,
-        Duration::from_secs(3600),
+        Keep::usual(Duration::from_secs(3600)),
     )
     .unwrap_err();
     assert!(error.message.contains("newer relay"), "{error}");
@@ -316,8 +342,12 @@ fn files_are_ours_alone_and_a_newer_schema_is_left_alone() {
 async fn a_machine_that_went_down_without_full_durability_begins_new_epochs() {
     let folder = tempfile::tempdir().unwrap();
     let dir = DataDir::Folder(folder.path().into());
-    let (store, running, mut reports) =
-        Store::open(&dir, Durability::Normal, Duration::from_secs(3600)).unwrap();
+    let (store, running, mut reports) = Store::open(
+        &dir,
+        Durability::Normal,
+        Keep::usual(Duration::from_secs(3600)),
+    )
+    .unwrap();
     load(&store).await;
     store.append(rid(), vec![record(1, 1, "one")]);
     committed(&mut reports, 1).await;

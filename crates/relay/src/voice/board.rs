@@ -309,6 +309,13 @@ impl Seat {
             .store(self.board.clock.now().as_ms(), Ordering::Relaxed);
     }
 
+    /// Its client has shown a newer token.
+    pub(crate) fn renewed(&self, identity: Identity) {
+        if let Some(entry) = self.board.known().sessions.get_mut(&self.id) {
+            entry.who.identity = identity;
+        }
+    }
+
     /// Why it ends; the first reason holds.
     pub(crate) fn ends(&mut self, ending: Ending) {
         self.ending.get_or_insert(ending);
@@ -382,6 +389,18 @@ mod tests {
 
     fn nobody() -> Line {
         Arc::new(|_| {})
+    }
+
+    #[test]
+    fn of_those_that_ended_only_the_last_are_remembered() {
+        let board = Board::new();
+        let server = who("bob", Role::Server, "grow");
+        for n in 0..OVER + 10 {
+            drop(board.seat(&format!("rtc_{n}"), &server, "webrtc", nobody()));
+        }
+        let known = board.known();
+        assert_eq!((known.over.len(), known.sessions.len()), (OVER, 0));
+        assert_eq!(&*known.over[0].0, format!("rtc_{}", OVER + 9));
     }
 
     #[test]

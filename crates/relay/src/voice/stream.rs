@@ -29,6 +29,9 @@ pub(crate) trait Door {
     /// Whose token this is, and what it says.
     fn verify(&self, token: &str, restaurant: Option<&str>) -> Result<(Identity, Claims), Denied>;
 
+    /// Whether the token that let somebody in has been revoked since.
+    fn is_revoked(&self, who: &Who) -> bool;
+
     /// A place for a session, and whoever holds its conversation.
     fn begin(&self, who: Who, start: &machine::Start) -> Result<Session, Unstarted>;
 }
@@ -292,6 +295,11 @@ impl Stream {
             && identity.role == role
             && identity.restaurant(Some(restaurant)).is_ok()
         {
+            if let Some(session) = &mut self.session {
+                // From here on it is the new token that lets it be.
+                session.context.seat.renewed(identity.clone());
+                session.context.who.identity = identity.clone();
+            }
             self.identity = Some(identity);
             self.guest.authenticated();
             self.wire
@@ -311,6 +319,10 @@ impl Stream {
             identity,
             restaurant,
         };
+        if self.door.is_revoked(&who) {
+            let Ending { code, text, .. } = Ending::REVOKED;
+            return self.tell(StreamInput::End(code, text));
+        }
         let begun = self.door.begin(who, start).map(|session| {
             let id = session.context.seat.id().to_string();
             self.session = Some(session);
@@ -440,6 +452,10 @@ mod tests {
                 issued_at_ms: None,
             };
             Ok((ann(), claims))
+        }
+
+        fn is_revoked(&self, _: &Who) -> bool {
+            false
         }
 
         fn begin(&self, who: Who, _: &machine::Start) -> Result<Session, Unstarted> {

@@ -76,6 +76,32 @@ fn a_second_relay_on_the_same_folder_is_told_whose_it_is() {
     assert!(err.contains(&format!("process {}", relay.pid())), "{err}");
 }
 
+#[test]
+fn a_hurried_clock_is_for_tests_only() {
+    let data = tempfile::tempdir().unwrap();
+    let secret = data.path().join("secret");
+    std::fs::write(&secret, "x".repeat(48)).unwrap();
+    let secret = secret.to_str().unwrap();
+    let (code, _, err) = run(&[
+        "serve",
+        "--data-dir",
+        ":memory:",
+        "--jwt-secret-file",
+        secret,
+        "--pace",
+        "60",
+    ]);
+    assert_eq!(code, 2);
+    assert!(err.contains("--pace: with --dev only"), "{err}");
+    // Nobody meets it by chance.
+    assert!(!run(&["serve", "--help"]).1.contains("--pace"));
+    let file = data.path().join("relay.toml");
+    std::fs::write(&file, "pace = 60\n").unwrap();
+    let (code, _, err) = run(&["serve", "--dev", "--config", file.to_str().unwrap()]);
+    assert_eq!(code, 2);
+    assert!(err.contains("not a flag"), "{err}");
+}
+
 #[tokio::test]
 async fn a_token_from_the_command_line_is_taken() {
     let data = tempfile::tempdir().unwrap();

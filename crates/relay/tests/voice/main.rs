@@ -14,6 +14,7 @@ mod deadlines;
 mod fake;
 mod goodbye;
 mod limits;
+mod posts;
 mod predecessor;
 mod proxied;
 mod rounds;

@@ -23,7 +23,7 @@ pub(crate) struct Post {
 
 impl Post {
     /// One that has not said who it is.
-    async fn connect(relay: &Relay) -> Result<Self, u16> {
+    pub(crate) async fn connect(relay: &Relay) -> Result<Self, u16> {
         let url = format!("ws://{}/voice-stream", relay.address);
         match client_async(url.into_client_request().unwrap(), relay.line().await).await {
             Ok((socket, _)) => Ok(Self { socket }),
@@ -33,9 +33,14 @@ impl Post {
     }
 
     async fn open(relay: &Relay, token: &str) -> Self {
+        Self::open_in(relay, token, "demo").await
+    }
+
+    pub(crate) async fn open_in(relay: &Relay, token: &str, restaurant: &str) -> Self {
         let mut post = Self::connect(relay).await.unwrap();
         assert_eq!(post.next().await["type"], "connected");
-        post.auth(token).await;
+        post.send(json!({"type": "auth", "token": token, "restaurant_id": restaurant}))
+            .await;
         let success = post.next().await;
         assert_eq!(success["type"], "auth:success", "{success}");
         post
@@ -48,7 +53,7 @@ impl Post {
         (post, id)
     }
 
-    async fn auth(&mut self, token: &str) {
+    pub(crate) async fn auth(&mut self, token: &str) {
         self.send(json!({"type": "auth", "token": token, "restaurant_id": "demo"}))
             .await;
     }
@@ -87,7 +92,7 @@ impl Post {
         }
     }
 
-    async fn next(&mut self) -> Value {
+    pub(crate) async fn next(&mut self) -> Value {
         match self.message().await {
             Message::Text(text) => serde_json::from_str(&text).unwrap(),
             other => panic!("{other:?}"),
@@ -123,7 +128,7 @@ impl Post {
     }
 }
 
-async fn ended(relay: &Relay, reason: &str) -> f64 {
+pub(crate) async fn ended(relay: &Relay, reason: &str) -> f64 {
     let name = format!("tautline_voice_ended_total{{reason=\"{reason}\"}}");
     relay.metric(&name).await
 }
