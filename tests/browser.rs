@@ -24,6 +24,5 @@ scenarios! {
     leases_share_one_socket = "leases",
     refused_auth_ends_in_error_and_a_new_token_leads_out = "authEnds",
     many_events_leave_the_page_room = "manyEventsLeaveThePageRoom",
-    many_listeners_are_warned_of_once = "manyListenersAreWarnedOfOnce",
     a_full_socket_is_waited_for = "aFullSocketIsWaitedFor",
 }

@@ -110,7 +110,7 @@ async function buildWasm({ name, out, args }) {
 }
 
 /** What the layer has only for voice: not in `core`. */
-const VOICE = /^(index|voice|voice-options|voice-types|rtc|sound|worklet|emitter)\./;
+const VOICE = /^(index|voice|voice-options|voice-types|rtc|sound|worklet)\./;
 
 /** `pkg/`: both modules' glue and the TypeScript layer over them, once for each. */
 export async function buildPackage() {

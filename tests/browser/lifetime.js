@@ -353,18 +353,6 @@ export async function manyEventsLeaveThePageRoom({ WebSocketService }) {
   await nothingLive();
 }
 
-export async function manyListenersAreWarnedOfOnce({ WebSocketService }) {
-  const service = new WebSocketService({}, plainSocket(), () => 'a-token');
-  heard.warnings.length = 0;
-  const listeners = Array.from({ length: 100 }, () => service.on('message', () => {}, false));
-  same(heard.warnings, [], 'a hundred are not many');
-  for (let n = 0; n < 5; n += 1) listeners.push(service.on('message', () => {}, false));
-  same(heard.warnings.map((text) => /over 100 listeners of message/.test(text)), [true], 'one warning, which names the event');
-  for (const listener of listeners) service.unsubscribe(listener);
-  service.dispose();
-  await nothingLive();
-}
-
 export async function aFullSocketIsWaitedFor({ WebSocketService, OrderUpdates }) {
   const id = restaurant('full');
   const service = serviceAt(WebSocketService, id);

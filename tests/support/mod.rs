@@ -18,7 +18,9 @@ extern "C" {
 type Trap = Closure<dyn Fn()>;
 
 /// The scenarios' modules, those that others import first.
-const SOURCES: [(&str, &str); 15] = [
+const SOURCES: [(&str, &str); 17] = [
+    ("audience.js", include_str!("../../pkg/src/audience.js")),
+    ("emitter.js", include_str!("../../pkg/src/emitter.js")),
     ("receiver.js", include_str!("../../pkg/src/receiver.js")),
     ("same.js", include_str!("../../pkg/src/same.js")),
     ("worklet.js", include_str!("../../pkg/src/worklet.js")),
@@ -62,16 +64,17 @@ pub(crate) async fn play(name: &str) -> Result<(), JsValue> {
     reason = "a class is found through an instance, once a test"
 )]
 fn classes(trap: &Trap) -> Result<JsValue, JsValue> {
-    let service = WebSocketService::new(Object::new().into(), JsValue::UNDEFINED, None)?;
+    let emit = Function::new_no_args("");
+    let service =
+        WebSocketService::new(Object::new().into(), JsValue::UNDEFINED, None, emit.clone())?;
     let manager = ConnectionManager::new(&service, None);
-    let orders = OrderUpdates::new(&service);
+    let orders = OrderUpdates::new(&service, emit.clone());
     let rtc = Object::new();
     Reflect::set(
         &rtc,
         &"session".into(),
         &Function::new_no_args("return '{}'"),
     )?;
-    let emit = Function::new_no_args("");
     let voice = VoiceConnection::new(
         rtc.unchecked_into(),
         emit,

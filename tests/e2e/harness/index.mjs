@@ -1,4 +1,4 @@
-export { freeze, openBrowser } from './browser.mjs';
+export { browserCounts, freeze, openBrowser } from './browser.mjs';
 export { connectLab, LAB_ORIGIN, openLab, startLab } from './lab.mjs';
 export { connection, openDisplay, ticket, tickets } from './page.mjs';
 export { SAID } from './planted.mjs';
