@@ -5,9 +5,11 @@
 
 mod faults;
 mod fuzz;
+mod guards;
 mod hostile;
 mod long_run;
 mod lookups;
+mod planting;
 mod report;
 mod rounds;
 mod shown;
@@ -44,6 +46,9 @@ cargo xtask <command>
   rounds [--sessions N] [--rounds N] [--write]
                     voice sessions that die in every way there is: 150 at once, 20 rounds unless told
                     otherwise; --write puts the figures into docs/reliability.md
+  guards [--only NAME]… [--write]
+                    takes away each guard of tests/guards.md in a copy of this tree and shows that a
+                    test fails; --write puts the table into docs/reliability.md
   lookups [--write] what it costs to find one of 10 to 10 000 voice sessions";
 
 fn main() -> ExitCode {
@@ -64,6 +69,7 @@ fn main() -> ExitCode {
         "faults" => faults::faults(rest),
         "hostile" => hostile::hostile(rest),
         "rounds" => rounds::rounds(rest),
+        "guards" => guards::guards(rest),
         "lookups" => lookups::lookups(rest),
         "help" | "--help" | "-h" => {
             println!("{HELP}");

@@ -2,6 +2,7 @@
 //! `crates/machine/tests/sim/bugs.md` in a copy of the machines and shows that the simulation finds it.
 
 use crate::long_run::{self, LongRun};
+use crate::planting::{self, Hunk, planted, put};
 use crate::{cargo, report, root};
 use std::fmt::Write;
 use std::fs;
@@ -172,12 +173,6 @@ fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
-/// One place of one file, as it is and as the bug makes it.
-struct Hunk {
-    find: Vec<String>,
-    put: Vec<String>,
-}
-
 struct Bug {
     name: String,
     breaks: String,
@@ -185,78 +180,18 @@ struct Bug {
     hunks: Vec<Hunk>,
 }
 
-/// Reads the list: a heading, a line of `Breaks:` and `In:`, words, and blocks of `diff`.
+/// Reads the list: under each heading a line of `Breaks:` and `In:`.
 fn bugs(text: &str) -> Vec<Bug> {
-    let mut bugs: Vec<Bug> = Vec::new();
-    let mut block: Option<Hunk> = None;
-    for line in text.lines() {
-        if let Some(name) = line.strip_prefix("## ") {
-            bugs.push(Bug {
-                name: name.to_owned(),
-                breaks: String::new(),
-                file: String::new(),
-                hunks: Vec::new(),
-            });
-            continue;
+    let read = planting::sections(text).into_iter().map(|section| {
+        let named = |mark| section.named(mark).unwrap_or_default().to_owned();
+        Bug {
+            breaks: named("Breaks: "),
+            file: named("In: "),
+            name: section.name,
+            hunks: section.hunks,
         }
-        let Some(bug) = bugs.last_mut() else { continue };
-        if let Some(hunk) = &mut block {
-            if line == "```" {
-                bug.hunks.extend(block.take());
-                continue;
-            }
-            let (sign, rest) = line.split_at_checked(1).unwrap_or((" ", ""));
-            if sign != "+" {
-                hunk.find.push(rest.trim().to_owned());
-            }
-            if sign != "-" {
-                hunk.put.push(rest.to_owned());
-            }
-        } else if line == "```diff" {
-            block = Some(Hunk {
-                find: Vec::new(),
-                put: Vec::new(),
-            });
-        } else if let Some(rest) = line.strip_prefix("Breaks: `") {
-            let mut parts = rest.split('`');
-            bug.breaks = parts.next().unwrap_or_default().to_owned();
-            bug.file = parts.nth(1).unwrap_or_default().to_owned();
-        }
-    }
-    bugs
-}
-
-/// The file with the bug in it.
-fn planted(source: &str, hunks: &[Hunk]) -> Result<String, String> {
-    let mut lines: Vec<String> = source.lines().map(str::to_owned).collect();
-    for hunk in hunks {
-        let at = |start: usize| {
-            let here = lines.iter().skip(start).take(hunk.find.len());
-            here.map(|line| line.trim())
-                .eq(hunk.find.iter().map(String::as_str))
-        };
-        let places: Vec<usize> = (0..lines.len()).filter(|&start| at(start)).collect();
-        let [place] = places[..] else {
-            return Err(format!(
-                "no longer applies: {} places have {:?}",
-                places.len(),
-                hunk.find.first()
-            ));
-        };
-        lines.splice(place..place + hunk.find.len(), hunk.put.iter().cloned());
-    }
-    Ok(lines.join("\n") + "\n")
-}
-
-/// Writes a file only when it differs, so that nothing is compiled for nothing.
-fn put(path: &Path, text: &str) -> io::Result<()> {
-    if fs::read_to_string(path).is_ok_and(|old| old == text) {
-        return Ok(());
-    }
-    if let Some(folder) = path.parent() {
-        fs::create_dir_all(folder)?;
-    }
-    fs::write(path, text)
+    });
+    read.collect()
 }
 
 fn copy(from: &Path, to: &Path) -> io::Result<()> {

@@ -688,6 +688,23 @@ fn refused_tokens_of_an_address() {
 }
 
 #[test]
+fn who_came_all_day_long_is_not_known_all_day_long() {
+    let mut all = Admission::new(Bounds::default());
+    // More than are told apart, but never at once; counting them would be a look for who is gone.
+    let minutes = limits::ADDRESSES as u64 / 4 + 1;
+    for minute in 0..minutes {
+        let now = Time::from_ms(minute * 60_000);
+        for n in 0..4 {
+            let address = Address(u128::from(minute * 4 + n));
+            assert_eq!(all.came(address, now), Ok(address), "an account of its own");
+            all.left(address);
+        }
+    }
+    assert!(format!("{all:?}").matches("Account").count() <= 8);
+    assert_eq!(all.addresses(Time::from_ms(minutes * 60_000)), 0);
+}
+
+#[test]
 fn addresses_beyond_those_told_apart_share_one_account_and_nobody_is_forgotten_in_use() {
     let mut all = Admission::new(Bounds::default());
     let now = Time::from_ms(0);
@@ -696,14 +713,14 @@ fn addresses_beyond_those_told_apart_share_one_account_and_nobody_is_forgotten_i
     }
     let shared = all.came(Address(1 << 64), now).unwrap();
     assert_eq!(all.came(Address(2 << 64), now), Ok(shared));
-    assert!(all.addresses() <= limits::ADDRESSES + 1);
+    assert!(all.addresses(now) <= limits::ADDRESSES + 1);
     // A minute later those that left are as good as never seen.
     for n in 1..limits::ADDRESSES as u128 {
         all.left(Address(n));
     }
     let later = Time::from_ms(60_000);
     assert_eq!(all.came(Address(3 << 64), later), Ok(Address(3 << 64)));
-    assert!(all.addresses() < 10);
+    assert!(all.addresses(later) < 10);
     for _ in 1..limits::ADDRESS_CONNECTIONS {
         assert_eq!(limit(all.came(Address(0), later)), None);
     }

@@ -109,6 +109,10 @@ pub struct ServeArgs {
     /// Least level of the log: error, warn, info, debug or trace [default: info]
     #[arg(long, env = "TAUTLINE_LOG_LEVEL", value_name = "LEVEL")]
     log_level: Option<String>,
+    /// Seconds that pass in one: a day in minutes, for tests (`docs/decisions/0036-a-day-in-minutes.md`)
+    #[arg(long, env = "TAUTLINE_PACE", hide = true, value_parser = clap::value_parser!(u32).range(1..=3600))]
+    #[serde(skip)]
+    pace: Option<u32>,
 }
 
 /// Where the key of tokens comes from; shared by `serve` and `token`.
@@ -229,6 +233,8 @@ pub struct Config {
     pub log: Option<LogFormat>,
     /// Least level of the log.
     pub log_level: tracing::Level,
+    /// Seconds that pass in one.
+    pub pace: u32,
 }
 
 impl ServeArgs {
@@ -303,6 +309,12 @@ impl ServeArgs {
         if heartbeat < Duration::from_millis(100) {
             return Err(Fatal::usage("--heartbeat: at least 100ms"));
         }
+        let pace = self.pace.unwrap_or(1);
+        if pace > 1 && !keys.dev {
+            return Err(Fatal::usage(
+                "--pace: with --dev only, for tests; by a hurried clock tokens run out early and records bear times to come",
+            ));
+        }
         let allowed_origins = if self.allowed_origin.is_empty() {
             file.allowed_origin
         } else {
@@ -372,6 +384,7 @@ impl ServeArgs {
                     "--log-level {level}: one of error, warn, info, debug, trace"
                 ))
             })?,
+            pace,
         })
     }
 }

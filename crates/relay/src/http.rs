@@ -25,6 +25,7 @@ pub(crate) use orders::Desk;
 pub(crate) use realtime::Voices;
 pub(crate) use www::Www;
 
+use crate::clock;
 use crate::config::Config;
 use crate::limit;
 use crate::load::Pressure;
@@ -69,6 +70,7 @@ pub(crate) struct App {
     writes: Arc<rate::Writes>,
     desk: Desk,
     pub(crate) voice: Arc<Voices>,
+    peers: Arc<Peers>,
     served: Option<Arc<[String]>>,
     www: Option<Arc<Www>>,
     metrics: PrometheusHandle,
@@ -87,6 +89,7 @@ pub(crate) struct Made {
     pub(crate) writes: Arc<rate::Writes>,
     pub(crate) desk: Desk,
     pub(crate) voice: Voices,
+    pub(crate) peers: Arc<Peers>,
     pub(crate) www: Option<Www>,
     pub(crate) metrics: PrometheusHandle,
     pub(crate) memory: Arc<Monitor>,
@@ -114,6 +117,7 @@ impl App {
             writes: made.writes,
             desk: made.desk,
             voice: Arc::new(made.voice),
+            peers: made.peers,
             served: config.restaurants.clone().map(Into::into),
             www: made.www.map(Arc::new),
             metrics: made.metrics,
@@ -257,7 +261,7 @@ async fn connection(
 fn http1() -> http1::Builder {
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new())
-        .header_read_timeout(Duration::from_millis(limits::REQUEST_HEAD_MS))
+        .header_read_timeout(clock::takes(Duration::from_millis(limits::REQUEST_HEAD_MS)))
         .max_buf_size(limits::REQUEST_HEAD)
         .max_headers(limits::REQUEST_FIELDS);
     http

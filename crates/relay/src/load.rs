@@ -24,7 +24,8 @@ impl Pressure {
     }
 }
 
-fn ms(time: Duration) -> u64 {
+/// Whole milliseconds.
+pub(crate) fn ms(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
@@ -46,7 +47,7 @@ fn ask(shard: &Handle) -> Asked {
 
 /// Watches the delays of this thread, the shard's and the store's for as long as it is run.
 pub(crate) async fn watch(shard: Handle, pressure: Arc<Pressure>) {
-    let clock = Clock::start();
+    let clock = Clock::of_work();
     let (mut load, mut commit_ms, mut ended) = (Load::default(), 0, Instant::now());
     let mut asked = ask(&shard);
     loop {

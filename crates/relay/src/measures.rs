@@ -314,7 +314,7 @@ fn describe() {
 
 /// What is recorded waits in memory until it is gathered, and nobody may ever ask for `/metrics`.
 pub(crate) async fn keep(metrics: PrometheusHandle) {
-    let mut every = tokio::time::interval(Duration::from_secs(5));
+    let mut every = crate::clock::interval(Duration::from_secs(5));
     loop {
         every.tick().await;
         metrics.run_upkeep();

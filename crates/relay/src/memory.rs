@@ -1,6 +1,6 @@
 //! The memory the process takes, and which way it goes.
 
-use crate::clock::Clock;
+use crate::clock::{self, Clock};
 use serde::Serialize;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -60,8 +60,7 @@ impl Monitor {
 
     /// Never ends.
     pub(crate) async fn watch(&self) {
-        let mut every = tokio::time::interval(EVERY);
-        every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut every = clock::interval(EVERY);
         loop {
             every.tick().await;
             if let Some(bytes) = resident_bytes() {

@@ -88,6 +88,11 @@ impl Peers {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Addresses that have an account.
+    pub(crate) fn addresses(&self) -> usize {
+        self.admission().addresses(self.clock.now())
+    }
+
     fn trusts(&self, ip: IpAddr) -> bool {
         self.trusted.iter().any(|net| net.holds(ip))
     }

@@ -1,7 +1,8 @@
 //! Tokens that no longer count though they have not run out: in the store for restarts, here for every look-up
 //! (`docs/operations.md`, Tokens).
 
-use crate::token::{Identity, Scope, wall_ms};
+use crate::clock::wall_ms;
+use crate::token::{Identity, Scope};
 use std::collections::HashMap;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 use tautline_protocol::limits;
@@ -82,6 +83,14 @@ impl Revocations {
             one.until_ms = one.until_ms.max(revocation.until_ms);
         }
         self.changed.send_replace(());
+    }
+
+    /// How many are in force.
+    pub(crate) fn count(&self) -> usize {
+        let now = wall_ms();
+        let known = self.known();
+        let all = known.values().flat_map(|subs| subs.values());
+        all.filter(|one| one.until_ms > now).count()
     }
 
     /// Whether there is room for one more of this restaurant.

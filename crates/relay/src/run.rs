@@ -2,7 +2,7 @@
 
 use crate::Fatal;
 use crate::Secret;
-use crate::clock::Clock;
+use crate::clock::{self, Clock};
 use crate::config::{Config, DataDir, LogFormat};
 use crate::http::rate::Writes;
 use crate::http::{self, App, Desk, Made, Voices, operators};
@@ -51,6 +51,7 @@ pub(crate) enum End {
 /// # Errors
 /// It could not start, or its store broke.
 pub fn serve(config: Config) -> Result<(), Fatal> {
+    clock::hurry(config.pace);
     start_log(&config);
     let metrics = measures::install(&config)?;
     let (store, running, reports) =
@@ -176,7 +177,9 @@ fn start(
     let (stop, stopping) = watch::channel(false);
     let upkeep = metrics.clone();
     let memory = Arc::new(Monitor::new(Clock::start()));
+    let peers = Peers::new(admission, config.trusted_proxies.clone());
     let made = Made {
+        peers: Arc::clone(&peers),
         shard: handle.clone(),
         store,
         keys: Arc::clone(&keys),
@@ -193,7 +196,7 @@ fn start(
     };
     let app = App::new(&config, address, made);
     let running = Server {
-        peers: Peers::new(admission, config.trusted_proxies.clone()),
+        peers,
         pressure,
         config,
         listener,
@@ -400,8 +403,7 @@ struct Followed {
 
 /// Has them read again when they change, and at SIGHUP.
 async fn follow(mut hangup: Signal, followed: Followed) {
-    let mut look = tokio::time::interval(crate::watch::EVERY);
-    look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut look = clock::interval(crate::watch::EVERY);
     loop {
         let in_any_case = tokio::select! {
             Some(()) = hangup.recv() => true,

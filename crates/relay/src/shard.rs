@@ -28,7 +28,7 @@ pub(crate) use commands::Author;
 pub(crate) use holdings::{Holdings, Owner};
 pub(crate) use peers::{SessionView, Trouble};
 
-use crate::clock::Clock;
+use crate::clock::{self, Clock};
 use crate::load::Pressure;
 use crate::peer::Visit;
 use crate::revoked::Revocations;
@@ -198,7 +198,7 @@ pub(crate) struct Shard {
     snapshots: snapshots::Snapshots,
     pressure: Arc<Pressure>,
     /// When each batch with the store was handed over, in order.
-    handed: VecDeque<Time>,
+    handed: VecDeque<Instant>,
     /// How long the last one took.
     last_commit_ms: u64,
 }
@@ -280,8 +280,7 @@ async fn run(parts: Parts, mut jobs: mpsc::UnboundedReceiver<Job>) {
     });
     let _walk = task::spawn(walk(Rc::clone(&shard), bell));
     let _wake = task::spawn(wake(Rc::clone(&shard), alarm));
-    let mut tick = tokio::time::interval(TICK);
-    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut tick = clock::interval(TICK);
     let mut jobs_since = 0;
     loop {
         tokio::select! {

@@ -2,6 +2,7 @@
 //! between its TLS stream and the socket that the rest of the relay sees.
 
 use crate::Fatal;
+use crate::clock;
 use crate::socket::Socket;
 use crate::watch::Files;
 use std::io;
@@ -104,7 +105,7 @@ impl Tls {
             Arc::clone(&config)
         };
         let time = Duration::from_millis(limits::TLS_HANDSHAKE_MS);
-        tokio::time::timeout(time, TlsAcceptor::from(config).accept(socket)).await?
+        clock::timeout(time, TlsAcceptor::from(config).accept(socket)).await?
     }
 }
 

@@ -66,7 +66,7 @@ pub(crate) type Line = Arc<dyn Fn(Control) + Send + Sync>;
 /// The event that says how long a session still lasts. Official clients pass over what they do not know, where an
 /// `error` could end a call that is fine.
 pub(crate) fn warning(remaining_ms: u64) -> String {
-    let expires_at = (crate::token::wall_ms() + remaining_ms).div_ceil(1000);
+    let expires_at = (crate::clock::wall_ms() + remaining_ms).div_ceil(1000);
     json!({
         "type": "tautline.session.expiring",
         "event_id": format!("event_{}", random_id()),

@@ -12,8 +12,10 @@ pub struct Address(pub u128);
 
 /// The account of all addresses beyond those told apart.
 const OTHERS: Address = Address(u128::MAX);
-/// Least time between two looks for addresses to forget, ms.
-const SWEEP_EVERY_MS: u64 = 1_000;
+/// Time between two looks for addresses to forget, ms.
+const SWEEP_EVERY_MS: u64 = 60_000;
+/// Least time between two where there is no room for one more, ms.
+const SWEEP_AGAIN_MS: u64 = 1_000;
 
 /// Why not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -160,18 +162,30 @@ impl Admission {
         self.open
     }
 
-    /// Addresses told apart.
-    pub fn addresses(&self) -> usize {
+    /// Addresses told apart: those that have something open, or come to mind still.
+    pub fn addresses(&mut self, now: Time) -> usize {
+        self.sweep(now);
         self.accounts.len()
+    }
+
+    /// Who came all day long is not known all day long.
+    fn sweep(&mut self, now: Time) {
+        self.swept = now;
+        self.accounts
+            .retain(|_, account| !account.is_forgettable(now));
     }
 
     fn account(&mut self, address: Address, now: Time) -> (Address, &mut Account) {
         let mut address = address;
-        if !self.accounts.contains_key(&address) && self.accounts.len() >= limits::ADDRESSES {
-            if now - self.swept >= SWEEP_EVERY_MS {
-                self.swept = now;
-                self.accounts
-                    .retain(|_, account| !account.is_forgettable(now));
+        if !self.accounts.contains_key(&address) {
+            let is_full = self.accounts.len() >= limits::ADDRESSES;
+            let rests = if is_full {
+                SWEEP_AGAIN_MS
+            } else {
+                SWEEP_EVERY_MS
+            };
+            if now - self.swept >= rests {
+                self.sweep(now);
             }
             if self.accounts.len() >= limits::ADDRESSES {
                 address = OTHERS;

@@ -1,4 +1,5 @@
 use super::problem::Problem;
+use crate::clock;
 use crate::limit;
 use axum::extract::{FromRequest, Request};
 use axum::http::{StatusCode, header};
@@ -40,7 +41,7 @@ impl<S: Send + Sync> FromRequest<S> for Text {
         if announced.is_some_and(|len| len > MAX) {
             return Err(too_large());
         }
-        let bytes = tokio::time::timeout(TIME, axum::body::to_bytes(request.into_body(), MAX))
+        let bytes = clock::timeout(TIME, axum::body::to_bytes(request.into_body(), MAX))
             .await
             .map_err(|_| {
                 limit::hit(hit::REQUEST_BODY_TIME);

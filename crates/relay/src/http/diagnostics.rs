@@ -30,6 +30,15 @@ struct Counts {
     #[serde(flatten)]
     shard: Holdings,
     voice_sessions: usize,
+    /// Connections of the voice socket.
+    voice_connections: usize,
+    /// `ek_` secrets.
+    secrets: usize,
+    revocations: usize,
+    /// Who has written by HTTP lately.
+    writers: usize,
+    /// Addresses with an account.
+    addresses: usize,
     descriptors: usize,
     threads: usize,
 }
@@ -63,6 +72,11 @@ pub(super) async fn show(
         counts: Counts {
             shard,
             voice_sessions: voice.count(),
+            voice_connections: app.voice.guests.count(),
+            secrets: app.voice.secrets(),
+            revocations: app.revoked.count(),
+            writers: app.writes.count(),
+            addresses: app.peers.addresses(),
             descriptors: entries("/proc/self/fd"),
             threads: entries("/proc/self/task"),
         },

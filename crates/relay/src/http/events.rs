@@ -6,9 +6,10 @@ use super::body::Text;
 use super::orders::{json, reached, submit};
 use super::problem::Problem;
 use super::told;
+use crate::clock::{self, wall_ms};
 use crate::shard::Author;
 use crate::store::Stretch;
-use crate::token::{Identity, wall_ms};
+use crate::token::Identity;
 use axum::body::{Body, Bytes};
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
@@ -245,7 +246,7 @@ async fn follow(
         revoked: app.revoked.changes(),
         app,
         caller,
-        ends: tokio::time::Instant::now() + Duration::from_millis(left_ms),
+        ends: clock::after(Duration::from_millis(left_ms)),
         restaurant,
         epoch: found.epoch,
         at,
@@ -275,7 +276,7 @@ impl Follower {
             // Perhaps this one: looked at before the next event.
             _ = self.revoked.changed() => return Some(Bytes::from_static(b":\n\n")),
             there = reached(&mut self.head, self.at + 1) => if !there { return None },
-            () = tokio::time::sleep(KEEP_ALIVE) => return Some(Bytes::from_static(b":\n\n")),
+            () = clock::sleep(KEEP_ALIVE) => return Some(Bytes::from_static(b":\n\n")),
         }
         let found = read(&self.app, &self.restaurant, self.at, PAGE)
             .await

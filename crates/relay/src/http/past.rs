@@ -3,8 +3,8 @@
 use super::App;
 use super::orders::{Page, place};
 use super::problem::Problem;
+use crate::clock::wall_ms;
 use crate::store::{Past, PastFrom};
-use crate::token::wall_ms;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use tautline_protocol::order::Order;

@@ -1,33 +1,51 @@
 use super::problem::Problem;
+use crate::clock::Clock;
 use crate::limit;
 use crate::parse::Rate;
 use crate::token::Identity;
 use axum::http::StatusCode;
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
-use std::time::Instant;
+use tautline_machine::Time;
 use tautline_protocol::limits::hit;
 use tautline_protocol::{NackCode, Role};
 
-/// Buckets kept; those that are full again go first when there are more.
-const MANY: usize = 4096;
+/// Time between two looks for buckets that are full again, ms.
+const SWEEP_EVERY_MS: u64 = 60_000;
 
 /// HTTP writes of one token's `sub` (`docs/operations.md`, Limits); `service` has the append queue only.
 #[derive(Debug)]
 pub(crate) struct Writes {
     rate: Rate,
-    buckets: Mutex<HashMap<String, Bucket>>,
+    clock: Clock,
+    known: Mutex<Known>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    buckets: HashMap<String, Bucket>,
+    swept: Time,
+}
+
+impl Known {
+    /// One that is full again says nothing that a fresh one does not.
+    fn sweep(&mut self, rate: Rate, now: Time) {
+        self.swept = now;
+        let full = f64::from(rate.burst);
+        self.buckets
+            .retain(|_, bucket| bucket.refilled(rate, now).left < full);
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Bucket {
     left: f64,
-    at: Instant,
+    at: Time,
 }
 
 impl Bucket {
-    fn refilled(self, rate: Rate, now: Instant) -> Self {
-        let more = now.saturating_duration_since(self.at).as_secs_f64() * f64::from(rate.per_s);
+    fn refilled(self, rate: Rate, now: Time) -> Self {
+        let more = (now - self.at) as f64 / 1000.0 * f64::from(rate.per_s);
         Self {
             left: (self.left + more).min(f64::from(rate.burst)),
             at: now,
@@ -39,8 +57,16 @@ impl Writes {
     pub(crate) fn new(rate: Rate) -> Self {
         Self {
             rate,
-            buckets: Mutex::default(),
+            clock: Clock::start(),
+            known: Mutex::default(),
         }
+    }
+
+    /// Who has written lately.
+    pub(in crate::http) fn count(&self) -> usize {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.sweep(self.rate, self.clock.now());
+        known.buckets.len()
     }
 
     /// Takes one, or says when the next may come.
@@ -48,17 +74,16 @@ impl Writes {
         if caller.role == Role::Service {
             return Ok(());
         }
-        let now = Instant::now();
-        let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
-        if buckets.len() >= MANY {
-            let full = f64::from(self.rate.burst);
-            buckets.retain(|_, bucket| bucket.refilled(self.rate, now).left < full);
+        let now = self.clock.now();
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if now - known.swept >= SWEEP_EVERY_MS {
+            known.sweep(self.rate, now);
         }
         let fresh = Bucket {
             left: f64::from(self.rate.burst),
             at: now,
         };
-        let bucket = buckets.entry(caller.sub.clone()).or_insert(fresh);
+        let bucket = known.buckets.entry(caller.sub.clone()).or_insert(fresh);
         *bucket = bucket.refilled(self.rate, now);
         if bucket.left >= 1.0 {
             bucket.left -= 1.0;
@@ -100,5 +125,24 @@ mod tests {
             .count();
         assert_eq!(taken, 3);
         assert!((0..100).all(|_| writes.take(&who(Role::Service)).is_ok()));
+        assert_eq!(writes.count(), 1);
+    }
+
+    #[test]
+    fn who_has_not_written_lately_is_forgotten() {
+        let rate = Rate { per_s: 1, burst: 3 };
+        let mut known = Known::default();
+        for n in 0..10_000 {
+            let at = Time::from_ms(n * 1_000);
+            if at - known.swept >= SWEEP_EVERY_MS {
+                known.sweep(rate, at);
+            }
+            known
+                .buckets
+                .insert(n.to_string(), Bucket { left: 0.0, at });
+        }
+        assert!(known.buckets.len() <= 64, "{}", known.buckets.len());
+        known.sweep(rate, Time::from_ms(10_003_000));
+        assert!(known.buckets.is_empty());
     }
 }

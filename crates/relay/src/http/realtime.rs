@@ -132,6 +132,11 @@ impl Voices {
         })
     }
 
+    /// Secrets that have not run out.
+    pub(super) fn secrets(&self) -> usize {
+        self.secrets.count(crate::clock::wall_ms())
+    }
+
     /// Ends every session, and waits until they have gone, and the connections of the voice socket with them.
     pub(crate) async fn end_all(&self) {
         let many = self.board.end_all(Ending::SHUTDOWN);
@@ -248,7 +253,7 @@ pub(super) async fn client_secrets(
         Some(session) => visitor.settings.with(session)?,
         None => visitor.settings,
     };
-    let now_ms = crate::token::wall_ms();
+    let now_ms = crate::clock::wall_ms();
     let session = settings.to_session(&format!("sess_{}", crate::ids::random_id()), 0);
     let grant = Grant {
         identity: visitor.who.identity,

@@ -2,6 +2,7 @@ use super::App;
 use super::auth::Caller;
 use super::orders::json;
 use super::problem::Problem;
+use crate::clock;
 use crate::shard::SessionView;
 use crate::voice::Ending;
 use crate::voice::board::View;
@@ -9,9 +10,10 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tautline_protocol::permission::Operation;
 use tautline_protocol::{JsonWriter, limits};
+use tokio::time::Instant;
 
 /// How often answers are looked for.
 const LOOK: Duration = Duration::from_millis(50);
@@ -30,15 +32,14 @@ pub(super) async fn list(
 ) -> Result<Response, Problem> {
     App::permit(&caller, Operation::Sessions)?;
     // Who is quiet is asked, and given the time to answer: the view is of now, not of the last heartbeat.
-    let asked_at = Instant::now();
+    let until = clock::after(Duration::from_millis(limits::STALLED_MS + 100));
     loop {
         let (own, caller) = (app.clone(), caller.clone());
         let asked = app
             .shard
             .get(move |shard| shard.probe(|restaurant| own.may_use(&caller, restaurant)))
             .await;
-        let patience = Duration::from_millis(limits::STALLED_MS + 100);
-        if asked.unwrap_or(0) == 0 || asked_at.elapsed() >= patience {
+        if asked.unwrap_or(0) == 0 || Instant::now() >= until {
             break;
         }
         tokio::time::sleep(LOOK).await;

@@ -209,9 +209,8 @@ impl Shard {
 
     /// How long records wait for their commit, now or lately; nothing when none does.
     pub(crate) fn commit_delay_ms(&self) -> u64 {
-        let now = self.clock.now();
-        self.handed
-            .front()
-            .map_or(0, |&at| (now - at).max(self.last_commit_ms))
+        self.handed.front().map_or(0, |at| {
+            crate::load::ms(at.elapsed()).max(self.last_commit_ms)
+        })
     }
 }

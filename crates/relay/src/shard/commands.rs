@@ -5,6 +5,7 @@ use super::restaurant::{Restaurant, Slot};
 use super::{Asker, Shard};
 use crate::ids::random_id;
 use crate::limit;
+use crate::load;
 use crate::store::Report;
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -14,6 +15,7 @@ use tautline_machine::relay::{Answer, By, Judged, Log, Nack, Scope, Ticket, Wait
 use tautline_protocol::request::{Command, Key};
 use tautline_protocol::{CloseCode, NackCode, limits};
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 /// Who wants a command applied.
 #[derive(Clone, Debug)]
@@ -186,7 +188,7 @@ impl Shard {
                 .take_batch(limits::COMMIT_APPENDS, limits::COMMIT_BYTES);
             if !records.is_empty() {
                 self.store.append(Arc::clone(&held.name), records);
-                self.handed.push_back(self.clock.now());
+                self.handed.push_back(Instant::now());
             }
         }
     }
@@ -200,7 +202,7 @@ impl Shard {
                     .handed
                     .drain(..restaurants.len().min(self.handed.len()));
                 if let Some(first) = handed.min() {
-                    self.last_commit_ms = self.clock.now() - first;
+                    self.last_commit_ms = load::ms(first.elapsed());
                 }
                 for (name, upto) in restaurants {
                     if let Some(restaurant) = self.loaded(&name) {

@@ -50,7 +50,7 @@ impl Shard {
                 }
             }
         }
-        let wall_ms = crate::token::wall_ms();
+        let wall_ms = crate::clock::wall_ms();
         let mut more = true;
         for _ in 0..turns {
             let Some(id) = self.ready.pop_front() else {

@@ -13,6 +13,10 @@ pub(crate) struct Holdings {
     restaurants: usize,
     /// Of the events kept in memory, all restaurants.
     log_bytes: usize,
+    /// Of the live sets, all restaurants.
+    orders: usize,
+    /// Applied commands that would be known again.
+    commands_remembered: usize,
     /// Records with the store.
     appends_waiting: usize,
     /// Who waits for the answer to a command.
@@ -36,7 +40,17 @@ pub(crate) struct Owner {
 impl Shard {
     /// Counts by kind.
     pub(crate) fn holdings(&self) -> Holdings {
+        let (mut orders, mut commands_remembered) = (0, 0);
+        for slot in self.restaurants.values() {
+            if let Slot::Loaded(restaurant) = slot {
+                let log = &restaurant.borrow().log;
+                orders += log.orders().count();
+                commands_remembered += log.remembered();
+            }
+        }
         Holdings {
+            orders,
+            commands_remembered,
             connections: self.conns.len(),
             unauthenticated: self.in_use.unauthenticated(),
             restaurants: self.restaurants.len(),

@@ -2,6 +2,7 @@
 
 use super::conn::{Conn, ConnId};
 use super::{Shard, task};
+use crate::clock;
 use crate::ids::random_below;
 use crate::revoked::Revocation;
 use crate::ws::ping_frame;
@@ -246,7 +247,7 @@ impl Shard {
         let me = self.me.clone();
         if let Some(conn) = self.conns.get_mut(&id) {
             conn.stalled = Some(task::spawn(async move {
-                tokio::time::sleep(time).await;
+                clock::sleep(time).await;
                 if let Some(shard) = me.upgrade() {
                     shard.borrow_mut().unstall(id);
                 }

@@ -3,6 +3,7 @@
 use super::conn::ConnId;
 use super::restaurant::Attach;
 use super::{Shard, task};
+use crate::clock;
 use crate::limit;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -46,7 +47,7 @@ impl Shard {
         let me = self.me.clone();
         self.snapshots._look = Some(task::spawn(async move {
             loop {
-                tokio::time::sleep(EVERY).await;
+                clock::sleep(EVERY).await;
                 let Some(shard) = me.upgrade() else { return };
                 if shard.borrow_mut().serve_waiting() {
                     return;

@@ -256,7 +256,7 @@ async fn a_token_revoked_while_its_connection_is_being_placed() {
     let id = rig.only_conn().await;
     rig.handle
         .get(move |shard| {
-            let now = crate::token::wall_ms();
+            let now = crate::clock::wall_ms();
             let all = crate::Revocation::new("grow".into(), String::new(), now);
             // In force, but the look at open connections came before this one was placed.
             shard.revoked.add(all);

@@ -107,7 +107,7 @@ fn write(
             .str("restaurant", restaurant)
             .str("epoch", &epoch)
             .u64("head", head)
-            .str("exported_at", &rfc3339(crate::token::wall_ms())),
+            .str("exported_at", &rfc3339(crate::clock::wall_ms())),
     )?;
     let mut counts = Counts {
         orders: lines.orders(&view, "live_order", "order", "changed_ms", key)?,

@@ -204,7 +204,7 @@ async fn orders_that_leave_are_kept_in_order_until_their_time_is_over() {
         history,
     )
     .unwrap();
-    let now = crate::token::wall_ms();
+    let now = crate::clock::wall_ms();
     store.append(
         "grow".into(),
         vec![
@@ -253,6 +253,30 @@ async fn orders_that_leave_are_kept_in_order_until_their_time_is_over() {
         ids(&store, PastFrom::default(), 10).await,
         ["grow-2", "grow-1"]
     );
+    running.close();
+}
+
+#[tokio::test]
+async fn where_somebody_always_writes_what_is_too_old_goes_too() {
+    let folder = tempfile::tempdir().unwrap();
+    old_store(folder.path());
+    let history = Duration::from_millis(50);
+    let data = DataDir::Folder(folder.path().into());
+    let (store, running, mut reports) = Store::open(&data, Durability::Full, history).unwrap();
+    store.append("grow".into(), vec![leaves(1, "grow-3", 5)]);
+    until(&mut reports, 1).await;
+    assert_eq!(ids(&store, PastFrom::default(), 10).await, ["grow-3"]);
+    // Never quiet for as long as a quiet moment takes.
+    let began = std::time::Instant::now();
+    for seq in 2.. {
+        store.append("grow".into(), vec![comes(seq, "grow-1")]);
+        until(&mut reports, seq).await;
+        if ids(&store, PastFrom::default(), 10).await.is_empty() {
+            break;
+        }
+        assert!(began.elapsed() < Duration::from_secs(20), "it stays");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
     running.close();
 }
 
@@ -433,7 +457,7 @@ async fn a_restaurant_moves_with_its_orders_history_and_memory() {
     .unwrap();
     store.append(
         "grow".into(),
-        vec![leaves(1, "grow-2", crate::token::wall_ms())],
+        vec![leaves(1, "grow-2", crate::clock::wall_ms())],
     );
     until(&mut reports, 1).await;
     let db = Connection::open(source.path().join(DATABASE)).unwrap();

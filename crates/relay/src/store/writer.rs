@@ -5,6 +5,7 @@ use super::read::{self, Read};
 use super::revoke::{self, Revoke};
 use super::rows::Known;
 use super::{Job, Report};
+use crate::clock::Clock;
 use rusqlite::hooks::Wal;
 use rusqlite::{Connection, ErrorCode};
 use std::collections::BTreeMap;
@@ -12,6 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
+use tautline_machine::Time;
 use tautline_machine::relay::{Record, Stored, Ticket};
 use tautline_protocol::{Epoch, limits};
 use tokio::sync::mpsc::UnboundedSender;
@@ -22,13 +24,17 @@ const WAL_PAGES: u32 = 1024;
 /// Quiet time after which a checkpoint is free.
 const IDLE: Duration = Duration::from_secs(1);
 /// How often what is out of date is looked for, at most.
-const TIDY_EVERY: Duration = Duration::from_secs(600);
+const TIDY_EVERY_MS: u64 = 600_000;
 /// Rows of a kind removed at one quiet moment, so that a write that comes meanwhile does not wait long.
 const TIDY_AT_ONCE: usize = 2_000;
+/// Rows of a kind removed after a commit where no quiet moment comes: more than a batch brings, so it gets through.
+const TIDY_BETWEEN: usize = 2 * limits::COMMIT_APPENDS;
 /// A commit that takes longer is worth a word.
 const SLOW: Duration = Duration::from_millis(500);
 /// How often a full disk is tried again.
 const PROBE_EVERY: Duration = Duration::from_secs(5);
+/// How long a removal that failed waits for the next try.
+const TIDY_AGAIN_MS: u64 = 5_000;
 
 pub(super) struct Writer {
     db: Connection,
@@ -48,7 +54,8 @@ pub(super) struct Writer {
     wal_limit: u32,
     history: Duration,
     /// When what is out of date is removed next.
-    tidy_at: Instant,
+    tidy_at: Time,
+    clock: Clock,
 }
 
 /// What becomes of the WAL once all of it is in the database.
@@ -109,7 +116,8 @@ impl Writer {
             wal_pages,
             wal_limit: WAL_PAGES,
             history,
-            tidy_at: Instant::now(),
+            tidy_at: Time::from_ms(0),
+            clock: Clock::start(),
         })
     }
 
@@ -131,6 +139,10 @@ impl Writer {
             let next = self.collect(job, jobs, &mut batch);
             if !batch.is_empty() && !self.commit(&batch) {
                 return;
+            }
+            // Where somebody always writes no moment is quiet.
+            if self.clock.now() >= self.tidy_at + self.tidy_every_ms() {
+                self.tidy_some(TIDY_BETWEEN);
             }
             match next {
                 None => {}
@@ -343,16 +355,8 @@ impl Writer {
 
     /// A quiet moment: the WAL goes into the database, and now and then what is out of date goes.
     fn settle(&mut self) {
-        if Instant::now() >= self.tidy_at {
-            match self.tidy() {
-                // One lot a moment: whoever writes meanwhile goes first.
-                Ok(true) => {}
-                Ok(false) => self.tidy_at = Instant::now() + TIDY_EVERY.min(self.history),
-                Err(error) => {
-                    tracing::warn!(%error, "what is out of date could not be removed from the store");
-                    self.tidy_at = Instant::now() + PROBE_EVERY;
-                }
-            }
+        if self.clock.now() >= self.tidy_at {
+            self.tidy_some(TIDY_AT_ONCE);
         }
         if !std::mem::take(&mut self.unsettled) {
             return;
@@ -364,22 +368,39 @@ impl Writer {
         self.checkpoint(Checkpoint::Truncate);
     }
 
+    fn tidy_every_ms(&self) -> u64 {
+        let history = u64::try_from(self.history.as_millis()).unwrap_or(u64::MAX);
+        TIDY_EVERY_MS.min(history)
+    }
+
+    /// One lot, and when the next: whoever writes meanwhile goes first.
+    fn tidy_some(&mut self, lot: usize) {
+        match self.tidy(lot) {
+            Ok(true) => {}
+            Ok(false) => self.tidy_at = self.clock.now() + self.tidy_every_ms(),
+            Err(error) => {
+                tracing::warn!(%error, "what is out of date could not be removed from the store");
+                self.tidy_at = self.clock.now() + TIDY_AGAIN_MS;
+            }
+        }
+    }
+
     /// Removes some commands older than the duplicate memory and some orders older than the history; whether there may be
     /// more.
-    fn tidy(&mut self) -> rusqlite::Result<bool> {
-        let now = crate::token::wall_ms();
+    fn tidy(&mut self, lot: usize) -> rusqlite::Result<bool> {
+        let now = crate::clock::wall_ms();
         let commands = self
             .db
             .prepare_cached("DELETE FROM command WHERE rowid IN (SELECT rowid FROM command WHERE at_ms < ?1 LIMIT ?2)")?
             .execute([
                 now.saturating_sub(limits::DEDUPE_MS).cast_signed(),
-                TIDY_AT_ONCE as i64,
+                lot as i64,
             ])?;
         let history = u64::try_from(self.history.as_millis()).unwrap_or(u64::MAX);
-        let orders = history::trim(&self.db, now.saturating_sub(history), TIDY_AT_ONCE)?;
+        let orders = history::trim(&self.db, now.saturating_sub(history), lot)?;
         revoke::forget(&self.db, now)?;
         self.unsettled |= commands > 0 || orders > 0;
-        Ok(commands == TIDY_AT_ONCE || orders == TIDY_AT_ONCE)
+        Ok(commands == lot || orders == lot)
     }
 
     fn checkpoint(&mut self, how: Checkpoint) {

@@ -51,7 +51,9 @@ pub(crate) fn admit(
         role: identity.role.as_str().into(),
         order_ids: identity.order_ids.to_vec(),
         expires_at: rfc3339(identity.expires_at_ms),
-        expires_in_ms: identity.expires_at_ms.saturating_sub(super::wall_ms()),
+        expires_in_ms: identity
+            .expires_at_ms
+            .saturating_sub(crate::clock::wall_ms()),
         issued_at_ms: identity.issued_at_ms,
     };
     Ok((identity, claims))

@@ -6,6 +6,7 @@ use super::public::rsa_bits;
 use super::secret::SECRET_BYTES;
 use super::{Check, Rules, is_usable};
 use crate::Fatal;
+use crate::clock::Clock;
 use crate::watch::Files;
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
@@ -17,10 +18,10 @@ use std::collections::HashMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use std::time::{Duration, Instant};
+use tautline_machine::Time;
 
 /// Least time between two readings for an unknown `kid`: those who make tokens up do not set the pace.
-const UNKNOWN_EVERY: Duration = Duration::from_secs(10);
+const UNKNOWN_EVERY_MS: u64 = 10_000;
 /// Bytes of the file.
 const MAX_BYTES: u64 = 1024 * 1024;
 
@@ -31,7 +32,8 @@ pub(super) struct File {
     watched: Files,
     keys: RwLock<Arc<Set>>,
     /// When it was last read for an unknown `kid`.
-    asked: Mutex<Option<Instant>>,
+    asked: Mutex<Option<Time>>,
+    clock: Clock,
 }
 
 #[derive(Default)]
@@ -62,6 +64,7 @@ impl File {
             watched,
             keys: RwLock::new(Arc::new(keys)),
             asked: Mutex::default(),
+            clock: Clock::start(),
         })
     }
 
@@ -70,10 +73,10 @@ impl File {
         if let Some(found) = self.keys().find(kid) {
             return Some(found);
         }
-        let now = Instant::now();
+        let now = self.clock.now();
         {
             let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
-            if asked.is_some_and(|at| now.duration_since(at) < UNKNOWN_EVERY) {
+            if asked.is_some_and(|at| now - at < UNKNOWN_EVERY_MS) {
                 return None;
             }
             *asked = Some(now);

@@ -81,7 +81,7 @@ impl Answering {
 
 /// The relay's own end of a session.
 pub(crate) fn peer(edge: Edge, settings: Settings, terms: &Terms, now: Time) -> Peer {
-    let expires_at_s = (crate::token::wall_ms() + terms.length_ms(&settings)).div_ceil(1000);
+    let expires_at_s = (crate::clock::wall_ms() + terms.length_ms(&settings)).div_ceil(1000);
     let setup = Setup {
         edge,
         seed: random_seed(),

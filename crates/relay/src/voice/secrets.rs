@@ -100,6 +100,13 @@ impl Secrets {
         Some(secret)
     }
 
+    /// How many there are.
+    pub(crate) fn count(&self, now_ms: u64) -> usize {
+        let mut known = self.known();
+        known.forget(now_ms);
+        known.secrets.len()
+    }
+
     /// What it stands for. To start a session uses up one that is for one session.
     pub(crate) fn redeem(
         &self,

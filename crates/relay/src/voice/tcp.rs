@@ -1,6 +1,7 @@
 //! ICE over TCP, passive (RFC 6544): datagrams in frames of two bytes of length (RFC 4571). A connection lives as long as
 //! the endpoint holds its [`Writer`].
 
+use crate::clock;
 use crate::limit;
 use std::cell::Cell;
 use std::net::SocketAddr;
@@ -93,7 +94,7 @@ async fn connection(socket: TcpStream, peer: SocketAddr, incoming: mpsc::Sender<
 }
 
 async fn read(mut socket: OwnedReadHalf, peer: SocketAddr, incoming: &mpsc::Sender<Incoming>) {
-    while let Ok(Some(datagram)) = tokio::time::timeout(QUIET, frame(&mut socket)).await {
+    while let Ok(Some(datagram)) = clock::timeout(QUIET, frame(&mut socket)).await {
         let told = incoming.send(Incoming::Datagram(peer, datagram)).await;
         if told.is_err() {
             return;

@@ -2,6 +2,7 @@
 //! not read.
 
 use super::{Ending, gate};
+use crate::clock;
 use crate::limit;
 use crate::socket::{Detached, Socket};
 use crate::ws::{self, Decoder, Message};
@@ -80,7 +81,7 @@ impl Wire {
             out: BytesMut::new(),
             heard_at: now,
             wrote_at: now,
-            beat_at: now + BEAT,
+            beat_at: clock::after(BEAT),
             closed: None,
         })
     }
@@ -123,7 +124,8 @@ impl Wire {
                 None if self.closed.is_some() => return Heard::Gone(Ending::CLIENT),
                 None => {}
             }
-            let stalled_at = self.wrote_at + Duration::from_millis(limits::WRITE_STALL_MS);
+            let stalled_at =
+                self.wrote_at + clock::takes(Duration::from_millis(limits::WRITE_STALL_MS));
             tokio::select! {
                 ready = self.socket.readable() => if ready.is_err() || !self.read() {
                     return Heard::Gone(Ending::CLIENT);
@@ -137,8 +139,8 @@ impl Wire {
                     return Heard::Gone(Ending::SLOW);
                 }
                 () = tokio::time::sleep_until(self.beat_at) => {
-                    self.beat_at = Instant::now() + BEAT;
-                    if self.heard_at.elapsed() > BEAT * 2 {
+                    self.beat_at = clock::after(BEAT);
+                    if self.heard_at.elapsed() > clock::takes(BEAT * 2) {
                         return Heard::Gone(Ending::SILENCE);
                     }
                     if !self.control(&ws::ping_frame(b"")) {

@@ -1,6 +1,7 @@
 //! The body of `POST /v1/realtime/calls`: an offer alone, or in a form with the session it is for.
 
 use super::Failure;
+use crate::clock;
 use crate::limit;
 use axum::body::Body;
 use axum::extract::Request;
@@ -46,7 +47,7 @@ pub(super) async fn text(body: Body) -> Result<String, Failure> {
 }
 
 async fn in_time<T>(read: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
-    tokio::time::timeout(TIME, read).await.unwrap_or_else(|_| {
+    clock::timeout(TIME, read).await.unwrap_or_else(|_| {
         limit::hit(hit::REQUEST_BODY_TIME);
         Err(Failure::invalid(
             StatusCode::REQUEST_TIMEOUT,

@@ -93,7 +93,7 @@ impl App {
         let grant = self
             .voice
             .secrets
-            .redeem(secret, origin, starts, crate::token::wall_ms())
+            .redeem(secret, origin, starts, crate::clock::wall_ms())
             .map_err(|refused| {
                 if let Some(peer) = shown.peer {
                     peer.auth_failed(shown.headers);

@@ -1,0 +1,390 @@
+//! `cargo xtask guards`: each guard of `tests/guards.md` is taken away in a copy of this tree, and a test must fail.
+//!
+//! A guard whose removal no test notices is not one: sooner or later somebody removes it.
+
+use crate::planting::{self, Hunk, Section, planted, put};
+use crate::{report, root};
+use std::collections::BTreeSet;
+use std::fmt::Write;
+use std::fs;
+use std::io::{self, Read};
+use std::os::unix::fs::symlink;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+const LIST: &str = "tests/guards.md";
+/// What a command gets, compiling included, unless its mutant says otherwise.
+const WITHIN_S: u64 = 900;
+/// What the tests of the package need and git does not have.
+const LINKED: [&str; 2] = ["node_modules", ".tools"];
+
+/// A guard taken away.
+struct Mutant {
+    name: String,
+    file: String,
+    /// For `sh`, in the copy's root.
+    command: String,
+    within: Duration,
+    hunks: Vec<Hunk>,
+}
+
+impl Mutant {
+    fn read(section: Section) -> Result<Self, String> {
+        let named = |mark: &str| {
+            let found = section.named(mark).map(str::to_owned);
+            found.ok_or_else(|| format!("{}: no `{mark}`", section.name))
+        };
+        let within = match section.named("Within: ") {
+            None => Ok(WITHIN_S),
+            Some(text) => text.trim_end_matches(" s").parse(),
+        };
+        let within = within.map_err(|_| format!("{}: Within: `600 s`", section.name))?;
+        Ok(Self {
+            file: named("In: ")?,
+            command: named("Seen by: ")?,
+            within: Duration::from_secs(within),
+            name: section.name,
+            hunks: section.hunks,
+        })
+    }
+}
+
+fn list(text: &str) -> Result<Vec<Mutant>, String> {
+    planting::sections(text)
+        .into_iter()
+        .map(Mutant::read)
+        .collect()
+}
+
+/// How a command ended.
+enum Ran {
+    Passed(String),
+    Failed(String),
+    TookTooLong,
+}
+
+/// What became of a mutant.
+enum Outcome {
+    Caught(String),
+    Survived,
+    Broken(String),
+}
+
+/// The test that failed first, by the words of whichever program ran it.
+fn failed_test(said: &str) -> Option<&str> {
+    said.lines()
+        .find_map(|line| {
+            let line = line.trim();
+            let cargo = line.strip_prefix("test ")?.split_once(" ... FAILED");
+            cargo.map(|(name, _)| name)
+        })
+        .or_else(|| {
+            let node =
+                |line: &'_ str| line.trim().starts_with("not ok ") || line.trim().starts_with('✖');
+            said.lines().find(|line| node(line)).map(str::trim)
+        })
+}
+
+/// Whether it ran any test at all: a filter that fits none passes whatever is taken away.
+fn runs_none(said: &str) -> bool {
+    said.contains("running 0 tests")
+        && !said
+            .lines()
+            .any(|line| line.starts_with("running ") && !line.starts_with("running 0 "))
+}
+
+fn run(command: &str, tree: &Path, within: Duration) -> io::Result<Ran> {
+    let mut shell = Command::new("sh");
+    shell
+        .args(["-c", &format!("({command}) 2>&1")])
+        .current_dir(tree)
+        .env("CARGO_TARGET_DIR", folder().join("target"))
+        // Most of the time goes into compiling.
+        .env("CARGO_PROFILE_DEV_DEBUG", "0")
+        .env("CARGO_TERM_COLOR", "never")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .process_group(0);
+    let mut child = shell.spawn()?;
+    let mut out = child.stdout.take();
+    let (done, said) = mpsc::channel();
+    std::thread::spawn(move || {
+        let mut text = Vec::new();
+        if let Some(out) = &mut out {
+            // Cut short: what was said until then.
+            let _ = out.read_to_end(&mut text);
+        }
+        let _ = done.send(String::from_utf8_lossy(&text).into_owned());
+    });
+    match said.recv_timeout(within) {
+        Ok(said) if child.wait()?.success() => Ok(Ran::Passed(said)),
+        Ok(said) => Ok(Ran::Failed(said)),
+        Err(_) => {
+            // It and whatever it started: they are one group.
+            let group = format!("-{}", child.id());
+            Command::new("kill").args(["-9", "--", &group]).status()?;
+            child.wait()?;
+            Ok(Ran::TookTooLong)
+        }
+    }
+}
+
+fn folder() -> PathBuf {
+    root().join("target/guards")
+}
+
+/// The copy is as this tree is, changes that are not committed too; what is the same stays, with its time.
+fn copy(tree: &Path) -> io::Result<()> {
+    let listed = Command::new("git")
+        .args([
+            "ls-files",
+            "-z",
+            "--cached",
+            "--others",
+            "--exclude-standard",
+        ])
+        .current_dir(root())
+        .output()?;
+    let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
+    let files: BTreeSet<&str> = listed
+        .split('\0')
+        .filter(|path| !path.is_empty() && root().join(path).is_file())
+        .collect();
+    let before = folder().join("files");
+    for gone in fs::read_to_string(&before).unwrap_or_default().lines() {
+        if !files.contains(gone) {
+            let _ = fs::remove_file(tree.join(gone));
+        }
+    }
+    for path in &files {
+        put(&tree.join(path), fs::read(root().join(path))?)?;
+    }
+    for name in LINKED {
+        let (from, to) = (root().join(name), tree.join(name));
+        if from.exists() && !to.exists() {
+            symlink(from, to)?;
+        }
+    }
+    put(&before, files.into_iter().collect::<Vec<_>>().join("\n"))
+}
+
+fn try_out(mutant: &Mutant, tree: &Path) -> io::Result<Outcome> {
+    let path = tree.join(&mutant.file);
+    let whole = fs::read_to_string(&path)?;
+    let without = match planted(&whole, &mutant.hunks) {
+        Ok(without) => without,
+        Err(why) => return Ok(Outcome::Broken(why)),
+    };
+    put(&path, without)?;
+    let ran = run(&mutant.command, tree, mutant.within);
+    put(&path, whole)?;
+    Ok(match ran? {
+        Ran::Passed(_) => Outcome::Survived,
+        Ran::TookTooLong => Outcome::Caught("hangs".into()),
+        Ran::Failed(said) if said.contains("could not compile") => {
+            Outcome::Broken("does not compile".into())
+        }
+        Ran::Failed(said) => match failed_test(&said) {
+            Some(test) => Outcome::Caught(format!("`{test}`")),
+            None => Outcome::Broken(format!("fails, but no test does: {}", last_words(&said))),
+        },
+    })
+}
+
+fn last_words(said: &str) -> String {
+    let lines: Vec<&str> = said.lines().rev().take(4).collect();
+    lines.into_iter().rev().collect::<Vec<_>>().join(" / ")
+}
+
+/// Each command passes as long as nothing is taken away; what it says of one that does not.
+fn sound(mutants: &[&Mutant], tree: &Path) -> io::Result<Vec<String>> {
+    let mut seen = BTreeSet::new();
+    let mut unsound = Vec::new();
+    for mutant in mutants {
+        if !seen.insert(mutant.command.as_str()) {
+            continue;
+        }
+        let why = match run(&mutant.command, tree, mutant.within)? {
+            Ran::Passed(said) if runs_none(&said) => "runs no test".to_owned(),
+            Ran::Passed(_) => continue,
+            Ran::Failed(said) => format!("fails as it is: {}", last_words(&said)),
+            Ran::TookTooLong => "takes too long as it is".to_owned(),
+        };
+        println!("FAILED {}: `{}` {why}", mutant.name, mutant.command);
+        unsound.push(mutant.command.clone());
+    }
+    Ok(unsound)
+}
+
+/// Takes away each guard in turn, or those named.
+pub(crate) fn guards(arguments: &[String]) -> bool {
+    let (mut only, mut write) = (Vec::new(), false);
+    let mut words = arguments.iter();
+    while let Some(word) = words.next() {
+        match (word.as_str(), words.as_slice().first()) {
+            ("--write", _) => write = true,
+            ("--only", Some(_)) => only.extend(words.next()),
+            _ => {
+                eprintln!("guards: [--only NAME]… [--write]");
+                return false;
+            }
+        }
+    }
+    match all(&only, write) {
+        Ok(done) => done,
+        Err(error) => {
+            eprintln!("guards: {error}");
+            false
+        }
+    }
+}
+
+fn all(only: &[&String], write: bool) -> io::Result<bool> {
+    let text = fs::read_to_string(root().join(LIST))?;
+    let list = list(&text).map_err(io::Error::other)?;
+    if let Some(unknown) = only
+        .iter()
+        .find(|name| list.iter().all(|of| of.name != ***name))
+    {
+        return Err(io::Error::other(format!("{LIST} has no {unknown}")));
+    }
+    let chosen: Vec<&Mutant> = list
+        .iter()
+        .filter(|mutant| only.is_empty() || only.contains(&&mutant.name))
+        .collect();
+    let began = Instant::now();
+    let tree = folder().join("tree");
+    copy(&tree)?;
+    let unsound = sound(&chosen, &tree)?;
+    let mut rows = String::from("| guard | in | taken away, this fails |\n| --- | --- | --- |\n");
+    let mut failed = unsound.len();
+    for mutant in chosen {
+        if unsound.contains(&mutant.command) {
+            continue;
+        }
+        let Mutant { name, file, .. } = mutant;
+        match try_out(mutant, &tree)? {
+            Outcome::Caught(by) => {
+                let row = format!("| {name} | `{file}` | {by} |");
+                println!("{row}");
+                let _ = writeln!(rows, "{row}");
+            }
+            Outcome::Survived => {
+                println!("SURVIVED {name}: `{}` passes without it", mutant.command);
+                let _ = writeln!(rows, "| {name} | `{file}` | nothing: **survives** |");
+                failed += 1;
+            }
+            Outcome::Broken(why) => {
+                println!("FAILED {name}: {why}");
+                failed += 1;
+            }
+        }
+    }
+    println!(
+        "guards: {} of {}, {failed} failed, {} s",
+        if only.is_empty() {
+            list.len()
+        } else {
+            only.len()
+        },
+        list.len(),
+        began.elapsed().as_secs()
+    );
+    if write && only.is_empty() {
+        let text = format!(
+            "`cargo xtask guards`: {} guards taken away one by one, {failed} of them unnoticed.\n\n{rows}",
+            list.len()
+        );
+        report::section("guards", &text);
+    }
+    Ok(failed == 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Where each `impl Drop` has at least one mutant.
+    const WATCHED: [&str; 2] = ["crates/relay/src", "crates/machine/src"];
+
+    /// Lines of each `impl … Drop for …` that is no test's, from the first to the last.
+    fn drops(text: &str) -> Vec<(usize, usize)> {
+        let lines: Vec<&str> = text.lines().collect();
+        let tests = lines.iter().position(|line| line.trim() == "#[cfg(test)]");
+        let code = &lines[..tests.unwrap_or(lines.len())];
+        let heads = code.iter().enumerate().filter(|(_, line)| {
+            let line = line.trim();
+            line.starts_with("impl") && line.contains(" Drop for ")
+        });
+        heads
+            .map(|(first, head)| {
+                let end = format!("{}}}", " ".repeat(head.len() - head.trim_start().len()));
+                let long = lines[first..].iter().position(|line| *line == end);
+                (first, first + long.unwrap())
+            })
+            .collect()
+    }
+
+    #[test]
+    fn each_guard_is_where_the_list_says_and_each_drop_is_on_it() {
+        let list = list(&fs::read_to_string(root().join(LIST)).unwrap()).unwrap();
+        let mut wrong = Vec::new();
+        let mut names = BTreeSet::new();
+        let mut places = Vec::new();
+        for mutant in &list {
+            let source = fs::read_to_string(root().join(&mutant.file)).unwrap_or_default();
+            let lines: Vec<&str> = source.lines().collect();
+            if !names.insert(&mutant.name) || mutant.hunks.is_empty() {
+                wrong.push(format!("{}: twice, or without a change", mutant.name));
+            }
+            for hunk in &mutant.hunks {
+                match hunk.place(&lines) {
+                    Ok((at, many)) => places.push((mutant.file.as_str(), at, at + many - 1)),
+                    Err(why) => wrong.push(format!("{}: {why}", mutant.name)),
+                }
+            }
+        }
+        let files = WATCHED
+            .iter()
+            .flat_map(|folder| crate::sources::rust_files(&root().join(folder)));
+        for path in files {
+            let name = path.strip_prefix(root()).unwrap().to_str().unwrap();
+            if name.ends_with("tests.rs") {
+                continue;
+            }
+            for (first, last) in drops(&fs::read_to_string(&path).unwrap()) {
+                let is_on_it = |&(file, from, to): &(&str, usize, usize)| {
+                    file == name && first <= to && from <= last
+                };
+                if !places.iter().any(is_on_it) {
+                    wrong.push(format!(
+                        "{name}:{}: a Drop that {LIST} does not have",
+                        first + 1
+                    ));
+                }
+            }
+        }
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    }
+
+    #[test]
+    fn a_drop_is_found_and_one_of_a_test_is_not() {
+        let text = "impl Drop for A {\n    fn drop(&mut self) {\n    }\n}\nmod m {\n    impl<T> Drop for B<T> {\n    }\n}\n#[cfg(test)]\nimpl Drop for C {\n}\n";
+        assert_eq!(drops(text), [(0, 3), (5, 6)]);
+    }
+
+    #[test]
+    fn the_test_that_failed_is_named_whoever_ran_it() {
+        let cargo = "running 2 tests\ntest a::b ... ok\ntest a::c ... FAILED\n";
+        assert_eq!(failed_test(cargo), Some("a::c"));
+        assert_eq!(
+            failed_test("ok 1 - x\nnot ok 2 - y\n"),
+            Some("not ok 2 - y")
+        );
+        assert!(runs_none("running 0 tests\n\nrunning 0 tests\n"));
+        assert!(!runs_none("running 0 tests\nrunning 1 test\n") && !runs_none("# tests 3"));
+    }
+}
