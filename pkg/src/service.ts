@@ -265,23 +265,25 @@ class Sent implements SendHandle {
   readonly id: string;
   readonly done: Promise<Ack>;
   readonly #handle: Handle<GlueService>;
-  #end: 'done' | 'failed' | undefined;
+  /** By itself: the promise, which the module keeps, is not to lead to the service. */
+  readonly #end: { is?: 'done' | 'failed' } = {};
 
   constructor(handle: Handle<GlueService>, id: string, done: Promise<Ack>) {
     this.#handle = handle;
     this.id = id;
     this.done = done;
+    const end = this.#end;
     done.then(
-      () => (this.#end = 'done'),
-      () => (this.#end = 'failed'),
+      () => (end.is = 'done'),
+      () => (end.is = 'failed'),
     );
   }
 
   get status(): SendStatus {
-    return this.#end ?? this.#handle.ask((glue) => glue.status(this.id) as 'queued' | 'sent' | undefined, undefined) ?? 'sent';
+    return this.#end.is ?? this.#handle.ask((glue) => glue.status(this.id) as 'queued' | 'sent' | undefined, undefined) ?? 'sent';
   }
 
   cancel(): boolean {
-    return this.#end === undefined && this.#handle.ask((glue) => glue.cancel(this.id), false);
+    return this.#end.is === undefined && this.#handle.ask((glue) => glue.cancel(this.id), false);
   }
 }

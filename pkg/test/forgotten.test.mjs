@@ -131,6 +131,17 @@ test('an object at rest goes with its listeners, though they and its functions l
   assert.deepEqual(reported().sort(), ['VoiceConnection', 'WebSocketService']);
 });
 
+test('a message that waits in the outbox of an object at rest does not keep it, and is rejected', async () => {
+  let done;
+  (() => {
+    const service = new WebSocketService(options);
+    done = service.send('note', {}).done.catch(({ code }) => code);
+  })();
+  await collected(() => warn.mock.callCount() === 1);
+  assert.deepEqual(reported(), ['WebSocketService']);
+  assert.equal(await done, 'disposed');
+});
+
 test('what waits for an answer is not forgotten', async () => {
   let give;
   let connected = false;
