@@ -6,6 +6,10 @@ const RATE = 24_000;
 
 /** A worklet of a call. */
 class Node {
+  #ended = () => {};
+  /** @type {Promise<void>} */
+  ended = new Promise((resolve) => (this.#ended = resolve));
+
   /** @param {AudioWorkletNode} node */
   constructor(node) {
     this.node = node;
@@ -28,9 +32,21 @@ class Node {
     this.port.postMessage(null);
   }
 
+  /**
+   * Its processor ends by itself, at its next turn: a browser keeps a node whose processor has not, and with it the context, closed
+   * or not, as long as the page is there. Without a turn to come there is nothing to wait for.
+   */
   stop() {
-    this.node.disconnect();
-    this.port.close();
+    const { node, port } = this;
+    const done = () => {
+      port.onmessage = null;
+      port.close();
+      node.disconnect();
+      this.#ended();
+    };
+    if (node.context.state !== 'running') return done();
+    port.onmessage = ({ data }) => data === null && done();
+    port.postMessage(undefined);
   }
 }
 
@@ -40,6 +56,8 @@ export class Sound {
   #heard = this.#context.createMediaStreamDestination();
   /** @type {MediaStreamAudioSourceNode | undefined} */
   #microphone = undefined;
+  /** @type {Node[]} */
+  #nodes = [];
   /** Energy of what was spoken. */
   energy = 0;
 
@@ -62,14 +80,20 @@ export class Sound {
     const node = new AudioWorkletNode(this.#context, 'tautline-capture', { numberOfInputs: 1, numberOfOutputs: 1, channelCount: 1, channelCountMode: 'explicit' });
     // Silence; a node that leads nowhere may be left out.
     node.connect(this.#context.destination);
-    return new Node(node);
+    return this.#kept(new Node(node));
   }
 
   /** Plays the answer. */
   playback() {
     const node = new AudioWorkletNode(this.#context, 'tautline-playback', { numberOfInputs: 0, numberOfOutputs: 1, outputChannelCount: [1] });
     node.connect(this.#heard);
-    return new Node(node);
+    return this.#kept(new Node(node));
+  }
+
+  /** @param {Node} node */
+  #kept(node) {
+    this.#nodes.push(node);
+    return node;
   }
 
   /** @param {Node} capture @param {MediaStream} [stream] */
@@ -91,8 +115,17 @@ export class Sound {
   }
 
   stop() {
-    // Rejected when it is closed already.
-    this.#context.close().catch(() => {});
+    const context = this.#context;
+    this.#microphone?.disconnect();
+    const close = () => {
+      context.onstatechange = null;
+      // Rejected when it is closed already.
+      context.close().catch(() => {});
+    };
+    // Once its worklets have ended, or when they cannot any more.
+    if (this.#nodes.length === 0 || !this.running) return close();
+    context.onstatechange = close;
+    Promise.all(this.#nodes.map(({ ended }) => ended)).then(close);
   }
 }
 

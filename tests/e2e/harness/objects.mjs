@@ -90,6 +90,13 @@ export async function playObjects(page, { relay, seed, rounds, objects, told = (
     const { heap, nodes, listeners, wasm } = samples[round];
     told(`round ${round + 1} of ${rounds}: heap ${(heap / 1e6).toFixed(2)} MB, wasm ${(wasm / 1e6).toFixed(2)} MB, ${nodes} nodes, ${listeners} listeners`);
   }
+  // What is closed is not yet collected: some of it the browser keeps until its own threads are done.
+  for (const deadline = Date.now() + GONE_MS; ; ) {
+    await browserCounts(page);
+    const left = await page.evaluate(async () => (await import('/objects.js')).uncollected());
+    if (Object.keys(left).length === 0) break;
+    if (Date.now() > deadline) throw new Error(`after seed ${seed} the collector leaves ${JSON.stringify(left)}`);
+  }
   // A call that was given up before it had packets is found by the relay's own deadline.
   for (const deadline = Date.now() + GONE_MS; ; await new Promise((resolve) => setTimeout(resolve, 100))) {
     const sessions = await relay.sessions({ restaurant: restaurantId });

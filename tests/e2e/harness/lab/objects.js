@@ -52,17 +52,19 @@ mediaDevices.getUserMedia = async (constraints) => {
   return stream;
 };
 
+const there = (kind) => made[kind].map((ref) => ref.deref()).filter((object) => object !== undefined);
+const counted = (counts) => Object.fromEntries(counts.filter(([, count]) => count > 0));
+
 /** How many are live of each, on the ledger and by the browser's word. */
 export function live() {
-  for (const [kind, refs] of Object.entries(made)) {
-    made[kind] = refs.filter((ref) => {
-      const object = ref.deref();
-      return object !== undefined && !over[kind](object);
-    });
-  }
-  const browser = Object.entries(made).map(([kind, { length }]) => [kind, length]);
-  const ledger = Object.entries(resources.counts());
-  return Object.fromEntries([...ledger, ...browser].filter(([, count]) => count > 0));
+  const browser = Object.keys(made).map((kind) => [kind, there(kind).filter((object) => !over[kind](object)).length]);
+  return counted([...Object.entries(resources.counts()), ...browser]);
+}
+
+/** How many the collector has not taken, over as they are. */
+export function uncollected() {
+  for (const kind of Object.keys(made)) made[kind] = made[kind].filter((ref) => ref.deref() !== undefined);
+  return counted(Object.entries(made).map(([kind, { length }]) => [kind, length]));
 }
 
 // The inspector keeps what the console was told; only how often is wanted here.
