@@ -19,7 +19,7 @@ function tally(lives, member) {
   return [...counts].sort(([, a], [, b]) => b - a).map(([value, count]) => `${value} ${count}`).join(', ');
 }
 
-function section({ seed, warmUp, lives, kills, reported, samples, slopes }) {
+function section({ seed, warmUp, lives, kills, reported, kept, samples, slopes }) {
   const list = (what, unit, digits) => samples.map((sample) => (sample[what] / unit).toFixed(digits)).join(', ');
   const same = (what) => (new Set(samples.slice(warmUp).map((sample) => sample[what])).size === 1 ? `${samples.at(-1)[what]} after every round` : list(what, 1, 0));
   const { perHour, low, high } = slopes.heap;
@@ -27,7 +27,8 @@ function section({ seed, warmUp, lives, kills, reported, samples, slopes }) {
   const each = (value) => `${Math.round(value / 60 / (lives.length / samples.length))}`;
   return `\`npm run soak:browser -- --count ${lives.length} --write\`, seed ${seed}: ${lives.length} objects in one page, six at a time, in ${samples.length} rounds. After each the
 ledger and what the browser has of sockets, peer connections, microphone tracks and audio contexts are at zero; each of the ${reported}
-objects that were forgotten was reported, once; afterwards the relay had no session.
+objects that were forgotten was reported, once; afterwards the relay had no session, and the collector had taken every socket and audio
+context. Closed peer connections that the browser kept: ${kept}.
 
 | | how many |
 | --- | --- |
