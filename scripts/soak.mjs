@@ -27,8 +27,8 @@ function section({ seed, warmUp, lives, kills, reported, kept, samples, slopes }
   const each = (value) => `${Math.round(value / 60 / (lives.length / samples.length))}`;
   return `\`npm run soak:browser -- --count ${lives.length} --write\`, seed ${seed}: ${lives.length} objects in one page, six at a time, in ${samples.length} rounds. After each the
 ledger and what the browser has of sockets, peer connections, microphone tracks and audio contexts are at zero; each of the ${reported}
-objects that were forgotten was reported, once; afterwards the relay had no session, and the collector had taken every socket and audio
-context. Closed peer connections that the browser kept: ${kept}.
+objects that were forgotten was reported, once; afterwards the relay had no session, and the collector had taken every socket. Closed
+as they were, the browser itself kept ${kept.peers} peer connections and ${kept.contexts} of ${kept.contextsMade} audio contexts.
 
 | | how many |
 | --- | --- |

@@ -10,9 +10,12 @@ class Node {
   /** @type {Promise<void>} */
   ended = new Promise((resolve) => (this.#ended = resolve));
 
-  /** @param {AudioWorkletNode} node */
-  constructor(node) {
+  #runs;
+
+  /** @param {AudioWorkletNode} node @param {() => boolean} runs whether its context runs, or is about to */
+  constructor(node, runs) {
     this.node = node;
+    this.#runs = runs;
     this.port = node.port;
     this.port.start();
   }
@@ -44,8 +47,15 @@ class Node {
       node.disconnect();
       this.#ended();
     };
-    if (node.context.state !== 'running') return done();
-    port.onmessage = ({ data }) => data === null && done();
+    if (!this.#runs()) return done();
+    // It says that it ends as it does; asked once more it answers when it has.
+    let ends = false;
+    port.onmessage = ({ data }) => {
+      if (data !== null) return;
+      if (ends) return done();
+      ends = true;
+      port.postMessage(undefined);
+    };
     port.postMessage(undefined);
   }
 }
@@ -58,6 +68,7 @@ export class Sound {
   #microphone = undefined;
   /** @type {Node[]} */
   #nodes = [];
+  #spoken = false;
   /** Energy of what was spoken. */
   energy = 0;
 
@@ -80,25 +91,32 @@ export class Sound {
     const node = new AudioWorkletNode(this.#context, 'tautline-capture', { numberOfInputs: 1, numberOfOutputs: 1, channelCount: 1, channelCountMode: 'explicit' });
     // Silence; a node that leads nowhere may be left out.
     node.connect(this.#context.destination);
-    return this.#kept(new Node(node));
+    return this.#kept(node);
   }
 
   /** Plays the answer. */
   playback() {
     const node = new AudioWorkletNode(this.#context, 'tautline-playback', { numberOfInputs: 0, numberOfOutputs: 1, outputChannelCount: [1] });
     node.connect(this.#heard);
-    return this.#kept(new Node(node));
+    return this.#kept(node);
   }
 
-  /** @param {Node} node */
-  #kept(node) {
+  /** @param {AudioWorkletNode} worklet */
+  #kept(worklet) {
+    const node = new Node(worklet, () => this.#runs);
     this.#nodes.push(node);
     return node;
+  }
+
+  /** Whether it sounds, or will as soon as the device has started: whoever speaks or has touched the page may hear. */
+  get #runs() {
+    return this.running || this.#spoken || (this.#context.state === 'suspended' && navigator.userActivation?.hasBeenActive);
   }
 
   /** @param {Node} capture @param {MediaStream} [stream] */
   listen(capture, stream) {
     this.#microphone?.disconnect();
+    this.#spoken ||= stream !== undefined;
     this.#microphone = stream && this.#context.createMediaStreamSource(stream);
     this.#microphone?.connect(capture.node);
   }
@@ -123,9 +141,10 @@ export class Sound {
       context.close().catch(() => {});
     };
     // Once its worklets have ended, or when they cannot any more.
-    if (this.#nodes.length === 0 || !this.running) return close();
-    context.onstatechange = close;
-    Promise.all(this.#nodes.map(({ ended }) => ended)).then(close);
+    if (this.#nodes.length === 0 || !this.#runs) return close();
+    context.onstatechange = () => this.running || close();
+    // Standing still, it has heard of their end.
+    Promise.all(this.#nodes.map(({ ended }) => ended)).then(() => context.suspend()).then(close, close);
   }
 }
 

@@ -13,7 +13,8 @@ const ON = 0;
 const DRY = 1;
 const SILENCED = 2;
 
-// Each ends when it is told `undefined`, and says so with `null`, its last word: what does not end is kept by the browser.
+// Each ends when it is told `undefined`, and says so with `null`, and again when it is asked again: what does not end is kept
+// by the browser.
 
 /** Gives PCM16 to its port while it is open, and what it has of a piece when it is closed. */
 class Capture extends AudioWorkletProcessor {
@@ -25,6 +26,7 @@ class Capture extends AudioWorkletProcessor {
   constructor() {
     super();
     this.port.onmessage = ({ data: open }) => {
+      if (this.#over) return this.port.postMessage(null);
       if (!open) this.#give();
       this.#open = open;
       this.#over = open === undefined;
@@ -69,7 +71,8 @@ class Playback extends AudioWorkletProcessor {
   constructor() {
     super();
     this.port.onmessage = ({ data }) => {
-      if (data === undefined) this.#over = true;
+      if (this.#over) this.port.postMessage(null);
+      else if (data === undefined) this.#over = true;
       else if (data === null) this.#silence();
       else this.#add(data);
     };

@@ -314,7 +314,7 @@ const layer = {
 };
 
 /** The classes, remembering what is made of them. */
-export function remembered(classes) {
+export function remembered({ memoryBytes, ...classes }) {
   const each = Object.entries(classes).map(([name, Class]) => [
     name,
     new Proxy(Class, {
@@ -325,7 +325,7 @@ export function remembered(classes) {
       },
     }),
   ]);
-  return Object.fromEntries(each);
+  return { ...Object.fromEntries(each), memoryBytes };
 }
 
 /** Ends what a scenario that failed has left, so that the next one starts from nothing. */

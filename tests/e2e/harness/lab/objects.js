@@ -30,6 +30,7 @@ const ask = mediaDevices.getUserMedia.bind(mediaDevices);
 
 // What is live, by the browser's own word; held weakly, or this itself would be what is left.
 const made = { sockets: [], peers: [], tracks: [], contexts: [] };
+let contexts = 0;
 const over = {
   sockets: ({ readyState }) => readyState === WebSocket.CLOSED,
   peers: ({ connectionState }) => connectionState === 'closed',
@@ -42,6 +43,7 @@ for (const [name, kind] of [['WebSocket', 'sockets'], ['RTCPeerConnection', 'pee
     constructor(...given) {
       super(...given);
       made[kind].push(new WeakRef(this));
+      if (kind === 'contexts') contexts += 1;
     }
   };
 }
@@ -64,7 +66,7 @@ export function live() {
 /** How many the collector has not taken, over as they are. */
 export function uncollected() {
   for (const kind of Object.keys(made)) made[kind] = made[kind].filter((ref) => ref.deref() !== undefined);
-  return counted(Object.entries(made).map(([kind, { length }]) => [kind, length]));
+  return { contexts: 0, peers: 0, ...counted(Object.entries(made).map(([kind, { length }]) => [kind, length])), contextsMade: contexts };
 }
 
 // The inspector keeps what the console was told; only how often is wanted here.
