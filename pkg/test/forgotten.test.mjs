@@ -49,6 +49,7 @@ const nothing = () => resources.list().length === 0;
 afterEach(async () => {
   await collected(nothing);
   assert.deepEqual(reported(), [], 'nothing more than the test says');
+  assert.equal(globalThis[Symbol.for('tautline.resources')].objects.size, 0, 'objects that are listed');
 });
 
 test('a connected service that nobody can reach is ended, and reported once', async () => {
