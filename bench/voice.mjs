@@ -16,10 +16,13 @@ import { freePort, startUdpProxy } from '../tests/e2e/harness/udp.mjs';
 const { dependencies } = JSON.parse(readFileSync(new URL('package.json', import.meta.url), 'utf8'));
 const NAMES = { tautline: 'tautline', agents: `\`@openai/agents-realtime\` ${dependencies['@openai/agents-realtime']}`, bare: 'the browser alone' };
 const CALLS = [1, 10, 50];
+const TRANSPORTS = ['webrtc', 'websocket'];
 const STEPS = [['microphone', 'microphone there'], ['offer', 'offer sent'], ['answer', 'answer there'], ['channel', 'settings sent'], ['ms', 'settings confirmed']];
 const MOST_KB = 14;
 /** Until a call whose packets stopped is heard again. */
 const BACK_MS = 8_000;
+/** How long a session that follows another may be out of hearing. */
+const GAP_MS = 300;
 /** Many calls of one person, one after the other. */
 const ARGS = ['--rate-limit', '1000/s,burst=1000', '--allowed-origin', 'http://127.0.0.1:*'];
 const MICROPHONE = ['--use-fake-device-for-media-stream', '--use-fake-ui-for-media-stream'];
@@ -67,6 +70,20 @@ async function cut(program) {
   }
 }
 
+/** Calls over a transport whose sessions end every few seconds, each followed by another. */
+async function rollovers(program, transport, times) {
+  const server = await startRelay(program, { role: 'server', args: [...ARGS, '--session-max', '10s'] });
+  const lab = await openPage('voice', {}, MICROPHONE);
+  try {
+    const { page } = await lab.page();
+    const keys = { relay: `http://${server.address}`, token: server.relay.token };
+    return await page.evaluate(([with_, over, n]) => window.bench.rollovers(with_, over, n), [keys, transport, times]);
+  } finally {
+    await lab.close();
+    await server.stop();
+  }
+}
+
 /** So many calls at once: processor time, and resident memory more than before them. */
 const cost = (program, calls, { seconds }) => async () => {
   const server = await startRelay(program, { role: 'server', args: ARGS });
@@ -91,7 +108,7 @@ const cost = (program, calls, { seconds }) => async () => {
   }
 };
 
-await bench('voice', { rounds: 15, cuts: 7, costs: 3, seconds: 8 }, async ({ rounds, cuts, costs, seconds }) => {
+await bench('voice', { rounds: 15, cuts: 7, rolls: 7, costs: 3, seconds: 8 }, async ({ rounds, cuts, rolls, costs, seconds }) => {
   const program = await buildRelay();
   await buildLoad();
   await buildPackage();
@@ -110,6 +127,11 @@ await bench('voice', { rounds: 15, cuts: 7, costs: 3, seconds: 8 }, async ({ rou
     await server.stop();
   }
   const cutOff = await alternate({ cut: () => cut(program) }, cuts, (_, round, one) => console.log(`${round + 1}/${cuts} cut: there after ${number(one.there)} ms, heard after ${number(one.heard)} ms`));
+  const rolled = {};
+  for (const transport of TRANSPORTS) {
+    rolled[transport] = await rollovers(program, transport, rolls);
+    for (const [what, gaps] of Object.entries(rolled[transport])) console.log(`${transport}, ${what}: ${gaps.map((ms) => `${number(ms)} ms`).join(', ')}`);
+  }
   const held = await alternate(Object.fromEntries(CALLS.map((calls) => [calls, cost(program, calls, { seconds })])), costs, (calls, round, one) =>
     console.log(`${round + 1}/${costs} ${calls} calls: ${number(one.share)} % of a core and ${number(one.bytes)} bytes a call`));
 
@@ -136,6 +158,14 @@ await bench('voice', { rounds: 15, cuts: 7, costs: 3, seconds: 8 }, async ({ rou
       ['another is there, its settings confirmed', spreadText(figure(cutOff, 'cut', 'there')), ''],
       ['what was said is heard back', spreadText(figure(cutOff, 'cut', 'heard')), verdict(figure(cutOff, 'cut', 'heard'), { most: BACK_MS })],
     ]),
+    `### When a session follows one that runs out\n\nSessions end after 10 s, and at half of that another takes the place between two turns: ${rolls} of them one after the other, over either transport. Played: from the last sample of the old session's answer to the first of the new one's, by the clock of the element that plays it, silence and all. Spoken: from the last packet, or piece of 40 ms, with sound of the microphone into the old session to the first into the new one.`,
+    table(['', 'played, ms', '', 'spoken, ms', ''], TRANSPORTS.map((transport) => [
+      transport,
+      ...['played', 'spoken'].flatMap((what) => {
+        const gap = spread(rolled[transport][what]);
+        return [spreadText(gap), verdict({ ...gap, median: gap.max }, { most: GAP_MS })];
+      }),
+    ])),
     `### What a call costs the relay\n\nNative callers speak 1.5 s and listen 2.5 s, over and over, and are answered in sound; ${costs} rounds of ${seconds} s, a fresh relay each, on a core of its own. Its allocator takes memory in pieces of 4 MiB: what one call alone takes says little.`,
     table(['calls at once', '% of a core, a call', 'of it in the kernel', 'resident bytes a call', 'frames of 20 ms a second: to it', 'from it'], CALLS.map((calls) => [
       number(calls),

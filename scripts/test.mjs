@@ -1,17 +1,13 @@
 // `npm test`: everything, from nothing. `npm test -- native autobahn wasm package wire deploy official e2e` runs some of it.
 
-import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:net';
+import { readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { buildEcho, buildPackage, buildPage, buildRelay, sizes, targetDir } from './lib/build.mjs';
-import { Failure, main, root, start, stop, tools } from './lib/run.mjs';
+import { Failure, main, root, start, stop } from './lib/run.mjs';
 import { secretsInLogs } from './lib/secrets.mjs';
 import { npm, setup } from './lib/setup.mjs';
 import { autobahnSuite, nativeSuites, nodeSuite, playwrightSuite, suite, table, typesSuite, rustSuite } from './lib/suites.mjs';
-
-/** Addresses are compiled into the wasm tests: the same ones each time, if free, save compiling them again. */
-const RELAY_PORT = 18787;
-const PLAIN_PORT = 18788;
+import { wasm } from './lib/wasm.mjs';
 
 // The root crate is for wasm. The simulation says how much it played: hence the output of what passes.
 const native = () =>
@@ -45,53 +41,6 @@ async function autobahn(program) {
     });
   } finally {
     await stop(echo);
-  }
-}
-
-/** The port if nothing listens there, else any. */
-function portNear(wanted) {
-  return new Promise((resolve) => {
-    const probe = createServer();
-    probe.once('error', () => resolve(0));
-    probe.listen(wanted, '127.0.0.1', () => probe.close(() => resolve(wanted)));
-  });
-}
-
-/** chromedriver's settings with the browser's place in them. */
-function webdriver() {
-  const settings = JSON.parse(readFileSync(join(root, 'webdriver.json'), 'utf8'));
-  settings['goog:chromeOptions'].binary = process.env.TAUTLINE_CHROMIUM;
-  mkdirSync(tools, { recursive: true });
-  const path = join(tools, 'webdriver.json');
-  writeFileSync(path, JSON.stringify(settings));
-  return path;
-}
-
-async function wasm(program) {
-  // Imported here, when the npm packages they need are there.
-  const { startRelay } = await import('../tests/e2e/harness/relay.mjs');
-  const { startPlainServer } = await import('../tests/servers/plain.mjs');
-  // The runner's page has a port of its own, which changes.
-  const relay = await startRelay({ program, port: await portNear(RELAY_PORT), www: null, args: ['--allowed-origin', 'http://127.0.0.1:*'] });
-  const plain = await startPlainServer({ port: await portNear(PLAIN_PORT) });
-  try {
-    return await suite(
-      'browser', 'wasm-pack',
-      ['test', '--headless', '--chrome', '--chromedriver', process.env.TAUTLINE_CHROMEDRIVER, '--mode', 'no-install', '.', '-p', 'tautline'],
-      {
-        rows: rustSuite('browser (wasm-pack)'),
-        needsAll: true,
-        env: {
-          TAUTLINE_TEST_RELAY: relay.url,
-          TAUTLINE_TEST_PLAIN: plain.url,
-          WASM_BINDGEN_TEST_WEBDRIVER_JSON: webdriver(),
-          WASM_BINDGEN_TEST_TIMEOUT: '300',
-        },
-      },
-    );
-  } finally {
-    await plain.stop();
-    await relay.stop();
   }
 }
 

@@ -26,10 +26,6 @@ extern "C" {
     #[wasm_bindgen(method, catch)]
     fn shield(this: &Host, function: &Function) -> Result<Function, JsValue>;
 
-    /// An error that nobody listens for.
-    #[wasm_bindgen(method, catch)]
-    fn report(this: &Host, error: &JsValue) -> Result<(), JsValue>;
-
     /// A misuse that harms nothing.
     #[wasm_bindgen(method, catch)]
     fn warn(this: &Host, text: &str) -> Result<(), JsValue>;
@@ -38,9 +34,14 @@ extern "C" {
     #[wasm_bindgen(method)]
     fn same(this: &Host, one: &JsValue, other: &JsValue) -> bool;
 
-    /// What receives the messages of a service; `exports` are this module's functions.
+    /// What receives the messages of a service; `exports` are this module's functions, `tell` tells those who hear it.
     #[wasm_bindgen(method, catch)]
-    fn receiver(this: &Host, exports: &JsValue, number: u32) -> Result<Receiver, JsValue>;
+    fn receiver(
+        this: &Host,
+        exports: &JsValue,
+        number: u32,
+        tell: &Function,
+    ) -> Result<Receiver, JsValue>;
 
     /// `pkg/src/receiver.js`. Its methods and properties cannot throw: they are ours, and call nobody.
     #[derive(Clone, Debug)]
@@ -50,13 +51,9 @@ extern "C" {
     #[wasm_bindgen(method, catch)]
     pub(crate) fn listener(this: &Receiver, attempt: u32) -> Result<Function, JsValue>;
 
-    /// Who takes what may have changed; cannot throw.
+    /// Which events are plain has changed; cannot throw.
     #[wasm_bindgen(method)]
     pub(crate) fn forget(this: &Receiver);
-
-    /// A callback was taken off.
-    #[wasm_bindgen(method)]
-    pub(crate) fn off(this: &Receiver, id: u32);
 
     #[wasm_bindgen(method, getter)]
     pub(crate) fn value(this: &Receiver) -> JsValue;
@@ -156,13 +153,6 @@ pub(crate) fn make_error(code: &str, message: &str, fields: &JsValue) -> JsValue
     made.unwrap_or_else(|| js_sys::Error::new(message).into())
 }
 
-/// Says an error where nobody listens for it.
-pub(crate) fn report(error: &JsValue) {
-    if let Some((host, _)) = get() {
-        let _ = host.report(error);
-    }
-}
-
 /// Says a misuse that harms nothing.
 pub(crate) fn warn(text: &str) {
     if let Some((host, _)) = get() {
@@ -185,8 +175,8 @@ pub(crate) fn same(one: &JsValue, other: &JsValue) -> bool {
 }
 
 /// Makes the receiver of a service; `None` where there is no host.
-pub(crate) fn receiver(number: u32) -> Option<Receiver> {
-    get().and_then(|(host, _)| host.receiver(&wasm_bindgen::exports(), number).ok())
+pub(crate) fn receiver(number: u32, tell: &Function) -> Option<Receiver> {
+    get().and_then(|(host, _)| host.receiver(&wasm_bindgen::exports(), number, tell).ok())
 }
 
 /// Enters a resource on the ledger; `None` where there is no host.

@@ -19,10 +19,6 @@ extern "C" {
     #[wasm_bindgen(catch, js_name = clearTimeout)]
     pub(crate) fn clear_timeout(id: &JsValue) -> Result<(), JsValue>;
 
-    /// `console.debug`.
-    #[wasm_bindgen(catch, js_namespace = console)]
-    pub(crate) fn debug(who: &str, event: &str, detail: &JsValue) -> Result<(), JsValue>;
-
     /// What is found on `globalThis`, in a page or in a worker.
     pub(crate) type Global;
 

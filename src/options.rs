@@ -47,8 +47,6 @@ extern "C" {
     fn version(this: &Given) -> JsValue;
     #[wasm_bindgen(method, getter, js_name = subprotocol)]
     fn subprotocol(this: &Given) -> JsValue;
-    #[wasm_bindgen(method, getter, js_name = debug)]
-    fn debug(this: &Given) -> JsValue;
 }
 
 /// What the driver decides by; the machine's part is in `machine`.
@@ -57,7 +55,8 @@ pub(crate) struct ServiceOptions {
     pub(crate) url: UrlOption,
     pub(crate) get_token: Option<Function>,
     pub(crate) subprotocol: bool,
-    pub(crate) debug: bool,
+    /// Tells the layer of an event; it does not throw.
+    pub(crate) emit: Function,
 }
 
 impl ServiceOptions {
@@ -67,6 +66,7 @@ impl ServiceOptions {
         config: JsValue,
         url: JsValue,
         get_token: Option<Function>,
+        emit: Function,
     ) -> Result<Self, JsValue> {
         if !is_record(&config) {
             return Err(Error::invalid("the options of a WebSocketService are an object").make());
@@ -140,7 +140,7 @@ impl ServiceOptions {
             url,
             get_token,
             subprotocol: given.subprotocol().is_truthy(),
-            debug: given.debug().is_truthy(),
+            emit,
         })
     }
 }

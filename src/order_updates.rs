@@ -14,8 +14,7 @@ use web_sys::AbortSignal;
 /// The restaurant's live orders, kept equal to the server's through every disconnect.
 ///
 /// ```js
-/// const orders = new OrderUpdates(service);
-/// orders.onOrders((list) => render(list));
+/// const orders = new OrderUpdates(service, (event, value) => event === 'orders' && render(value));
 /// orders.initialize();
 /// ```
 #[wasm_bindgen]
@@ -29,11 +28,12 @@ pub struct OrderUpdates {
 
 #[wasm_bindgen]
 impl OrderUpdates {
-    /// Watches nothing yet.
+    /// Watches nothing yet. `emit` is told `update` and a change, if asked to ([`Self::watch`]), and `orders` and all of
+    /// them when they have changed, once a turn.
     #[wasm_bindgen(constructor)]
-    pub fn new(service: &WebSocketService) -> Self {
+    pub fn new(service: &WebSocketService, emit: Function) -> Self {
         let core = Rc::clone(service.core());
-        let observer = core.observe();
+        let observer = core.observe(emit);
         Self {
             core,
             observer,
@@ -57,21 +57,9 @@ impl OrderUpdates {
         self.core.leave_orders(&self.observer);
     }
 
-    /// Calls back for every change.
-    #[wasm_bindgen(js_name = onOrderUpdate)]
-    pub fn on_order_update(&self, callback: Function) -> u32 {
-        self.observer.add(callback, false)
-    }
-
-    /// Calls back with the orders when they have changed, once a turn.
-    #[wasm_bindgen(js_name = onOrders)]
-    pub fn on_orders(&self, callback: Function) -> u32 {
-        self.observer.add(callback, true)
-    }
-
-    /// Ends what `onOrderUpdate` or `onOrders` began.
-    pub fn unsubscribe(&self, id: u32) {
-        self.observer.remove(id);
+    /// Whether every change is to be told.
+    pub fn watch(&self, changes: bool) {
+        self.observer.watch(changes);
     }
 
     /// The live orders: the same array until something has changed.

@@ -14,8 +14,8 @@ use web_sys::AbortSignal;
 /// A live connection to a restaurant's events; whatever is made on it shares its core.
 ///
 /// ```js
-/// const service = new WebSocketService({ restaurantId: 'grow' }, undefined, () => fetchToken());
-/// service.on('stateChange', (state) => show(state), false);
+/// const told = (event, value) => show(event, value);
+/// const service = new WebSocketService({ restaurantId: 'grow' }, undefined, () => fetchToken(), told);
 /// await service.connect();
 /// ```
 #[wasm_bindgen]
@@ -59,7 +59,8 @@ struct OutboxStats {
 
 #[wasm_bindgen]
 impl WebSocketService {
-    /// A service at rest. `config` holds the options that are data.
+    /// A service at rest. `config` holds the options that are data; `emit` is told each event and its value: `message` for
+    /// a message, `outbox` when the outbox has changed.
     ///
     /// # Errors
     /// `invalid_argument`.
@@ -68,9 +69,10 @@ impl WebSocketService {
         config: JsValue,
         url: JsValue,
         get_token: Option<Function>,
+        emit: Function,
     ) -> Result<Self, JsValue> {
         Ok(Self {
-            core: Core::new(ServiceOptions::new(config, url, get_token)?),
+            core: Core::new(ServiceOptions::new(config, url, get_token, emit)?),
         })
     }
 
@@ -166,49 +168,11 @@ impl WebSocketService {
         self.core.outbox()
     }
 
-    /// Calls back when the outbox has changed.
-    #[wasm_bindgen(js_name = onOutbox)]
-    pub fn on_outbox(&self, callback: Function) -> u32 {
-        self.core.on_outbox(callback)
-    }
-
     /// Tells the server what to send from now on, `filter` being JSON text; absent is everything. Resolves when it has
     /// taken it.
     #[wasm_bindgen(js_name = setFilter)]
     pub fn set_filter(&self, filter: Option<String>) -> Promise {
         self.core.set_filter(filter)
-    }
-
-    /// Calls back with `(payload, message)` for a type, a prefix (`order:*`) or all (`*`).
-    pub fn subscribe(&self, pattern: &str, callback: Function) -> u32 {
-        self.core.subscribe(pattern, callback)
-    }
-
-    /// Ends what `subscribe`, `on` or `onOutbox` began.
-    pub fn unsubscribe(&self, id: u32) {
-        self.core.unsubscribe(id);
-    }
-
-    /// Calls back at every such event, or at the next one only.
-    pub fn on(&self, event: String, callback: Function, once: bool) -> u32 {
-        self.core.on(event, callback, once)
-    }
-
-    /// Takes a callback off an event, however often it was put on.
-    pub fn off(&self, event: &str, callback: &Function) {
-        self.core.off(event, callback);
-    }
-
-    /// How many listen for an event.
-    #[wasm_bindgen(js_name = listenerCount)]
-    pub fn listener_count(&self, event: &str) -> usize {
-        self.core.listener_count(event)
-    }
-
-    /// Takes off every listener of an event, or of all; subscriptions stay.
-    #[wasm_bindgen(js_name = removeAllListeners)]
-    pub fn remove_all_listeners(&self, event: Option<String>) {
-        self.core.remove_all_listeners(event.as_deref());
     }
 
     /// The connection as the page sees it.

@@ -18,12 +18,13 @@ scenarios! {
     optimistic_changes_are_an_overlay = "optimisticOverlay",
     // tests/browser/lifetime.js
     five_hundred_rounds_leave_nothing = "fiveHundredRounds",
+    three_thousand_services_leave_no_memory = "servicesLeaveNoMemory",
     callbacks_may_do_anything = "callbacksDoAnything",
     failing_callbacks_are_reported_and_delivery_goes_on = "callbackFailuresAreReported",
     aborts_before_during_and_after = "aborts",
+    what_a_handle_holds_goes_with_it = "handlesAreFreed",
     leases_share_one_socket = "leases",
     refused_auth_ends_in_error_and_a_new_token_leads_out = "authEnds",
     many_events_leave_the_page_room = "manyEventsLeaveThePageRoom",
-    many_listeners_are_warned_of_once = "manyListenersAreWarnedOfOnce",
     a_full_socket_is_waited_for = "aFullSocketIsWaitedFor",
 }

@@ -22,6 +22,7 @@ scenarios! {
     a_lost_call_comes_back = "callComesBack",
     refused_autoplay_is_told_and_a_click_mends_it = "callWaitsForAGesture",
     it_ends_with_the_page = "callEndsWithThePage",
+    what_its_handle_holds_goes_with_it = "callIsFreed",
     devices_change_within_a_call = "callChangesDevices",
     calls_leave_nothing = "callsLeaveNothing",
 }

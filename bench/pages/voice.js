@@ -82,6 +82,66 @@ const heard = (call) => new Promise((resolve) => {
   });
 });
 
+/** Elements that were asked to play: an answer is heard by one, over either transport. */
+const elements = new Set();
+const { play } = HTMLMediaElement.prototype;
+HTMLMediaElement.prototype.play = function () {
+  elements.add(this);
+  return play.call(this);
+};
+/** Peer connections and sockets, and when sound last left each. */
+const peers = new Set();
+globalThis.RTCPeerConnection = class extends RTCPeerConnection {
+  constructor(...given) {
+    super(...given);
+    peers.add(this);
+  }
+};
+const appended = new Map();
+const { send: write } = WebSocket.prototype;
+WebSocket.prototype.send = function (text) {
+  if (typeof text === 'string' && text.includes('input_audio_buffer.append')) saw(appended, this);
+  return write.call(this, text);
+};
+
+/** Something of an object moved just now: when that was first, and last. */
+function saw(times, object) {
+  const now = performance.now();
+  const { first = now } = times.get(object) ?? {};
+  times.set(object, { first, last: now });
+}
+
+/** Looks all the time at what moves: the played time of elements, the packets of senders. Until `stop`. */
+async function watch(stopped) {
+  const [played, spoken, at] = [new Map(), appended, new Map()];
+  const moved = (times, object, value) => {
+    if (value > (at.get(object) ?? 0)) saw(times, object);
+    at.set(object, value);
+  };
+  // A task of its own at once: timers wait four milliseconds.
+  const { port1, port2 } = new MessageChannel();
+  const turn = () => new Promise((resolve) => {
+    port1.onmessage = resolve;
+    port2.postMessage(0);
+  });
+  while (!stopped()) {
+    for (const element of elements) if (!element.paused) moved(played, element, element.currentTime);
+    for (const peer of peers) {
+      if (peer.connectionState === 'closed') continue;
+      for (const report of (await peer.getStats()).values()) if (report.type === 'outbound-rtp') moved(spoken, peer, report.packetsSent);
+    }
+    await turn();
+  }
+  port1.close();
+  return { played, spoken };
+}
+
+/** From the last that moved of one to the first of the next; none where they overlap. */
+function gaps(times) {
+  const all = [...times.values()].sort((one, other) => one.first - other.first);
+  return all.slice(1).map(({ first }, before) => Math.max(0, first - all[before].last));
+}
+
 await init();
 window.bench = {
   call: (name, keys) => clients[name](keys),
@@ -110,5 +170,27 @@ window.bench = {
     return { ...times, heard: performance.now() - cutAt };
   },
   end: () => window.bench.held.dispose(),
+  /** A call that outlives so many sessions: for each, how long nothing was played, and how long nobody heard the microphone. */
+  async rollovers({ relay, token }, transport, times) {
+    const call = new VoiceConnection({ relay, restaurantId: 'bench', transport, getToken: () => token, session: { audio: { input: { turn_detection: null } } } });
+    let left = times;
+    let after = () => {};
+    const done = new Promise((resolve) => (after = resolve));
+    await call.connect();
+    for (const set of [elements, peers]) for (const one of set) if (one.paused || one.connectionState === 'closed') set.delete(one);
+    appended.clear();
+    let over = false;
+    const watching = watch(() => over);
+    call.on('rollover', () => {
+      left -= 1;
+      // As long as the new one may take to be heard.
+      if (left === 0) setTimeout(after, 1_000);
+    });
+    await done;
+    over = true;
+    const { played, spoken } = await watching;
+    call.dispose();
+    return { played: gaps(played), spoken: gaps(spoken) };
+  },
   ready: true,
 };

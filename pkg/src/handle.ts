@@ -1,12 +1,30 @@
+import { Emitter, type Listener, type Owner } from './emitter.js';
 import { TautlineError } from './errors.js';
+import { type Remains, abandon, unwatch, watchFor } from './forgotten.js';
 import { entering, trap, untilTrap } from './trap.js';
-import { COPY, type ManagedObject, ledger } from './twin.js';
+import { COPY, type ManagedObject, ledger, stackHere } from './twin.js';
 import type { Priority } from './types.js';
 
 /** What every object of the module has. */
 export interface Glue {
   dispose(): void;
   free(): void;
+}
+
+/** Lends a function to the module: it is called as long as the object is there, and keeps neither it nor the page. */
+export type Lend = <A extends never[], R>(lent: (...args: A) => R) => (...args: A) => R | undefined;
+
+/** What an object is, beside its name. */
+export interface Kind {
+  readonly priority: Priority;
+  /** The event that tells its state, and the states in which nothing comes of it any more by itself. */
+  readonly life?: { readonly event: string; readonly rests: readonly string[] };
+  /** What it was made on. */
+  readonly under?: Handle<Glue>;
+  /** Hears when listeners came or went. */
+  readonly changed?: () => void;
+  /** What `shutdownAll()` calls: the public object's `dispose`. */
+  readonly shutdown: () => void;
 }
 
 let loaded = false;
@@ -27,41 +45,52 @@ export function onServer(): boolean {
   return scope.document === undefined && scope.WorkerGlobalScope === undefined;
 }
 
+/** Objects at work for somebody who listens: those the collector lets be, as it does a socket with a listener. */
+const working = new Set<Handle<Glue>>();
+
 /**
  * An object of the module, held for an object of the page's. It knows in which of five states that is (live, inert
  * on a server, disposed, dead after a trap; never loaded throws in the constructor), so that every method says only
- * what it does when live and whether it asks, acts or cleans up.
+ * what it does when live and whether it asks, acts or cleans up. And it has whoever listens: what the module holds
+ * leads to them only as long as something else does, so that an object and its own listeners can be forgotten together.
  */
 export class Handle<G extends Glue> implements ManagedObject {
   readonly copy = COPY;
   readonly name: string;
-  readonly priority: Priority;
-  readonly #id: number | undefined;
-  readonly #onTrap: (error: TautlineError) => boolean;
-  readonly #shutdown: () => void;
+  /** Who listens to its events. */
+  readonly events: Emitter;
+  readonly #kind: Kind;
+  readonly #remains: Remains | undefined;
+  readonly #emitters: Emitter[] = [];
+  /** Those made on this one that somebody listens to. */
+  readonly #heard = new Set<Handle<Glue>>();
+  #lent: unknown[] = [];
   #glue: G | undefined;
   #disposed = false;
+  #rests = true;
 
-  /**
-   * @param make makes the module's object; not called on a server.
-   * @param shutdown what `shutdownAll()` calls: the public object's `dispose`.
-   * @param onTrap called once if the module traps; answers whether the page heard of it.
-   */
-  constructor(name: string, priority: Priority, make: () => G, shutdown: () => void, onTrap: (error: TautlineError) => boolean = () => false) {
+  /** @param make makes the module's object; not called on a server. */
+  constructor(name: string, kind: Kind, make: (lend: Lend) => G) {
     this.name = name;
-    this.priority = priority;
-    this.#shutdown = shutdown;
-    this.#onTrap = onTrap;
+    this.#kind = kind;
+    this.events = this.emitter();
     const dead = trap();
     if (dead) throw dead;
     if (!loaded) {
       if (onServer()) return;
       throw notInitialized(`new ${name}()`);
     }
-    this.#glue = entering(make);
+    const glue = entering(() => make((lent) => this.#lend(lent)));
     const book = ledger();
-    this.#id = book.nextId++;
-    book.objects.set(this.#id, new WeakRef<ManagedObject>(this));
+    const id = book.nextId++;
+    this.#glue = glue;
+    this.#remains = { id, name, glue, madeAt: stackHere(), under: kind.under && new WeakRef(kind.under) };
+    book.objects.set(id, new WeakRef<ManagedObject>(this));
+    watchFor(this, this.#remains);
+  }
+
+  get priority(): Priority {
+    return this.#kind.priority;
   }
 
   /** Whether there is an object of the module behind it. */
@@ -111,32 +140,110 @@ export class Handle<G extends Glue> implements ManagedObject {
       : notInitialized(`this ${this.name}, which was made on a server or before init(),`);
   }
 
+  /** An emitter of this object's. */
+  emitter(): Emitter {
+    const owner: Owner = {
+      named: () => (this.#remains ? `${this.name} made at\n${this.#remains.madeAt}\n` : this.name),
+      failed: (cause, event) => this.#failed(cause, event),
+      warn: (text) => console.warn(text),
+      full: (message) => new TautlineError('overflow', message),
+      changed: () => {
+        this.#kind.changed?.();
+        this.#keep();
+      },
+    };
+    const emitter = new Emitter(owner);
+    this.#emitters.push(emitter);
+    return emitter;
+  }
+
+  /** Listens, while there is something to hear: the function returned ends it. */
+  listen(event: string, listener: Listener, once: boolean): () => void {
+    return this.live ? this.events.add(event, listener, once) : () => {};
+  }
+
+  /** Tells an event of the module's; an error that nobody hears goes to the console. */
+  tell(event: string, value: unknown): void {
+    const { life } = this.#kind;
+    if (life?.event === event) {
+      this.#rests = life.rests.includes(value as string);
+      this.#keep();
+    }
+    if (!this.events.emit(event, value) && event === 'error') console.error(value);
+  }
+
   /** Ends it, once. */
   dispose(): void {
     const glue = this.#glue;
     this.#disposed = true;
-    if (!glue) return;
-    if (this.#id !== undefined) ledger().objects.delete(this.#id);
+    if (!glue || !this.#remains) return;
     this.#glue = undefined;
-    if (trap()) return;
-    entering(() => glue.dispose());
-    // Not now: this may be inside one of its callbacks, and the module still has it borrowed.
-    queueMicrotask(() => {
-      if (!trap()) entering(() => glue.free());
-    });
+    unwatch(this, this.#remains);
+    if (!trap()) {
+      entering(() => glue.dispose());
+      // Not now: this may be inside one of its callbacks, and the module still has it borrowed.
+      queueMicrotask(() => {
+        if (!trap()) entering(() => glue.free());
+      });
+    }
+    this.#silence();
   }
 
   /** @internal */
   shutdown(): void {
-    this.#shutdown();
+    this.#kind.shutdown();
   }
 
   /** @internal */
   trapped(error: TautlineError): boolean {
-    // Off the finaliser, without entering the module: it would free memory in a module that is dead.
-    (this.#glue as { __destroy_into_raw?: () => number } | undefined)?.__destroy_into_raw?.();
-    return this.#onTrap(error);
+    if (this.#remains) abandon(this.#remains);
+    const { life } = this.#kind;
+    if (life) this.events.emit(life.event, 'error');
+    const heard = this.events.emit('error', error);
+    this.#silence();
+    return heard;
   }
+
+  /** Nobody is called any more, here or by what was made on it. */
+  #silence(): void {
+    this.#rests = true;
+    this.#lent = [];
+    for (const other of [...this.#heard]) other.#silence();
+    for (const emitter of this.#emitters) emitter.clear();
+  }
+
+  /** Works for somebody, or not any more. */
+  #keep(): void {
+    const heard = this.#heard.size > 0 || this.#emitters.some((emitter) => !emitter.silent);
+    const { under } = this.#kind;
+    if (under) {
+      change(under.#heard, this, heard);
+      under.#keep();
+    } else {
+      change(working, this, heard && !this.#rests);
+    }
+  }
+
+  /** What the module is handed in place of a function: nothing that it holds leads back here. */
+  #lend<A extends never[], R>(lent: (...args: A) => R): (...args: A) => R | undefined {
+    this.#lent.push(lent);
+    const weak = new WeakRef(lent);
+    return (...args) => weak.deref()?.(...args);
+  }
+
+  /** A listener failed. Told to those of `error`, unless it was one of them: that would not end. */
+  #failed(cause: unknown, event: string): void {
+    const dead = trap();
+    if (dead && cause === dead) return;
+    const error = new TautlineError('callback', 'a callback failed; its error is the cause', { cause });
+    const { events } = this.#kind.under ?? this;
+    if (event === 'error' || !events.emit('error', error)) console.error(error);
+  }
+}
+
+function change<T>(set: Set<T>, member: T, isIn: boolean): void {
+  if (isIn) set.add(member);
+  else set.delete(member);
 }
 
 function notInitialized(what: string): TautlineError {

@@ -10,16 +10,14 @@ import { enter, leave } from './twin.js';
 /** See `src/host.rs`, which declares the other side. */
 export interface Host {
   error(code: ErrorCode, message: string, fields?: ErrorFields): TautlineError;
-  /** An error that nobody listens for. */
-  report(error: unknown): void;
   /** A misuse that harms nothing. */
   warn(text: string): void;
   /** What the browser calls in place of `callback`: a trap that comes out of it is told to everybody. */
   shield(callback: (event?: unknown) => void): (event?: unknown) => void;
   /** Whether two values that came as JSON say the same, whatever the order of their members. */
   same(one: unknown, other: unknown): boolean;
-  /** Receives the messages of a service; `exports` are the module's own functions. */
-  receiver(exports: Exports, number: number): Receiver;
+  /** Receives the messages of a service; `exports` are the module's own functions, `tell` tells those who hear it. */
+  receiver(exports: Exports, number: number, tell: (event: string, value: unknown) => void): Receiver;
   /** The module is about to trap. */
   panic(message: string): void;
   readonly twin: {
@@ -32,7 +30,6 @@ export interface Host {
 export function createHost(): Host {
   return {
     error: (code, message, fields) => new TautlineError(code, message, fields ?? {}),
-    report: (error) => console.error(error),
     warn: (text) => console.warn(text),
     shield: (callback) => (event) => {
       try {
@@ -43,7 +40,7 @@ export function createHost(): Host {
       }
     },
     same,
-    receiver: (exports, number) => new Receiver(exports, number, () => trap() !== undefined, (error) => console.error(error)),
+    receiver: (exports, number, tell) => new Receiver(exports, number, tell, () => trap() !== undefined),
     panic: (message) => void trapped(message),
     twin: { enter, leave },
   };

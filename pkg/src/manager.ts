@@ -12,6 +12,9 @@ const NOTHING: ManagerStatus = { isConnected: false, isConnecting: false, connec
 /**
  * Shares one connection among any number of holders: the first opens it, the last closes it after `lingerMs`, so
  * that a component that unmounts and mounts again does not reconnect.
+ *
+ * A manager that nobody can reach any more, nor any lease of it, is disposed of with one warning: who came by
+ * `connect()` held by the manager.
  */
 export class ConnectionManager {
   readonly #handle: Handle<GlueManager>;
@@ -19,7 +22,8 @@ export class ConnectionManager {
   constructor(service: WebSocketService, options?: ManagerOptions) {
     const under = serviceHandle('new ConnectionManager(service)', service);
     const lingerMs = optionalMs('new ConnectionManager(service, {lingerMs})', optionsOf('new ConnectionManager()', options).lingerMs);
-    this.#handle = new Handle('ConnectionManager', 'high', () => new GlueManager(under.glue(), lingerMs), () => this.dispose());
+    const kind = { priority: 'high', under, shutdown: () => this.dispose() } as const;
+    this.#handle = new Handle('ConnectionManager', kind, () => new GlueManager(under.glue(), lingerMs));
   }
 
   /** Resolves with a share in the connection once it is up. An aborted call holds nothing and ends only itself. */

@@ -25,6 +25,9 @@ export interface StatusOptions<S extends OrderStatus | ItemStatus = OrderStatus>
  * orders.onOrders((list) => render(list));
  * orders.initialize();
  * ```
+ *
+ * One that nobody can reach any more is disposed of with one warning, unless it has callbacks: then it works on as long as its
+ * service does.
  */
 export class OrderUpdates {
   readonly #handle: Handle<GlueOrders>;
@@ -32,7 +35,10 @@ export class OrderUpdates {
 
   constructor(service: WebSocketService) {
     const under = serviceHandle('new OrderUpdates(service)', service);
-    this.#handle = new Handle('OrderUpdates', 'high', () => new GlueOrders(under.glue()), () => this.dispose());
+    // Changes are put into words only for somebody who listens.
+    const changed = () => this.#handle.clean((glue) => glue.watch(this.#handle.events.count('update') > 0));
+    const kind = { priority: 'high', under, changed, shutdown: () => this.dispose() } as const;
+    this.#handle = new Handle('OrderUpdates', kind, (lend) => new GlueOrders(under.glue(), lend((event: string, value: unknown) => this.#handle.tell(event, value))));
   }
 
   /** Starts to keep the set: asks for a snapshot now or at the next connect. Twice does nothing. */
@@ -43,6 +49,7 @@ export class OrderUpdates {
   /** Stops keeping the set and empties it; callbacks stay. */
   cleanup(): void {
     this.#handle.clean((glue) => glue.cleanup());
+    this.#handle.events.cut();
   }
 
   /**
@@ -51,7 +58,7 @@ export class OrderUpdates {
    */
   onOrderUpdate(callback: (update: OrderUpdate) => unknown): () => void {
     functionOf('onOrderUpdate()', callback);
-    return this.#undo(this.#handle.ask((glue) => glue.onOrderUpdate(callback), 0));
+    return this.#handle.listen('update', callback, false);
   }
 
   /** The live orders: the same array until something changed, the same object for an order that did not. */
@@ -62,7 +69,7 @@ export class OrderUpdates {
   /** Calls back with the orders whenever they have changed. The function returned ends that. */
   onOrders(callback: (orders: readonly Order[]) => unknown): () => void {
     functionOf('onOrders()', callback);
-    return this.#undo(this.#handle.ask((glue) => glue.onOrders(callback), 0));
+    return this.#handle.listen('orders', callback, false);
   }
 
   /** Asks the server what was missed; at most one such call is under way at a time. */
@@ -133,10 +140,6 @@ export class OrderUpdates {
 
   [dispose](): void {
     this.dispose();
-  }
-
-  #undo(id: number): () => void {
-    return () => this.#handle.clean((glue) => glue.unsubscribe(id));
   }
 }
 

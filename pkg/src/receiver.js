@@ -1,5 +1,5 @@
-// The way in of a message, in the engine's own language: parse it, ask the module about each event by number, call
-// those who subscribed to its type. It decides nothing: whether an event is delivered says the module, and whatever
+// The way in of a message, in the engine's own language: parse it, ask the module about each event by number, hand it to
+// whoever hears the service. It decides nothing: whether an event is delivered says the module, and whatever
 // is not a plain event is the module's altogether. Plain JavaScript, because the browser tests load it as it is.
 
 /** The module's word on an event; the same numbers as in `src/core/receive.rs`. */
@@ -14,10 +14,7 @@ const LOOK = 3;
 const FRAME = 0;
 const QUEUED = 1;
 const GARBAGE = 2;
-const TAKERS = 3;
-const FAILED = 4;
-const PROMISE = 5;
-const ONCE = 6;
+const PLAIN = 3;
 
 /** As long as a type may be. */
 const TYPE_MAX = 64;
@@ -36,10 +33,6 @@ const TURN_MS = 8;
  * @property {(core: number, mine: number) => void} receive_end
  */
 
-/**
- * @typedef {{ id: number, callback: (...args: unknown[]) => unknown, whole: boolean, once: boolean, off: boolean }} Taker
- */
-
 /** Receives for one service. It holds a number of the module's, nothing that the module would have to free. */
 export class Receiver {
   /** The history in force, as frames name it. @type {string | undefined} */
@@ -48,35 +41,27 @@ export class Receiver {
   value = undefined;
   #wasm;
   #core;
+  #tell;
   #isDead;
-  #report;
-  /** Who takes a type; `null`: it is not a plain event. @type {Map<string, Taker[] | null>} */
-  #takers = new Map();
+  /** Whether a type is a plain event's. @type {Map<string, boolean>} */
+  #plain = new Map();
 
   /**
    * @param {Exports} wasm
    * @param {number} core the service's number
+   * @param {(event: string, value: unknown) => void} tell tells those who hear the service; it does not throw
    * @param {() => boolean} isDead whether the module has trapped
-   * @param {(error: unknown) => void} report says an error that nobody is left to hear
    */
-  constructor(wasm, core, isDead, report) {
+  constructor(wasm, core, tell, isDead) {
     this.#wasm = wasm;
     this.#core = core;
+    this.#tell = tell;
     this.#isDead = isDead;
-    this.#report = report;
   }
 
-  /** Who takes what may have changed. */
+  /** Which events are plain has changed. */
   forget() {
-    if (this.#takers.size > 0) this.#takers = new Map();
-  }
-
-  /** A callback was taken off; a delivery under way passes it by. @param {number} id */
-  off(id) {
-    for (const takers of this.#takers.values()) {
-      for (const taker of takers ?? []) if (taker.id === id) taker.off = true;
-    }
-    this.forget();
+    this.#plain.clear();
   }
 
   /** The `message` listener of an attempt's socket. @param {number} attempt */
@@ -101,12 +86,12 @@ export class Receiver {
       wasm.receive_other(this.#core, attempt, GARBAGE);
     } else if ((mine = wasm.receive_begin(this.#core, began)) === 0) {
       // A turn is under way, or left something: this waits behind it.
-      for (const frame of Array.isArray(parsed) ? parsed : [parsed]) this.#tell(attempt, QUEUED, frame);
+      for (const frame of Array.isArray(parsed) ? parsed : [parsed]) this.#other(attempt, QUEUED, frame);
     } else if (Array.isArray(parsed)) {
       let now = began;
       for (let n = 0; n < parsed.length; n += 1) {
         if (now - began < TURN_MS) this.#frame(attempt, parsed[n], now);
-        else this.#tell(attempt, QUEUED, parsed[n]);
+        else this.#other(attempt, QUEUED, parsed[n]);
         if (this.#isDead()) return;
         now = performance.now();
       }
@@ -118,61 +103,35 @@ export class Receiver {
 
   /** @param {number} attempt @param {any} frame @param {number} now */
   #frame(attempt, frame, now) {
-    const takers = frame === null || typeof frame !== 'object' ? null : this.#takersOf(frame.type);
-    if (takers) {
+    if (frame !== null && typeof frame === 'object' && this.#isPlain(frame.type)) {
       const { seq, epoch } = frame;
       const plain = seq === undefined;
       if (plain || (typeof seq === 'number' && epoch === this.epoch && epoch !== undefined)) {
         const caused = frame.command_id === undefined ? 0 : 1;
         const word = this.#wasm.receive_event(this.#core, attempt, plain ? -1 : seq, caused, now);
         if (word !== LOOK) {
-          if (word !== DROP) this.#deliver(attempt, takers, frame);
+          if (word !== DROP) this.#tell('message', frame);
           if (word === DELIVER_FIRST && !this.#isDead()) this.#wasm.receive_rest(this.#core);
           return;
         }
       }
     }
-    this.#tell(attempt, FRAME, frame);
+    this.#other(attempt, FRAME, frame);
   }
 
   /** @param {unknown} type */
-  #takersOf(type) {
-    const known = this.#takers.get(/** @type {string} */ (type));
+  #isPlain(type) {
+    if (typeof type !== 'string' || type.length > TYPE_MAX) return false;
+    const known = this.#plain.get(type);
     if (known !== undefined) return known;
-    if (typeof type !== 'string' || type.length > TYPE_MAX) return null;
-    this.#tell(0, TAKERS, type);
-    const given = /** @type {any[] | null} */ (this.value);
-    this.value = undefined;
-    /** @type {Taker[] | null} */
-    let takers = null;
-    if (given) {
-      takers = [];
-      for (let n = 0; n < given.length; n += 4) takers.push({ id: given[n], callback: given[n + 1], whole: given[n + 2], once: given[n + 3], off: false });
-    }
-    if (this.#takers.size >= TYPES_MAX) this.forget();
-    this.#takers.set(type, takers);
-    return takers;
-  }
-
-  /** @param {number} attempt @param {Taker[]} takers @param {any} frame */
-  #deliver(attempt, takers, frame) {
-    const { payload } = frame;
-    for (const taker of takers) {
-      if (taker.off) continue;
-      if (taker.once) this.#tell(attempt, ONCE, taker.id);
-      const { callback } = taker;
-      try {
-        const answer = taker.whole ? callback(frame) : callback(payload, frame);
-        if (answer instanceof Promise) this.#tell(attempt, PROMISE, answer);
-      } catch (error) {
-        if (this.#isDead()) return;
-        if (this.#tell(attempt, FAILED, error) === 0) this.#report(error);
-      }
-    }
+    const plain = this.#other(0, PLAIN, type) === 1;
+    if (this.#plain.size >= TYPES_MAX) this.forget();
+    this.#plain.set(type, plain);
+    return plain;
   }
 
   /** @param {number} attempt @param {number} what @param {unknown} value */
-  #tell(attempt, what, value) {
+  #other(attempt, what, value) {
     this.value = value;
     return this.#wasm.receive_other(this.#core, attempt, what);
   }

@@ -1,6 +1,7 @@
 import { WebSocketService as GlueService } from '../wasm/tautline.js';
+import { Audience } from './audience.js';
 import { functionOf, json, optionalId, optionalMs, optionalSignal, optionsOf, text } from './check.js';
-import { invalid, type TautlineError } from './errors.js';
+import { invalid } from './errors.js';
 import { type EventFilter, filterText } from './filter.js';
 import { Handle } from './handle.js';
 import { serviceOptions } from './options.js';
@@ -25,10 +26,6 @@ import type {
 } from './types.js';
 
 type Listener<E extends keyof TautlineEvents> = (value: TautlineEvents[E]) => unknown;
-type AnyListener = (value: never) => unknown;
-
-/** The two events that listeners are told of even when the module is dead, so the layer knows who listens. */
-type Vital = 'stateChange' | 'error';
 
 const NO_STATS: Stats = {
   connects: 0,
@@ -68,10 +65,13 @@ export function serviceHandle(what: string, service: WebSocketService): Handle<G
  * service.on('stateChange', (state) => show(state));
  * await service.connect();
  * ```
+ *
+ * One that nobody can reach any more is disposed of with one warning, unless it is at work for somebody: it has listeners
+ * or subscribers and is not `disconnected`, or what was made on it is still there.
  */
 export class WebSocketService {
   readonly #handle: Handle<GlueService>;
-  readonly #vital = new Map<number, { event: Vital; listener: AnyListener }>();
+  readonly #audience: Audience;
   #lastStats = NO_STATS;
   #lastFreshness = NO_FRESHNESS;
   #lastRecording = NO_RECORDING;
@@ -83,13 +83,14 @@ export class WebSocketService {
   constructor(options?: ServiceOptions) {
     const { config, url, getToken } = serviceOptions(options);
     if (config.debug) ledger().stacks = true;
-    this.#handle = new Handle(
-      'WebSocketService',
-      'critical',
-      () => new GlueService(config, url, getToken),
-      () => this.dispose(),
-      (error) => this.#trapped(error),
-    );
+    const life = { event: 'stateChange', rests: ['disconnected'] };
+    const kind = { priority: 'critical', life, changed: () => this.#audience.changed(), shutdown: () => this.dispose() } as const;
+    const told = (event: string, value: unknown) => this.#told(event, value, config.debug);
+    this.#handle = new Handle('WebSocketService', kind, (lend) => {
+      const asked = typeof url === 'function' ? lend(url) : url;
+      return new GlueService(config, asked, getToken && lend(getToken), lend(told));
+    });
+    this.#audience = new Audience(this.#handle.events, this.#handle.emitter());
   }
 
   /**
@@ -146,7 +147,7 @@ export class WebSocketService {
   /** Calls back with the outbox whenever it has changed; the function returned ends that. */
   onOutbox(callback: (outbox: readonly Entry[]) => unknown): () => void {
     functionOf('onOutbox()', callback);
-    return this.#undo(this.#handle.ask((glue) => glue.onOutbox(() => callback(this.outbox())), 0));
+    return this.#handle.live ? this.#audience.onOutbox(() => callback(this.outbox())) : () => {};
   }
 
   /**
@@ -162,7 +163,7 @@ export class WebSocketService {
       throw invalid('subscribe(type) takes a type such as order:created, a prefix such as order:*, or *', pattern);
     }
     functionOf('subscribe(type, callback)', callback);
-    return this.#undo(this.#handle.ask((glue) => glue.subscribe(pattern, callback), 0));
+    return this.#handle.live ? this.#audience.subscribe(pattern, callback) : () => {};
   }
 
   /**
@@ -190,30 +191,26 @@ export class WebSocketService {
 
   /** Calls back at every such event; the function returned ends that. */
   on<E extends keyof TautlineEvents>(event: E, listener: Listener<E>): () => void {
-    return this.#listen(event, functionOf('on(event, listener)', listener), false);
+    return this.#handle.listen(event, functionOf('on(event, listener)', listener), false);
   }
 
   /** Calls back at the next such event only. */
   once<E extends keyof TautlineEvents>(event: E, listener: Listener<E>): () => void {
-    return this.#listen(event, functionOf('once(event, listener)', listener), true);
+    return this.#handle.listen(event, functionOf('once(event, listener)', listener), true);
   }
 
   /** Takes a listener off, however often it was put on. */
   off<E extends keyof TautlineEvents>(event: E, listener: Listener<E>): void {
-    if (!isVital(event)) return this.#handle.clean((glue) => glue.off(event, listener));
-    for (const [id, entry] of [...this.#vital]) {
-      if (entry.event === event && entry.listener === listener) this.#unsubscribe(id);
-    }
+    this.#handle.events.off(event, listener);
   }
 
   listenerCount(event: keyof TautlineEvents): number {
-    return this.#handle.ask((glue) => glue.listenerCount(event), 0);
+    return this.#handle.events.count(event);
   }
 
   /** Takes off every listener of an event, or of all. Subscriptions stay. */
   removeAllListeners(event?: keyof TautlineEvents): void {
-    for (const [id, entry] of [...this.#vital]) if (event === undefined || entry.event === event) this.#vital.delete(id);
-    this.#handle.clean((glue) => glue.removeAllListeners(event));
+    this.#handle.events.clear(event);
   }
 
   stats(): Stats {
@@ -248,7 +245,6 @@ export class WebSocketService {
       this.freshness();
       this.recording();
     }
-    this.#vital.clear();
     this.#handle.dispose();
   }
 
@@ -256,47 +252,12 @@ export class WebSocketService {
     this.dispose();
   }
 
-  #listen(event: keyof TautlineEvents, listener: AnyListener, once: boolean): () => void {
-    if (!isVital(event)) return this.#undo(this.#handle.ask((glue) => glue.on(event, listener, once), 0));
-    const called = once
-      ? (value: never) => {
-          this.#vital.delete(id);
-          return listener(value);
-        }
-      : listener;
-    const id = this.#handle.ask((glue) => glue.on(event, called, once), 0);
-    if (this.#handle.live) this.#vital.set(id, { event, listener });
-    return this.#undo(id);
+  #told(event: string, value: unknown, debug: boolean | undefined): void {
+    if (debug) console.debug('tautline', event, value);
+    if (event === 'message') this.#audience.deliver(value);
+    else if (event === 'outbox') this.#audience.outboxChanged();
+    else this.#handle.tell(event, value);
   }
-
-  /** A plain function holding a number: it owns nothing in the module. */
-  #undo(id: number): () => void {
-    return () => this.#unsubscribe(id);
-  }
-
-  #unsubscribe(id: number): void {
-    this.#vital.delete(id);
-    this.#handle.clean((glue) => glue.unsubscribe(id));
-  }
-
-  #trapped(error: TautlineError): boolean {
-    const told = [...this.#vital.values()];
-    this.#vital.clear();
-    let heard = false;
-    for (const { event, listener } of told) {
-      try {
-        (listener as (value: unknown) => unknown)(event === 'error' ? error : 'error');
-        heard ||= event === 'error';
-      } catch (thrown) {
-        console.error(thrown);
-      }
-    }
-    return heard;
-  }
-}
-
-function isVital(event: keyof TautlineEvents): event is Vital {
-  return event === 'stateChange' || event === 'error';
 }
 
 /** A message on its way; holds no more of the module than its id. */
@@ -304,23 +265,25 @@ class Sent implements SendHandle {
   readonly id: string;
   readonly done: Promise<Ack>;
   readonly #handle: Handle<GlueService>;
-  #end: 'done' | 'failed' | undefined;
+  /** By itself: the promise, which the module keeps, is not to lead to the service. */
+  readonly #end: { is?: 'done' | 'failed' } = {};
 
   constructor(handle: Handle<GlueService>, id: string, done: Promise<Ack>) {
     this.#handle = handle;
     this.id = id;
     this.done = done;
+    const end = this.#end;
     done.then(
-      () => (this.#end = 'done'),
-      () => (this.#end = 'failed'),
+      () => (end.is = 'done'),
+      () => (end.is = 'failed'),
     );
   }
 
   get status(): SendStatus {
-    return this.#end ?? this.#handle.ask((glue) => glue.status(this.id) as 'queued' | 'sent' | undefined, undefined) ?? 'sent';
+    return this.#end.is ?? this.#handle.ask((glue) => glue.status(this.id) as 'queued' | 'sent' | undefined, undefined) ?? 'sent';
   }
 
   cancel(): boolean {
-    return this.#end === undefined && this.#handle.ask((glue) => glue.cancel(this.id), false);
+    return this.#end.is === undefined && this.#handle.ask((glue) => glue.cancel(this.id), false);
   }
 }

@@ -6,9 +6,16 @@ const RATE = 24_000;
 
 /** A worklet of a call. */
 class Node {
-  /** @param {AudioWorkletNode} node */
-  constructor(node) {
+  #ended = () => {};
+  /** @type {Promise<void>} */
+  ended = new Promise((resolve) => (this.#ended = resolve));
+
+  #runs;
+
+  /** @param {AudioWorkletNode} node @param {() => boolean} runs whether its context runs, or is about to */
+  constructor(node, runs) {
     this.node = node;
+    this.#runs = runs;
     this.port = node.port;
     this.port.start();
   }
@@ -28,9 +35,28 @@ class Node {
     this.port.postMessage(null);
   }
 
+  /**
+   * Its processor ends by itself, at its next turn: a browser keeps a node whose processor has not, and with it the context, closed
+   * or not, as long as the page is there. Without a turn to come there is nothing to wait for.
+   */
   stop() {
-    this.node.disconnect();
-    this.port.close();
+    const { node, port } = this;
+    const done = () => {
+      port.onmessage = null;
+      port.close();
+      node.disconnect();
+      this.#ended();
+    };
+    if (!this.#runs()) return done();
+    // It says that it ends as it does; asked once more it answers when it has.
+    let ends = false;
+    port.onmessage = ({ data }) => {
+      if (data !== null) return;
+      if (ends) return done();
+      ends = true;
+      port.postMessage(undefined);
+    };
+    port.postMessage(undefined);
   }
 }
 
@@ -40,6 +66,9 @@ export class Sound {
   #heard = this.#context.createMediaStreamDestination();
   /** @type {MediaStreamAudioSourceNode | undefined} */
   #microphone = undefined;
+  /** @type {Node[]} */
+  #nodes = [];
+  #spoken = false;
   /** Energy of what was spoken. */
   energy = 0;
 
@@ -62,19 +91,32 @@ export class Sound {
     const node = new AudioWorkletNode(this.#context, 'tautline-capture', { numberOfInputs: 1, numberOfOutputs: 1, channelCount: 1, channelCountMode: 'explicit' });
     // Silence; a node that leads nowhere may be left out.
     node.connect(this.#context.destination);
-    return new Node(node);
+    return this.#kept(node);
   }
 
   /** Plays the answer. */
   playback() {
     const node = new AudioWorkletNode(this.#context, 'tautline-playback', { numberOfInputs: 0, numberOfOutputs: 1, outputChannelCount: [1] });
     node.connect(this.#heard);
-    return new Node(node);
+    return this.#kept(node);
+  }
+
+  /** @param {AudioWorkletNode} worklet */
+  #kept(worklet) {
+    const node = new Node(worklet, () => this.#runs);
+    this.#nodes.push(node);
+    return node;
+  }
+
+  /** Whether it sounds, or will as soon as the device has started: whoever speaks or has touched the page may hear. */
+  get #runs() {
+    return this.running || this.#spoken || (this.#context.state === 'suspended' && navigator.userActivation?.hasBeenActive);
   }
 
   /** @param {Node} capture @param {MediaStream} [stream] */
   listen(capture, stream) {
     this.#microphone?.disconnect();
+    this.#spoken ||= stream !== undefined;
     this.#microphone = stream && this.#context.createMediaStreamSource(stream);
     this.#microphone?.connect(capture.node);
   }
@@ -91,8 +133,18 @@ export class Sound {
   }
 
   stop() {
-    // Rejected when it is closed already.
-    this.#context.close().catch(() => {});
+    const context = this.#context;
+    this.#microphone?.disconnect();
+    const close = () => {
+      context.onstatechange = null;
+      // Rejected when it is closed already.
+      context.close().catch(() => {});
+    };
+    // Once its worklets have ended, or when they cannot any more.
+    if (this.#nodes.length === 0 || !this.#runs) return close();
+    context.onstatechange = () => this.running || close();
+    // Standing still, it has heard of their end.
+    Promise.all(this.#nodes.map(({ ended }) => ended)).then(() => context.suspend()).then(close, close);
   }
 }
 

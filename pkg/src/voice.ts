@@ -1,7 +1,6 @@
 import { VoiceConnection as GlueVoice } from '../wasm/tautline.js';
 import { functionOf, json, optionalSignal, optionsOf, text } from './check.js';
-import { Emitter } from './emitter.js';
-import { TautlineError, invalid } from './errors.js';
+import { invalid } from './errors.js';
 import { Handle } from './handle.js';
 import { Rtc } from './rtc.js';
 import { dispose } from './symbols.js';
@@ -47,10 +46,12 @@ const NO_STATS: VoiceStats = {
  * call.on('needsGesture', () => showUnmuteButton());
  * await call.connect();
  * ```
+ *
+ * One that nobody can reach any more is disposed of with one warning, its call and its microphone with it, unless it is at
+ * work for somebody: it has listeners, and is neither `disconnected` nor in state `error`.
  */
 export class VoiceConnection {
   readonly #handle: Handle<GlueVoice>;
-  readonly #emitter = new Emitter((cause, event) => this.#failed(cause, event));
   #session: RealtimeSession;
   #lastTranscript: readonly TranscriptItem[] = [];
   #lastStats = NO_STATS;
@@ -61,17 +62,13 @@ export class VoiceConnection {
     json('session', session);
     this.#session = session;
     const { microphone, startMuted, connectTimeoutMs, maxReconnectAttempts, ...browser } = config;
-    this.#handle = new Handle(
-      'VoiceConnection',
-      'critical',
-      () => {
-        const rtc = new Rtc({ ...browser, microphone, session });
-        const told = (event: string, value: unknown) => this.#told(event, value);
-        return new GlueVoice(rtc, told, getToken, microphone !== false, startMuted, connectTimeoutMs, maxReconnectAttempts, overSocket, fallsBack);
-      },
-      () => this.dispose(),
-      (error) => this.#trapped(error),
-    );
+    const life = { event: 'connection.change', rests: ['disconnected', 'error'] };
+    const told = (event: string, value: unknown) => this.#told(event, value);
+    this.#handle = new Handle('VoiceConnection', { priority: 'critical', life, shutdown: () => this.dispose() }, (lend) => {
+      const rtc = new Rtc({ ...browser, microphone, session });
+      const asked = getToken && lend(getToken);
+      return new GlueVoice(rtc, lend(told), asked, microphone !== false, startMuted, connectTimeoutMs, maxReconnectAttempts, overSocket, fallsBack);
+    });
   }
 
   /**
@@ -223,26 +220,26 @@ export class VoiceConnection {
 
   /** Calls back at every such event; the function returned ends that. */
   on<E extends keyof VoiceEvents>(event: E, listener: Listener<E>): () => void {
-    return this.#listen(event, functionOf('on(event, listener)', listener), false);
+    return this.#handle.listen(event, functionOf('on(event, listener)', listener), false);
   }
 
   /** Calls back at the next such event only. */
   once<E extends keyof VoiceEvents>(event: E, listener: Listener<E>): () => void {
-    return this.#listen(event, functionOf('once(event, listener)', listener), true);
+    return this.#handle.listen(event, functionOf('once(event, listener)', listener), true);
   }
 
   /** Takes a listener off, however often it was put on. */
   off<E extends keyof VoiceEvents>(event: E, listener: Listener<E>): void {
-    this.#emitter.off(event, listener);
+    this.#handle.events.off(event, listener);
   }
 
   listenerCount(event: keyof VoiceEvents): number {
-    return this.#emitter.count(event);
+    return this.#handle.events.count(event);
   }
 
   /** Takes off every listener of an event, or of all. */
   removeAllListeners(event?: keyof VoiceEvents): void {
-    this.#emitter.clear(event);
+    this.#handle.events.clear(event);
   }
 
   /** Ends the object: hangs up, lets go of everything, rejects what is pending with `disposed`. Twice does nothing. */
@@ -251,7 +248,6 @@ export class VoiceConnection {
       this.transcript();
       this.#read();
     }
-    this.#emitter.clear();
     this.#handle.dispose();
   }
 
@@ -263,27 +259,9 @@ export class VoiceConnection {
     return (this.#lastStats = this.#handle.ask((glue) => glue.stats() as VoiceStats, this.#lastStats));
   }
 
-  #listen(event: string, listener: (value: never) => unknown, once: boolean): () => void {
-    return this.#handle.live ? this.#emitter.add(event, listener, once) : () => {};
-  }
-
   #told(event: string, value: unknown): void {
-    const heard = this.#emitter.emit(event, value);
-    if (event === 'error' && !heard) console.error(value);
-    if (event === 'dataChannelMessage') this.#emitter.emit(`event:${(value as RealtimeEvent).type}`, value);
-  }
-
-  /** A listener failed. Told to those of `error`, unless it was one of them: that would not end. */
-  #failed(cause: unknown, event: string): void {
-    const error = new TautlineError('callback', 'a callback failed; its error is the cause', { cause });
-    if (event === 'error' || !this.#emitter.emit('error', error)) console.error(error);
-  }
-
-  #trapped(error: TautlineError): boolean {
-    this.#emitter.emit('connection.change', 'error');
-    const heard = this.#emitter.emit('error', error);
-    this.#emitter.clear();
-    return heard;
+    this.#handle.tell(event, value);
+    if (event === 'dataChannelMessage') this.#handle.tell(`event:${(value as RealtimeEvent).type}`, value);
   }
 }
 

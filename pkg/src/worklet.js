@@ -13,17 +13,23 @@ const ON = 0;
 const DRY = 1;
 const SILENCED = 2;
 
+// Each ends when it is told `undefined`, and says so with `null`, and again when it is asked again: what does not end is kept
+// by the browser.
+
 /** Gives PCM16 to its port while it is open, and what it has of a piece when it is closed. */
 class Capture extends AudioWorkletProcessor {
   #piece = new Int16Array(PIECE);
   #length = 0;
   #open = false;
+  #over = false;
 
   constructor() {
     super();
     this.port.onmessage = ({ data: open }) => {
+      if (this.#over) return this.port.postMessage(null);
       if (!open) this.#give();
       this.#open = open;
+      this.#over = open === undefined;
     };
   }
 
@@ -34,7 +40,8 @@ class Capture extends AudioWorkletProcessor {
       this.#piece[this.#length++] = Math.max(-1, Math.min(1, sample)) * 32_767;
       if (this.#length === PIECE) this.#give();
     }
-    return true;
+    if (this.#over) this.port.postMessage(null);
+    return !this.#over;
   }
 
   #give() {
@@ -59,10 +66,16 @@ class Playback extends AudioWorkletProcessor {
   /** Of this epoch; below 0 while the one before fades. */
   #played = 0;
   #reported = 0;
+  #over = false;
 
   constructor() {
     super();
-    this.port.onmessage = ({ data }) => (data === null ? this.#silence() : this.#add(data));
+    this.port.onmessage = ({ data }) => {
+      if (this.#over) this.port.postMessage(null);
+      else if (data === undefined) this.#over = true;
+      else if (data === null) this.#silence();
+      else this.#add(data);
+    };
   }
 
   /** @param {[ArrayBuffer, number]} piece */
@@ -100,6 +113,10 @@ class Playback extends AudioWorkletProcessor {
 
   /** @param {Float32Array[][]} _ @param {Float32Array[][]} outputs */
   process(_, outputs) {
+    if (this.#over) {
+      this.port.postMessage(null);
+      return false;
+    }
     const out = outputs[0]?.[0];
     if (out === undefined) return true;
     const began = !this.#running && this.#begins(out.length);

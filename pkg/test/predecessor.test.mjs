@@ -30,7 +30,7 @@ initSync(await readFile(fileURLToPath(import.meta.resolve('tautline/tautline_bg.
 
 const options = { url: 'ws://relay.example/ws', restaurantId: 'grow', getToken: () => 'token', reconnectInterval: 1 };
 const event = (object, name) => new Promise((resolve) => object.once(name, resolve));
-const emitter = () => new Emitter((cause) => assert.fail(String(cause)));
+const emitter = () => new Emitter({ named: () => 'test', failed: (cause) => assert.fail(String(cause)), warn: assert.fail, full: assert.fail, changed() {} });
 
 async function gone() {
   for (let n = 0; resources.list().length > 0; n += 1) {

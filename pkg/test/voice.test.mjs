@@ -4,7 +4,6 @@ import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { mock, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { Emitter } from '../dist/emitter.js';
 import { initSync, resources, TautlineError, VoiceConnection, WebRTCConnection } from '../dist/index.js';
 import { Rtc, confirms } from '../dist/rtc.js';
 import { merged, voiceOptions } from '../dist/voice-options.js';
@@ -144,32 +143,6 @@ test('disposed is disposed', async () => {
   assert.equal(call.getConnectionState(), 'disconnected');
   assert.equal(WebRTCConnection, VoiceConnection);
   assert.deepEqual(resources.list(), []);
-});
-
-test('delivery goes on whatever a listener does', async () => {
-  const said = mock.method(console, 'error', () => {});
-  const failed = [];
-  const emitter = new Emitter((cause, event) => failed.push([cause.message, event]));
-  const heard = [];
-  emitter.add('a', () => { throw new Error('sync'); }, false);
-  emitter.add('a', async () => { throw new Error('async'); }, false);
-  const off = emitter.add('a', () => heard.push('taken off by the next'), false);
-  emitter.add('a', () => { off(); emitter.add('a', () => heard.push('added'), true); heard.push('told'); }, true);
-  const last = () => heard.push('last');
-  emitter.add('a', last, false);
-  assert.equal(emitter.emit('a', 1), true);
-  await Promise.resolve();
-  assert.deepEqual(heard, ['taken off by the next', 'told', 'last']);
-  assert.deepEqual(failed, [['sync', 'a'], ['async', 'a']]);
-  emitter.emit('a', 2);
-  assert.deepEqual(heard.slice(3), ['last', 'added']);
-  assert.equal(emitter.count('a'), 3);
-  emitter.off('a', last);
-  emitter.clear('b');
-  assert.equal(emitter.count('a'), 2);
-  emitter.clear();
-  assert.equal(emitter.emit('a', 3), false);
-  assert.equal(said.mock.callCount(), 0);
 });
 
 test('a trap ends everything', async () => {

@@ -110,7 +110,7 @@ async function buildWasm({ name, out, args }) {
 }
 
 /** What the layer has only for voice: not in `core`. */
-const VOICE = /^(index|voice|voice-options|voice-types|rtc|sound|worklet|emitter)\./;
+const VOICE = /^(index|voice|voice-options|voice-types|rtc|sound|worklet)\./;
 /** What it has only for a framework: neither in `core`, which it works with as it is, nor part of the client. */
 const ADAPTERS = /^(react|order-store)\./;
 

@@ -58,7 +58,6 @@ pub(crate) struct Core {
     connection: RefCell<dial::Connection>,
     waiters: waiters::Waiters,
     commands: commands::Commands,
-    emitter: emit::Emitter,
     orders: orders::OrderBook,
     requests: http::Requests,
     leases: waiters::LeaseBook,
@@ -110,7 +109,6 @@ impl Core {
             connection: RefCell::default(),
             waiters: waiters::Waiters::default(),
             commands: commands::Commands::default(),
-            emitter: emit::Emitter::default(),
             orders: orders::OrderBook::default(),
             requests: http::Requests::default(),
             leases: waiters::LeaseBook::default(),
@@ -279,7 +277,6 @@ impl Core {
         self.end_leases();
         self.end_requests(None);
         self.end_orders();
-        self.silence();
         let gone = (self.rest.take(), self.wake.take(), self.connection.take());
         drop(gone);
         self.turning.set(turning);

@@ -28,24 +28,17 @@ pub(super) struct OrderBook {
     told: RefCell<Option<Array>>,
 }
 
-/// One `OrderUpdates`: its callbacks, and whether it wants the set.
-#[derive(Default)]
+/// One `OrderUpdates`: who is told, and whether it wants the set.
 pub(crate) struct Observer {
     /// Names it as the owner of calls; 0 is nobody.
     number: u32,
+    /// Tells the layer of an event; it does not throw.
+    emit: Function,
     active: Cell<bool>,
+    /// Wants to be told of each change.
+    watches: Cell<bool>,
     /// Came when the set was there already and was not told of it yet.
     late: Cell<bool>,
-    callbacks: RefCell<Vec<Rc<Callback>>>,
-    last: Cell<u32>,
-}
-
-struct Callback {
-    id: u32,
-    /// `onOrders`, else `onOrderUpdate`.
-    whole: bool,
-    function: Function,
-    off: Cell<bool>,
 }
 
 impl Observer {
@@ -53,46 +46,28 @@ impl Observer {
         self.number
     }
 
-    pub(crate) fn add(&self, function: Function, whole: bool) -> u32 {
-        let id = self.last.get() + 1;
-        self.last.set(id);
-        self.callbacks.borrow_mut().push(Rc::new(Callback {
-            id,
-            whole,
-            function,
-            off: Cell::new(false),
-        }));
-        id
+    pub(crate) fn watch(&self, changes: bool) {
+        self.watches.set(changes);
     }
 
-    pub(crate) fn remove(&self, id: u32) {
-        self.take_off(|callback| callback.id == id);
+    fn wants_changes(&self) -> bool {
+        self.active.get() && self.watches.get()
     }
 
-    /// No callback is called any more.
-    fn silence(&self) {
-        self.take_off(|_| true);
+    fn change(&self, update: &JsValue) {
+        if self.wants_changes() {
+            self.tell("update", update);
+        }
     }
 
-    fn take_off(&self, matches: impl Fn(&Callback) -> bool) {
-        let mut gone = Vec::new();
-        self.callbacks.borrow_mut().retain(|callback| {
-            let goes = matches(callback);
-            if goes {
-                callback.off.set(true);
-                gone.push(Rc::clone(callback));
-            }
-            !goes
-        });
+    fn orders(&self, orders: &Array) {
+        if self.active.get() {
+            self.tell("orders", orders);
+        }
     }
 
-    fn snapshot(&self, whole: bool) -> Vec<Rc<Callback>> {
-        self.callbacks
-            .borrow()
-            .iter()
-            .filter(|callback| callback.whole == whole)
-            .cloned()
-            .collect()
+    fn tell(&self, event: &str, value: &JsValue) {
+        let _ = self.emit.call2(&JsValue::UNDEFINED, &event.into(), value);
     }
 }
 
@@ -129,12 +104,15 @@ struct OrderUpdate<'a> {
 struct JsNumber(#[serde(with = "serde_wasm_bindgen::preserve")] JsValue);
 
 impl Core {
-    pub(crate) fn observe(&self) -> Rc<Observer> {
+    pub(crate) fn observe(&self, emit: Function) -> Rc<Observer> {
         let number = self.orders.last.get() + 1;
         self.orders.last.set(number);
         let observer = Rc::new(Observer {
             number,
-            ..Observer::default()
+            emit,
+            active: Cell::new(false),
+            watches: Cell::new(false),
+            late: Cell::new(false),
         });
         self.orders
             .observers
@@ -149,7 +127,7 @@ impl Core {
             return;
         }
         self.orders.wanted.set(self.orders.wanted.get() + 1);
-        self.takers_changed();
+        self.plain_changed();
         if self.orders.installed.get() {
             observer.late.set(true);
         }
@@ -164,7 +142,7 @@ impl Core {
         }
         self.orders.wanted.set(self.orders.wanted.get() - 1);
         if self.orders.wanted.get() == 0 {
-            self.takers_changed();
+            self.plain_changed();
             self.orders.installed.set(false);
             self.orders.set.borrow_mut().clear();
             self.input(Input::WantOrders(false));
@@ -173,7 +151,6 @@ impl Core {
 
     /// The observer is gone; what it waits for is rejected `disposed`.
     pub(crate) fn forget_observer(&self, observer: &Rc<Observer>) {
-        observer.silence();
         self.leave_orders(observer);
         self.orders
             .observers
@@ -293,18 +270,13 @@ impl Core {
             return;
         }
         for observer in self.observers() {
-            for callback in observer.snapshot(true) {
-                if observer.active.get() && !callback.off.get() {
-                    self.call_page(&callback.function, &array, None, false);
-                }
-            }
+            observer.orders(&array);
         }
     }
 
     /// `dispose()`: what is pending is settled already; the set goes.
     pub(super) fn end_orders(&self) {
         for observer in self.observers() {
-            observer.silence();
             observer.active.set(false);
         }
         self.orders.wanted.set(0);
@@ -333,35 +305,19 @@ impl Core {
                 source,
             };
             let value = describe(&update, self.ask(|machine| machine.position()), None);
-            self.tell_observer(observer, &value);
+            observer.change(&value);
         }
-        let array = self.shown_orders();
-        for callback in observer.snapshot(true) {
-            if observer.active.get() && !callback.off.get() {
-                self.call_page(&callback.function, &array, None, false);
-            }
-        }
+        observer.orders(&self.shown_orders());
     }
 
     fn tell_update(&self, update: &Update<Order>, seq: Option<Seq>, payload: Option<&Fields>) {
         let observers = self.observers();
-        if observers
-            .iter()
-            .all(|observer| observer.snapshot(false).is_empty())
-        {
+        if !observers.iter().any(|observer| observer.wants_changes()) {
             return;
         }
         let value = describe(update, seq, payload);
         for observer in observers {
-            self.tell_observer(&observer, &value);
-        }
-    }
-
-    fn tell_observer(&self, observer: &Observer, value: &JsValue) {
-        for callback in observer.snapshot(false) {
-            if observer.active.get() && !callback.off.get() {
-                self.call_page(&callback.function, value, None, false);
-            }
+            observer.change(&value);
         }
     }
 }

@@ -57,10 +57,10 @@ impl Core {
                 }
                 self.emit("stateChange", &state.as_str().into());
             }
-            Notice::Outbox => self.outbox_changed(),
+            Notice::Outbox => self.emit("outbox", &JsValue::UNDEFINED),
             Notice::Error(failure) => {
                 let error = self.failure(&failure);
-                self.emit_error(&error);
+                self.emit("error", &error);
             }
             Notice::Stale => self.emit("stale", &self.freshness()),
             Notice::Fresh => self.emit("fresh", &self.freshness()),

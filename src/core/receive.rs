@@ -21,10 +21,7 @@ const LOOK: u32 = 3;
 const FRAME: u32 = 0;
 const QUEUED: u32 = 1;
 const GARBAGE: u32 = 2;
-const TAKERS: u32 = 3;
-const FAILED: u32 = 4;
-const PROMISE: u32 = 5;
-const ONCE: u32 = 6;
+const PLAIN: u32 = 3;
 
 thread_local! {
     static CORES: RefCell<Vec<(u32, Weak<Core>)>> = const { RefCell::new(Vec::new()) };
@@ -82,12 +79,12 @@ pub fn receive_rest(number: u32) {
     }
 }
 
-/// Whatever is no number: `what` says what to make of the receiver's `value`. 0 when there is nobody to tell.
+/// Whatever is no number: `what` says what to make of the receiver's `value`. 1 if it is the type of a plain event, where
+/// that is asked.
 #[wasm_bindgen]
 pub fn receive_other(number: u32, attempt: u32, what: u32) -> u32 {
     core(number).map_or(0, |core| {
-        core.receive_other(AttemptId(attempt), what);
-        1
+        u32::from(core.receive_other(AttemptId(attempt), what))
     })
 }
 
@@ -103,7 +100,7 @@ impl Core {
     /// The receiver, if there is a host to make it.
     pub(super) fn receiver(&self) -> Option<&Receiver> {
         self.receiver
-            .get_or_init(|| host::receiver(self.number.0))
+            .get_or_init(|| host::receiver(self.number.0, &self.options.emit))
             .as_ref()
     }
 
@@ -162,9 +159,9 @@ impl Core {
         }
     }
 
-    fn receive_other(&self, attempt: AttemptId, what: u32) {
+    fn receive_other(&self, attempt: AttemptId, what: u32) -> bool {
         let Some(receiver) = self.receiver() else {
-            return;
+            return false;
         };
         let value = receiver.value();
         receiver.set_value(&JsValue::UNDEFINED);
@@ -176,20 +173,22 @@ impl Core {
             }
             QUEUED => self.arrived(attempt, Said::Frame(value)),
             GARBAGE => self.arrived(attempt, Said::Garbage),
-            TAKERS => {
-                if let Some(kind) = value.as_string() {
-                    receiver.set_value(&self.takers(&kind).unwrap_or(JsValue::NULL));
-                }
-            }
-            FAILED => self.callback_failed(value, false),
-            PROMISE => self.watch(value.unchecked_into(), false),
-            ONCE => {
-                if let Some(id) = value.as_f64() {
-                    self.unsubscribe(id as u32);
-                }
-            }
+            PLAIN => return value.as_string().is_some_and(|kind| self.is_plain(&kind)),
             _ => {}
         }
+        false
+    }
+
+    /// The receiver is to ask anew which events are plain.
+    pub(super) fn plain_changed(&self) {
+        if let Some(receiver) = self.receiver() {
+            receiver.forget();
+        }
+    }
+
+    /// Whether it is an event that nothing but its subscribers is concerned with: not the wire's own, not the order set's.
+    fn is_plain(&self, kind: &str) -> bool {
+        !crate::frame::is_wires_own(kind) && !self.is_for_orders(kind)
     }
 
     fn receive_end(&self, mine: bool) {

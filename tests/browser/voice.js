@@ -473,6 +473,24 @@ export async function callEndsWithThePage({ VoiceConnection }) {
   peer.end();
 }
 
+export async function callIsFreed({ VoiceConnection }) {
+  const peer = new Peer();
+  const { connection, told } = call(VoiceConnection, {});
+  await connect(connection);
+  const before = told.length;
+  connection.free();
+  await nothingLive();
+  same(told.slice(before), [], 'nobody is told');
+  // In the middle of its connect.
+  const { connection: early } = call(VoiceConnection, { getToken: () => new Promise(() => {}) });
+  const wait = rejection(connect(early));
+  early.free();
+  same((await wait).code, 'disposed', 'connect()');
+  await nothingLive();
+  await noneUnhandled();
+  peer.end();
+}
+
 export async function callChangesDevices({ VoiceConnection }) {
   const peer = new Peer();
   const { connection, values } = call(VoiceConnection, {});

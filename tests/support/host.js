@@ -1,6 +1,8 @@
 // What the TypeScript layer is to the module, in small: the error class, the ledger, the console. And the browser's
 // own functions, patched to count what is live, so that the ledger can be held against the truth.
 
+import { Audience } from './audience.js';
+import { Emitter } from './emitter.js';
 import { Receiver } from './receiver.js';
 import { same as saysTheSame } from './same.js';
 
@@ -21,7 +23,6 @@ export function makeHost() {
   patch();
   return {
     error: (code, message, fields) => new TautlineError(code, message, fields),
-    report: (error) => void heard.errors.push(error),
     warn: (text) => void heard.warnings.push(text),
     // What the browser calls in the module's place, so that a trap does not go unnoticed.
     shield: (inner) =>
@@ -34,7 +35,7 @@ export function makeHost() {
         }
       },
     same: saysTheSame,
-    receiver: (exports, number) => new Receiver(exports, number, () => heard.panics.length > 0, (error) => void heard.errors.push(error)),
+    receiver: (exports, number, tell) => new Receiver(exports, number, tell, () => heard.panics.length > 0),
     panic: release,
     twin: {
       enter(kind, owner, release) {
@@ -255,19 +256,76 @@ export async function noneUnhandled() {
 
 const made = [];
 
+/** An emitter as an object of the layer's has it; `errors()` is the one whose `error` hears what callbacks throw. */
+function emitter(errors) {
+  const failed = (cause, event) => {
+    const error = new TautlineError('callback', 'a callback failed', { cause });
+    if (event === 'error' || !errors().emit('error', error)) heard.errors.push(error);
+  };
+  return new Emitter({ named: () => 'test', failed, warn: (text) => void heard.warnings.push(text), full: (text) => new Error(text), changed() {} });
+}
+
+/** What listens to each service, for what is made on it. */
+const eventsOf = new WeakMap();
+
+/** What the layer lays over the module's objects for whoever listens: as little as the scenarios need. */
+const layer = {
+  WebSocketService(Class, [config, url, getToken]) {
+    const events = emitter(() => events);
+    const subscribers = emitter(() => events);
+    const audience = new Audience(events, subscribers);
+    const tell = (event, value) => {
+      audience.changed();
+      if (event === 'message') audience.deliver(value);
+      else if (event === 'outbox') audience.outboxChanged();
+      else if (!events.emit(event, value) && event === 'error') heard.errors.push(value);
+    };
+    const service = new Class(config, url, getToken, tell);
+    eventsOf.set(service, events);
+    return Object.assign(service, {
+      on: (event, callback, once) => events.add(event, callback, once),
+      off: (event, callback) => events.off(event, callback),
+      listenerCount: (event) => events.count(event),
+      subscribe: (pattern, callback) => audience.subscribe(pattern, callback),
+      onOutbox: (callback) => audience.onOutbox(callback),
+      unsubscribe: (off) => off(),
+      dispose() {
+        Class.prototype.dispose.call(service);
+        for (const each of [events, subscribers]) each.clear();
+      },
+    });
+  },
+  OrderUpdates(Class, [service]) {
+    const events = emitter(() => eventsOf.get(service));
+    const orders = new Class(service, (event, value) => void events.emit(event, value));
+    return Object.assign(orders, {
+      onOrders: (callback) => events.add('orders', callback, false),
+      onOrderUpdate(callback) {
+        orders.watch(true);
+        return events.add('update', callback, false);
+      },
+      unsubscribe: (off) => off(),
+      dispose() {
+        Class.prototype.dispose.call(orders);
+        events.clear();
+      },
+    });
+  },
+};
+
 /** The classes, remembering what is made of them. */
-export function remembered(classes) {
+export function remembered({ memoryBytes, ...classes }) {
   const each = Object.entries(classes).map(([name, Class]) => [
     name,
     new Proxy(Class, {
       construct(target, args) {
-        const object = Reflect.construct(target, args.map((arg) => arg));
+        const object = layer[name]?.(target, args) ?? Reflect.construct(target, args);
         made.push(object);
         return object;
       },
     }),
   ]);
-  return Object.fromEntries(each);
+  return { ...Object.fromEntries(each), memoryBytes };
 }
 
 /** Ends what a scenario that failed has left, so that the next one starts from nothing. */

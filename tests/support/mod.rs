@@ -17,8 +17,13 @@ extern "C" {
 /// What traps, called from JavaScript: then the trap is the browser's to see.
 type Trap = Closure<dyn Fn()>;
 
+/// How much memory the module has.
+type Memory = Closure<dyn Fn() -> f64>;
+
 /// The scenarios' modules, those that others import first.
-const SOURCES: [(&str, &str); 15] = [
+const SOURCES: [(&str, &str); 17] = [
+    ("audience.js", include_str!("../../pkg/src/audience.js")),
+    ("emitter.js", include_str!("../../pkg/src/emitter.js")),
     ("receiver.js", include_str!("../../pkg/src/receiver.js")),
     ("same.js", include_str!("../../pkg/src/same.js")),
     ("worklet.js", include_str!("../../pkg/src/worklet.js")),
@@ -52,26 +57,28 @@ pub(crate) async fn play(name: &str) -> Result<(), JsValue> {
     JsFuture::from(load(&sources.collect())).await?;
     tautline::install_host(begin(relay, plain))?;
     let trap: Trap = Closure::new(tautline::provoke_trap);
-    let classes = classes(&trap)?;
+    let memory: Memory = Closure::new(tautline::memory_bytes);
+    let classes = classes(&trap, &memory)?;
     JsFuture::from(begin_play(name, &classes)).await.map(drop)
 }
 
-/// The classes as JavaScript has them, and the function that traps.
+/// The classes as JavaScript has them, the function that traps and the one that measures.
 #[expect(
     clippy::disallowed_methods,
     reason = "a class is found through an instance, once a test"
 )]
-fn classes(trap: &Trap) -> Result<JsValue, JsValue> {
-    let service = WebSocketService::new(Object::new().into(), JsValue::UNDEFINED, None)?;
+fn classes(trap: &Trap, memory: &Memory) -> Result<JsValue, JsValue> {
+    let emit = Function::new_no_args("");
+    let service =
+        WebSocketService::new(Object::new().into(), JsValue::UNDEFINED, None, emit.clone())?;
     let manager = ConnectionManager::new(&service, None);
-    let orders = OrderUpdates::new(&service);
+    let orders = OrderUpdates::new(&service, emit.clone());
     let rtc = Object::new();
     Reflect::set(
         &rtc,
         &"session".into(),
         &Function::new_no_args("return '{}'"),
     )?;
-    let emit = Function::new_no_args("");
     let voice = VoiceConnection::new(
         rtc.unchecked_into(),
         emit,
@@ -98,6 +105,7 @@ fn classes(trap: &Trap) -> Result<JsValue, JsValue> {
         }
     }
     Reflect::set(&classes, &"provokeTrap".into(), trap.as_ref())?;
+    Reflect::set(&classes, &"memoryBytes".into(), memory.as_ref())?;
     Ok(classes.into())
 }
 

@@ -22,7 +22,7 @@ const WITHIN_S: u64 = 900;
 /// What a command gets that passes: the first of them may have everything to compile.
 const SOUND_WITHIN: Duration = Duration::from_secs(3_600);
 /// What the tests of the package need and git does not have.
-const LINKED: [&str; 2] = ["node_modules", ".tools"];
+const LINKED: [&str; 3] = ["node_modules", ".tools", "pkg/wasm"];
 
 /// A guard taken away.
 struct Mutant {
@@ -81,7 +81,7 @@ fn failed_test(said: &str) -> Option<&str> {
     said.lines()
         .find_map(|line| {
             let line = line.trim();
-            let cargo = line.strip_prefix("test ")?.split_once(" ... FAILED");
+            let cargo = line.strip_prefix("test ")?.split_once(" ... FAIL");
             cargo.map(|(name, _)| name)
         })
         .or_else(|| {
@@ -339,7 +339,7 @@ mod tests {
     use super::*;
 
     /// Where each `impl Drop` has at least one mutant.
-    const WATCHED: [&str; 2] = ["crates/relay/src", "crates/machine/src"];
+    const WATCHED: [&str; 3] = ["crates/relay/src", "crates/machine/src", "src"];
 
     /// Lines of each `impl … Drop for …` that is no test's, from the first to the last.
     fn drops(text: &str) -> Vec<(usize, usize)> {

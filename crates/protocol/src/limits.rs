@@ -203,8 +203,6 @@ pub const CLIENT_CONVERSATION_ITEMS: usize = 2_000;
 pub const CLIENT_LEVEL_MS: u64 = 50;
 /// Time a client waits for the next part of a snapshot, ms.
 pub const CLIENT_SNAPSHOT_PART_MS: u64 = 30_000;
-/// Listeners of one event after which a client warns, once.
-pub const CLIENT_LISTENERS: usize = 100;
 /// The longest voice session, ms.
 pub const VOICE_LENGTH_MS: u64 = 3_600_000;
 /// Warning before a voice session ends for its length, ms.

@@ -48,3 +48,17 @@ export async function freeze(page) {
     await session.detach();
   };
 }
+
+/** The browser's own counts, after what is garbage has gone. @param {import('@playwright/test').Page} page */
+export async function browserCounts(page) {
+  const session = await page.context().newCDPSession(page);
+  await session.send('Performance.enable');
+  for (let n = 0; n < 3; n += 1) {
+    await session.send('HeapProfiler.collectGarbage');
+    await page.evaluate(() => new Promise((resolve) => setTimeout(resolve, 0)));
+  }
+  const { metrics } = await session.send('Performance.getMetrics');
+  await session.detach();
+  const value = (wanted) => metrics.find(({ name }) => name === wanted).value;
+  return { listeners: value('JSEventListeners'), nodes: value('Nodes'), heap: value('JSHeapUsedSize') };
+}
