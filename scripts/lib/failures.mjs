@@ -22,14 +22,16 @@ function rust(text) {
   return [...failed].map((name) => said.get(name) ?? { name, lines: [] });
 }
 
-/** `node --test`, which lists what failed once more at its end. */
-const node = (text) => blocks(text.split(/^✖ failing tests:$/m)[1] ?? '', /^✖ (.+?)(?: \([\d.]+ms\))?$/, /^──/);
+/** `node --test` into a pipe: TAP. */
+const node = (text) => blocks(text, /^\s*not ok \d+ - (.+?)(?: # .*)?$/, /^\s*\.\.\.$/);
 
 const playwright = (text) => blocks(text, /^ {2}\d+\) (.+?)[ ─]*$/, /^ {2}\d+ (?:failed|flaky|passed|skipped)/);
 
+const vitest = (text) => blocks(text, /^\s?FAIL {2}(.+)$/, /^⎯/);
+
 /** What failed in a runner's output, each with the first lines of what it said. */
 export function failures(text) {
-  return [...rust(text), ...node(text), ...playwright(text)].map(({ name, lines }) => {
+  return [...rust(text), ...node(text), ...vitest(text), ...playwright(text)].map(({ name, lines }) => {
     const said = lines.join('\n').trim().split('\n');
     if (said.length > LINES) said.splice(LINES, said.length, `… ${said.length - LINES} lines more above`);
     return [`✖ ${name}`, ...said.map((line) => (line ? `    ${line}` : ''))].join('\n');
