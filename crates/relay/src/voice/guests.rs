@@ -88,7 +88,8 @@ mod tests {
         waiting[0].authenticated();
         assert!(waiting[1].gone.try_recv().is_err());
         waiting.extend([guests.arrive(), guests.arrive()]);
-        // Both ends of the first one's channel are its own: it stays.
+        // Nobody can tell the first one to go: it has said who it is.
+        assert!(waiting[0].gone.try_recv().is_err());
         assert_eq!(waiting[1].gone.try_recv(), Ok(()));
         assert_eq!(
             waiting[2].gone.try_recv(),

@@ -15,6 +15,11 @@ use tautline_protocol::limits;
 
 /// Label sets of one family: more than any closed list of values has.
 const LABEL_SETS: u64 = 64;
+/// Minutes for which each of a kind is kept, whoever is there: only over several times as many can it be said to rise.
+const KEPT: [(&str, f64); 2] = [
+    ("commands_remembered", limits::DEDUPE_MS as f64 / 60_000.0),
+    ("secrets", 10.0),
+];
 /// Minutes in which what is out of date is removed at the latest, where somebody always writes.
 const TIDY: f64 = 30.0;
 
@@ -183,9 +188,13 @@ pub(crate) fn is_bounded(day: &Day, samples: &[Sample]) {
             }
         }
     }
+    let half = day.plan.minutes / 2.0;
+    let is_still_gathering = |kind: &str| {
+        let kept = KEPT.iter().find(|(of, _)| *of == kind);
+        kept.is_some_and(|&(_, minutes)| half < 2.0 * minutes)
+    };
     let kinds = samples.last().unwrap().counts.keys();
-    // A day is what commands are remembered for.
-    for kind in kinds.filter(|kind| *kind != "commands_remembered") {
+    for kind in kinds.filter(|kind| !is_still_gathering(kind)) {
         let trend = second_half(samples, |sample| sample.count(kind)).trend();
         if trend.direction == Direction::Growing {
             wrong.push(format!("{kind} grows: {trend:?}"));
