@@ -91,6 +91,8 @@ function useOwned<T>(make: (() => Promise<T>) | undefined, end: (made: T) => voi
         if (own.users > 0) return;
         if (held.current === own) held.current = undefined;
         own.promise.then((value) => latest.current.end(value), () => {});
+        // Of a component that is only hidden: what it had is over when it is shown again.
+        setMade({});
       });
     };
   }, [wanted, latest]);

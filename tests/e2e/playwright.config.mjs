@@ -8,8 +8,13 @@ export default defineConfig({
   testMatch: '*.spec.*',
   outputDir: '../../test-results',
   forbidOnly: true,
-  // Two cores, and each test has a relay and pages of its own.
-  workers: 1,
+  // Two cores. Each test has a relay and pages of its own, and most of them wait for a clock most of the time.
+  workers: 2,
+  projects: [
+    { name: 'beside', testIgnore: 'rush.spec.*' },
+    // Takes both cores.
+    { name: 'alone', testMatch: 'rush.spec.*', dependencies: ['beside'] },
+  ],
   timeout: 60_000,
   expect: { timeout: 10_000 },
   reporter: [['list'], ['json', { outputFile: '../../test-results/e2e.json' }]],

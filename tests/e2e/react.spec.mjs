@@ -154,6 +154,22 @@ for (const version of ['18', '19']) {
       expect((await seen()).made).toBe(1);
     });
 
+    if (version === '19') {
+      test('a provider that is hidden lets go, and begins anew when it is shown', async () => {
+        await open();
+        await relay.postOrder({}, { restaurant });
+        await expect(tickets()).toHaveCount(1);
+        await page.evaluate(() => window.setMode('hidden'));
+        await expect.poll(() => page.evaluate(() => window.held())).toEqual([]);
+        await expect.poll(async () => (await sessions()).length).toBe(0);
+        await page.evaluate(() => window.setMode('visible'));
+        await expect(page.locator('#state')).toHaveText('connected');
+        await relay.postOrder({}, { restaurant });
+        await expect(tickets()).toHaveCount(2);
+        expect((await seen()).made).toBe(2);
+      });
+    }
+
     test('a client that could not be made is thrown to the boundary, and made when it mounts again', async () => {
       await open({ broken: '1', fallback: '' });
       await page.getByRole('button', { name: 'no client today' }).click();

@@ -1,4 +1,5 @@
 // A page of each kind of use, under StrictMode; what it went through is counted at `window.seen`.
+import * as React from 'react';
 import { Component, lazy, Profiler, StrictMode, Suspense, useState } from 'react';
 import { createRoot } from 'react-dom/client';
 import { createTautline, resources } from 'tautline';
@@ -72,15 +73,24 @@ const KINDS = {
   call: <Call />,
 };
 
+/** Of React 19 on: what is hidden keeps its state, and its effects are taken down. */
+function Hideable({ children }) {
+  const [mode, setMode] = useState('visible');
+  window.setMode = setMode;
+  return React.Activity ? <React.Activity mode={mode}>{children}</React.Activity> : children;
+}
+
 let root;
 window.mount = () => {
   root = createRoot(document.getElementById('root'));
   root.render(
     <StrictMode>
       <Boundary>
-        <TautlineProvider client={make} fallback={asked.has('fallback') ? <i id="fallback" /> : undefined}>
-          <Profiler id="page" onRender={() => (seen.commits += 1)}>{KINDS[asked.get('kind') ?? 'display']}</Profiler>
-        </TautlineProvider>
+        <Hideable>
+          <TautlineProvider client={make} fallback={asked.has('fallback') ? <i id="fallback" /> : undefined}>
+            <Profiler id="page" onRender={() => (seen.commits += 1)}>{KINDS[asked.get('kind') ?? 'display']}</Profiler>
+          </TautlineProvider>
+        </Hideable>
       </Boundary>
     </StrictMode>,
   );
