@@ -42,7 +42,7 @@ as they were, the browser itself kept ${kept.peers} peer connections and ${kept.
 | heap after the collector (\`JSHeapUsedSize\`), MB | ${list('heap', 1e6, 2)} |
 
 Of the rounds after the ${warmUp === 3 ? 'third' : `first ${warmUp}`}, by the estimator of \`resources.memory()\` (\`pkg/src/trend.ts\`: slopes of Theil and Sen, Kendall's test at 99.9 %): ${each(perHour)} bytes of
-heap for an object, from ${each(low)} to ${each(high)}, and less from round to round: compiled code and the browser's own records, by its heap snapshots.
+heap for an object, from ${each(low)} to ${each(high)}. What it is made of was not accounted for to the end: compiled code and the browser's own records are among it.
 It would be called a rise from a tenth of the level on, or a megabyte.`;
 }
 

@@ -103,18 +103,20 @@ export class Emitter {
     this.#cuts += 1;
   }
 
-  /** Calls one listener, unless it was taken off meanwhile. @param {Registered} registered @param {unknown[]} values */
-  call(registered, ...values) {
+  /**
+   * Calls one listener with a value, and another where there is one, unless it was taken off meanwhile.
+   * @param {Registered} registered @param {unknown} value @param {unknown} [more]
+   */
+  call(registered, value, more) {
     const { event, listener, once, off } = registered;
     if (off) return;
     // Before it is called: what it does may tell the same event.
     if (once) this.#remove(event, (other) => other === registered, true);
-    const { failed } = this.#owner;
     try {
-      const answer = listener(...values);
-      if (answer instanceof Promise) answer.catch((cause) => failed(cause, event));
+      const answer = more === undefined ? listener(value) : listener(value, more);
+      if (answer instanceof Promise) answer.catch((cause) => this.#owner.failed(cause, event));
     } catch (cause) {
-      failed(cause, event);
+      this.#owner.failed(cause, event);
     }
   }
 

@@ -12,7 +12,7 @@ export interface Glue {
 }
 
 /** Lends a function to the module: it is called as long as the object is there, and keeps neither it nor the page. */
-export type Lend = <A extends never[], R>(lent: (...args: A) => R) => (...args: A) => R | undefined;
+export type Lend = <A, B, R>(lent: (one: A, two: B) => R) => (one: A, two: B) => R | undefined;
 
 /** What an object is, beside its name. */
 export interface Kind {
@@ -225,10 +225,11 @@ export class Handle<G extends Glue> implements ManagedObject {
   }
 
   /** What the module is handed in place of a function: nothing that it holds leads back here. */
-  #lend<A extends never[], R>(lent: (...args: A) => R): (...args: A) => R | undefined {
+  #lend<A, B, R>(lent: (one: A, two: B) => R): (one: A, two: B) => R | undefined {
     this.#lent.push(lent);
     const weak = new WeakRef(lent);
-    return (...args) => weak.deref()?.(...args);
+    // By name, not gathered and spread again: this is on the way of every event.
+    return (one, two) => weak.deref()?.(one, two);
   }
 
   /** A listener failed. Told to those of `error`, unless it was one of them: that would not end. */

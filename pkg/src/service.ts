@@ -85,7 +85,8 @@ export class WebSocketService {
     if (config.debug) ledger().stacks = true;
     const life = { event: 'stateChange', rests: ['disconnected'] };
     const kind = { priority: 'critical', life, changed: () => this.#audience.changed(), shutdown: () => this.dispose() } as const;
-    const told = (event: string, value: unknown) => this.#told(event, value, config.debug);
+    const { debug } = config;
+    const told = (event: string, value: unknown) => this.#told(event, value, debug);
     this.#handle = new Handle('WebSocketService', kind, (lend) => {
       const asked = typeof url === 'function' ? lend(url) : url;
       return new GlueService(config, asked, getToken && lend(getToken), lend(told));

@@ -1,25 +1,15 @@
 // Whether a leak is told from noise, saw-teeth and steps, over seeded series.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { chance } from '../../tests/e2e/harness/lab/chance.js';
 import { direction, slopeOf } from '../dist/trend.js';
 
 const MINUTE = 60_000;
 const SEEDS = 200;
 
-/** Mulberry32: the same numbers for the same seed. */
-function random(seed) {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let t = Math.imul(state ^ (state >>> 15), 1 | state);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 4_294_967_296;
-  };
-}
-
 /** A series of half an hour, measured every ten to forty seconds. */
 function series(seed, value, minutes = 30) {
-  const next = random(seed);
+  const next = chance(seed);
   const points = [];
   for (let at = 0; at <= minutes * MINUTE; at += 10_000 + next() * 30_000) points.push({ at, value: value(at, next) });
   return points;
@@ -39,7 +29,7 @@ test('noise goes nowhere', () => {
 
 test('a saw-tooth goes nowhere, however long its teeth', () => {
   for (const period of [0.2, 1, 3, 7, 12, 20]) {
-    const found = counted((seed) => (at, next) => 1_000 + 800 * tooth(at, period * MINUTE, random(seed)()) + next() * 50);
+    const found = counted((seed) => (at, next) => 1_000 + 800 * tooth(at, period * MINUTE, chance(seed)()) + next() * 50);
     assert.equal(found[0], SEEDS, `teeth of ${period} minutes: ${JSON.stringify(found)}`);
   }
 });

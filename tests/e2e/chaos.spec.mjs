@@ -2,29 +2,19 @@
 // by HTTP and from the pages themselves. `TAUTLINE_SEED` makes another choice of troubles.
 
 import { expect, test } from '@playwright/test';
+import { chance } from './harness/lab/chance.js';
 import {
   connectLab, faults, LAB_ORIGIN, NO_FAULTS, openLab, orderSet, record, relaySet, seen, startLab, startProxy, startRelay,
 } from './harness/index.mjs';
 
 const SECONDS = 8;
 
-/** A small generator, so that a run can be repeated (mulberry32). */
-function random(seed) {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
-
 test('any mixture of troubles ends with every screen equal to the relay, and every order once', async ({ browser }) => {
   test.setTimeout(120_000);
   const seed = Number(process.env.TAUTLINE_SEED ?? 1);
   console.log(`TAUTLINE_SEED=${seed}`);
-  const chance = random(seed);
-  const pick = (list) => list[Math.floor(chance() * list.length)];
+  const next = chance(seed);
+  const pick = (list) => list[Math.floor(next() * list.length)];
   const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
   const relay = await startRelay({ args: [...LAB_ORIGIN, '--heartbeat', '1s'] });
@@ -49,19 +39,19 @@ test('any mixture of troubles ends with every screen equal to the relay, and eve
       cut: async () => proxy.cut(),
       silence: async () => {
         proxy.silence();
-        await pause(300 + chance() * 2_000);
+        await pause(300 + next() * 2_000);
         await proxy.resume();
       },
       forget: async () => proxy.forget(),
       refuse: async () => {
         await proxy.refuse();
-        await pause(300 + chance() * 700);
+        await pause(300 + next() * 700);
         await proxy.resume();
       },
       offline: async () => {
         const context = pick(contexts);
         await context.setOffline(true);
-        await pause(200 + chance() * 800);
+        await pause(200 + next() * 800);
         await context.setOffline(false);
       },
       kill: async () => {
@@ -109,7 +99,7 @@ test('any mixture of troubles ends with every screen equal to the relay, and eve
       }, `page${index}`));
 
     const happened = [];
-    for (const end = Date.now() + SECONDS * 1_000; Date.now() < end; await pause(chance() * 600)) {
+    for (const end = Date.now() + SECONDS * 1_000; Date.now() < end; await pause(next() * 600)) {
       const kind = pick(Object.keys(troubles));
       happened.push(kind);
       await troubles[kind]();

@@ -34,6 +34,8 @@ impl Who {
 
 struct Entry {
     who: Who,
+    /// Whose place it was counted as when it was taken; a renewed token may have another role.
+    person: Option<(String, String)>,
     transport: &'static str,
     since: Time,
     heard: Arc<AtomicU64>,
@@ -139,13 +141,14 @@ impl Board {
             return full(hit::VOICE_PERSON);
         }
         *known.restaurants.entry(who.restaurant.clone()).or_default() += 1;
-        if let Some(person) = person {
+        if let Some(person) = person.clone() {
             *known.people.entry(person).or_default() += 1;
         }
         let (id, now): (Arc<str>, _) = (id.into(), self.clock.now());
         let heard = Arc::new(AtomicU64::new(now.as_ms()));
         let entry = Entry {
             who: who.clone(),
+            person,
             transport,
             since: now,
             heard: Arc::clone(&heard),
@@ -331,10 +334,10 @@ impl Drop for Seat {
     fn drop(&mut self) {
         let gone = {
             let mut known = self.board.known();
-            let gone = known.sessions.remove(&self.id);
-            if let Some(entry) = &gone {
+            let mut gone = known.sessions.remove(&self.id);
+            if let Some(entry) = &mut gone {
                 leave(&mut known.restaurants, entry.who.restaurant.clone());
-                if let Some(person) = entry.who.person() {
+                if let Some(person) = entry.person.take() {
                     leave(&mut known.people, person);
                 }
                 known.over.truncate(OVER - 1);
@@ -435,6 +438,28 @@ mod tests {
     }
 
     #[test]
+    fn a_place_is_given_back_as_it_was_taken_whoever_holds_it_by_then() {
+        let board = Board::new();
+        let (ann, promoted) = (Role::Customer, Role::Server);
+        let (ann, promoted) = (who("ann", ann, "grow"), who("ann", promoted, "grow"));
+        let seats: Vec<_> = [&ann, &promoted]
+            .map(|who| board.seat(who.identity.role.as_str(), who, "webrtc", nobody()))
+            .into_iter()
+            .map(Result::unwrap)
+            .collect();
+        // Each gets the other's token.
+        seats[0].renewed(promoted.identity.clone());
+        seats[1].renewed(ann.identity.clone());
+        let counted = || board.known().people.values().copied().collect::<Vec<_>>();
+        assert_eq!(counted(), [1]);
+        let [customers, servers] = <[Seat; 2]>::try_from(seats).ok().unwrap();
+        drop(servers);
+        assert_eq!(counted(), [1]);
+        drop(customers);
+        assert!(board.known().people.is_empty());
+    }
+
+    #[test]
     fn who_may_end_a_session() {
         let board = Board::new();
         let ann = who("ann", Role::Customer, "grow");
@@ -486,6 +511,7 @@ mod tests {
             let ids: Vec<Arc<str>> = (0..many).map(|n| format!("rtc_{n}").into()).collect();
             for id in &ids {
                 let entry = Entry {
+                    person: None,
                     who: who("ann", Role::Server, "grow"),
                     transport: "webrtc",
                     since: board.clock.now(),

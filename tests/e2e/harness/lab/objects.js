@@ -1,6 +1,7 @@
 // The life of one object, all of it drawn from a seed: what it is, what goes wrong, when and how it ends. And what the browser
 // itself says is left of all of them.
 
+import { chance } from './chance.js';
 import { ConnectionManager, OrderUpdates, resources, VoiceConnection, WebSocketService } from '/dist/index.js';
 
 const KINDS = ['service', 'orders', 'webrtc', 'websocket'];
@@ -8,17 +9,6 @@ const TROUBLES = ['nothing', 'nothing', 'refused', 'cut', 'token', 'microphone',
 const ENDS = ['disposed', 'disconnected', 'forgotten', 'forgotten at rest'];
 /** Time until an object is ended, ms: at once, in the middle of its connect, or when it is long connected. */
 const LATEST = 250;
-
-/** Mulberry32. */
-function chance(seed) {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
 
 const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 const quietly = (promise) => promise.catch(() => {});
