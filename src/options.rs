@@ -3,7 +3,7 @@
 use crate::convert::{is_record, optional_whole, text};
 use crate::error::Error;
 use crate::js;
-use js_sys::Function;
+use js_sys::{Array, Function};
 use tautline_machine::client::Config;
 use tautline_protocol::{JsonWriter, is_restaurant_id};
 use wasm_bindgen::prelude::*;
@@ -89,6 +89,7 @@ impl ServiceOptions {
         let machine = Config {
             restaurant_id,
             has_token: get_token.is_some(),
+            addresses: url.dyn_ref::<Array>().map_or(1, Array::length) as usize,
             reconnect_interval_ms: ms(
                 given.reconnect_interval(),
                 usual.reconnect_interval_ms,
@@ -167,19 +168,20 @@ fn client(given: JsValue) -> Option<String> {
     )
 }
 
-/// The `url` option: text, a function that gives it, or nothing.
+/// The `url` option: text, a list of it, a function that gives it, or nothing.
 pub(crate) struct UrlOption {
     given: JsValue,
     restaurant_id: Option<String>,
 }
 
 impl UrlOption {
-    /// What the option gives now: text, or a promise of it.
-    pub(crate) fn ask(&self) -> Result<JsValue, JsValue> {
-        match self.given.dyn_ref::<Function>() {
-            Some(function) => function.call0(&JsValue::UNDEFINED),
-            None => Ok(self.given.clone()),
+    /// What the option gives now, of a list the address of that number: text, or a promise of it.
+    pub(crate) fn ask(&self, address: usize) -> Result<JsValue, JsValue> {
+        if let Some(function) = self.given.dyn_ref::<Function>() {
+            return function.call0(&JsValue::UNDEFINED);
         }
+        let listed = self.given.dyn_ref::<Array>();
+        Ok(listed.map_or_else(|| self.given.clone(), |list| list.get(address as u32)))
     }
 
     /// The socket's address that the option's answer stands for.

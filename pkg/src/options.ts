@@ -32,7 +32,14 @@ function attempts(value: number | undefined): number | undefined {
 
 function url(value: ServiceOptions['url']): ServiceOptions['url'] {
   if (value === undefined || typeof value === 'function') return value;
-  if (typeof value !== 'string' || value === '') throw invalid('url takes a string or a function that gives one', value);
+  if (!Array.isArray(value)) return address(value);
+  if (value.length === 0) throw new TautlineError('invalid_argument', 'url takes at least one address; the list is empty');
+  // A copy: the page may go on with its own.
+  return value.map(address);
+}
+
+function address(value: unknown): string {
+  if (typeof value !== 'string' || value === '') throw invalid('url takes an address, a list of them, or a function that gives one', value);
   try {
     const parsed = new URL(value, 'wss://this.page');
     if (/^(ws|http)s?:$/.test(parsed.protocol)) return value;

@@ -22,9 +22,11 @@ export interface TokenRequest {
 export interface ServiceOptions {
   /**
    * Where the server is: `ws(s)://`, `http(s)://` or a path on this page's host; a function is asked before every
-   * attempt. Default: this page's host, `/ws`.
+   * attempt. Of a list, relays of one log, the one that failed least in the last minute is next, of equals the first: one
+   * that cannot be reached is followed by the next at once, one that was lost after the backoff's wait. Default: this
+   * page's host, `/ws`.
    */
-  url?: string | (() => string | Promise<string>) | undefined;
+  url?: string | readonly string[] | (() => string | Promise<string>) | undefined;
   /** Sent in `auth`, and as `?restaurant_id=`. Default: none; a token that names one restaurant is enough. */
   restaurantId?: string | undefined;
   /**

@@ -19,6 +19,8 @@ const BUFFERED_EVERY_MS: u64 = 50;
 #[derive(Default)]
 pub(super) struct Connection {
     url: Option<String>,
+    /// Which of the addresses that the `url` option lists was last gone to.
+    address: usize,
     url_wait: Option<Awaited>,
     token_wait: Option<Awaited>,
     socket: Option<(AttemptId, Socket)>,
@@ -38,9 +40,10 @@ struct TokenRequest {
 }
 
 impl Core {
-    pub(super) fn resolve_url(&self, attempt: AttemptId) {
+    pub(super) fn resolve_url(&self, attempt: AttemptId, address: usize) {
+        self.connection.borrow_mut().address = address;
         let weak = self.me.clone();
-        let wait = self.options.url.ask().map(|url| {
+        let wait = self.ask_url().map(|url| {
             Awaited::new("url", &url, move |settled| {
                 if let Some(core) = weak.upgrade() {
                     let done = core.connection.borrow_mut().url_wait.take();
@@ -56,6 +59,12 @@ impl Core {
             Ok(wait) => drop(self.connection.borrow_mut().url_wait.replace(wait)),
             Err(error) => self.url_resolved(attempt, Err(error)),
         }
+    }
+
+    /// What the `url` option gives for the address in use.
+    pub(super) fn ask_url(&self) -> Result<JsValue, JsValue> {
+        let address = self.connection.borrow().address;
+        self.options.url.ask(address)
     }
 
     fn url_resolved(&self, attempt: AttemptId, url: Result<String, JsValue>) {

@@ -134,7 +134,7 @@ impl Core {
 }
 
 async fn answer(core: &Weak<Core>, path: &str, life: &AbortSignal) -> Result<JsValue, JsValue> {
-    let asked = upgrade(core)?.options.url.ask()?;
+    let asked = upgrade(core)?.ask_url()?;
     let url = settled(asked).await?;
     let address = options::http_url(&upgrade(core)?.options.url.socket(&url)?, path)?;
     let mut token = upgrade(core)?.last_token();

@@ -9,7 +9,7 @@ use wasm_bindgen::prelude::*;
 impl Core {
     pub(super) fn perform(&self, output: Output, current: Option<Current<'_>>) {
         match output {
-            Output::ResolveUrl(attempt) => self.resolve_url(attempt),
+            Output::ResolveUrl(attempt, address) => self.resolve_url(attempt, address),
             Output::FetchToken {
                 attempt,
                 reason,

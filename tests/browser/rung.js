@@ -4,7 +4,7 @@ import { browser, check, ledger, noneUnhandled, nothingLive, pause, rejection, s
 import { Peer } from './peer.js';
 import { Script, ear } from './script.js';
 import { realtimeSocket, restaurant, secret } from './server.js';
-import { call, connect, ended, nothingOfACall, send, stub, stuck } from './voice.js';
+import { call, connect, ended, givenUp, nothingOfACall, send, stub, stuck } from './voice.js';
 
 const SCRIPT = 'voice.example';
 const SESSION = { type: 'realtime' };
@@ -328,22 +328,10 @@ export async function rungIsGivenUpAnywhere({ VoiceConnection }) {
   const id = restaurant('rung');
   const key = await secret(id);
   for (const stage of ['token', 'microphone', 'offer', 'channel', 'settings']) {
-    for (const how of ['disconnect', 'dispose', 'abort']) {
-      const { getToken = () => key, undo, complete } = stalled(stage);
-      const { connection } = toRelay(VoiceConnection, { getToken });
-      const controller = new AbortController();
-      const waiting = connection.connect(undefined, controller.signal);
-      await pause(stage === 'channel' || stage === 'settings' ? 100 : 20);
-      if (how === 'abort') controller.abort();
-      else connection[how]();
-      const error = await rejection(waiting);
-      check(how === 'abort' ? error.name === 'AbortError' : error.code === (how === 'dispose' ? 'disposed' : 'aborted'), `${stage} ${how}: ${error}`);
-      complete();
-      await pause(5);
-      await nothingOfACall();
-      undo();
-      connection.dispose();
-    }
+    await givenUp(stage, stage === 'channel' || stage === 'settings' ? 100 : 20, () => {
+      const { getToken = () => key, ...stall } = stalled(stage);
+      return { ...stall, connection: toRelay(VoiceConnection, { getToken }).connection };
+    });
     const { getToken = () => key, undo, complete } = stalled(stage);
     const { connection } = toRelay(VoiceConnection, { getToken, timeoutMs: 700 });
     const error = await rejection(connect(connection));

@@ -216,26 +216,33 @@ export async function callIsUnacknowledged({ VoiceConnection }) {
   await ended(connection, peer);
 }
 
+/** A connect given up in each way a while after it began; `begin` stalls it. Nothing may be left, before and after it goes on. */
+export async function givenUp(stage, afterMs, begin) {
+  for (const how of ['disconnect', 'dispose', 'abort']) {
+    const { connection, complete, undo } = begin();
+    const controller = new AbortController();
+    const waiting = connection.connect(undefined, controller.signal);
+    await pause(afterMs);
+    if (how === 'abort') controller.abort();
+    else connection[how]();
+    const error = await rejection(waiting);
+    check(how === 'abort' ? error.name === 'AbortError' : error.code === (how === 'dispose' ? 'disposed' : 'aborted'), `${stage} ${how}: ${error}`);
+    complete();
+    await pause(5);
+    await nothingOfACall();
+    undo();
+    connection.dispose();
+  }
+}
+
 export async function callIsGivenUpAnywhere({ VoiceConnection }) {
   const peer = new Peer();
   // At each await, and a moment after it has gone on.
   for (const stage of STAGES) {
-    for (const how of ['disconnect', 'dispose', 'abort']) {
-      const { getToken, undo, complete } = stalled(stage, peer);
-      const { connection } = call(VoiceConnection, { getToken });
-      const controller = new AbortController();
-      const waiting = connection.connect(undefined, controller.signal);
-      await pause(stage === 'settings' || stage === 'channel' ? 60 : 10);
-      if (how === 'abort') controller.abort();
-      else connection[how]();
-      const error = await rejection(waiting);
-      check(how === 'abort' ? error.name === 'AbortError' : error.code === (how === 'dispose' ? 'disposed' : 'aborted'), `${stage} ${how}: ${error}`);
-      complete();
-      await pause(5);
-      await nothingOfACall();
-      undo();
-      connection.dispose();
-    }
+    await givenUp(stage, stage === 'settings' || stage === 'channel' ? 60 : 10, () => {
+      const { getToken, ...stall } = stalled(stage, peer);
+      return { ...stall, connection: call(VoiceConnection, { getToken }).connection };
+    });
   }
   peer.stall = undefined;
   // Anywhere at all.

@@ -181,6 +181,38 @@ test('a cut in the middle of a snapshot installs nothing of it', async ({ page }
   }
 });
 
+test('of several addresses the next takes over, without a gap', async ({ page }) => {
+  const restaurant = 'addresses';
+  const lab = await startLab();
+  const other = await startProxy(relay.url, '127.0.0.3');
+  try {
+    const sockets = watchSockets(page);
+    await record(page);
+    await postMany(restaurant, 1);
+    await proxy.refuse();
+    const url = [`${proxy.url}/ws`, `${other.url}/ws`];
+    await openLab(page, lab, { url, restaurantId: restaurant, getToken: () => relay.token({ restaurant }) });
+    await page.evaluate(() => {
+      window.waits = 0;
+      window.__tautline.service.on('reconnecting', () => (window.waits += 1));
+    });
+    expect(await connectLab(page)).toBe('connected');
+    expect(await page.evaluate(() => window.waits), 'the second is tried without a wait').toBe(0);
+    await untilCurrent(page, restaurant);
+
+    await proxy.resume();
+    await other.refuse();
+    await postMany(restaurant, 3);
+    await untilCurrent(page, restaurant);
+    expect(sockets.map(({ url: at }) => new URL(at).origin.replace('ws', 'http')), 'refused, taken, back at the first').toEqual([proxy.url, other.url, proxy.url]);
+    expect((await brings(sockets, 3)).received.filter(({ payload }) => payload?.status === 'snapshot')).toEqual([]);
+    expect(faults(await seen(page))).toEqual(NO_FAULTS);
+  } finally {
+    await other.stop();
+    await lab.stop();
+  }
+});
+
 test('a foreign change and a deletion missed beyond the log are told as differences of a snapshot', async ({ page }) => {
   // Without a position to resume from (another epoch): the relay's data folder is emptied under its feet.
   const restaurant = 'epoch';

@@ -152,7 +152,7 @@ impl Run<'_> {
                 return Ok(());
             };
             match page.client.poll_output() {
-                Output::ResolveUrl(attempt) => page.answers.push(Input::Url(attempt, true)),
+                Output::ResolveUrl(attempt, _) => page.answers.push(Input::Url(attempt, true)),
                 Output::FetchToken { attempt, .. } => {
                     let token = TokenAnswer::Token(Jwt::new(self.token.clone()));
                     page.answers.push(Input::Token(attempt, token));

@@ -82,10 +82,10 @@ class Link {
  * Forwards connections to `target` (`http://127.0.0.1:PORT` or a port). It listens on another loopback address but
  * on the same port, because a relay answers only to a `Host` with its own port.
  * @param {string | number} target
+ * @param {string} [host] another one for a second proxy before the same relay
  */
-export async function startProxy(target) {
+export async function startProxy(target, host = '127.0.0.2') {
   const targetPort = typeof target === 'number' ? target : Number(new URL(target).port);
-  const host = '127.0.0.2';
   const links = new Set();
   const bytes = { up: 0, down: 0 };
   let silent = false;

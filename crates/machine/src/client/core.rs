@@ -2,6 +2,7 @@
 //! (`docs/protocol.md` §1). This file holds its state, its door and its answers at once; `dial.rs` how a connection
 //! comes about and what its end means, `live.rs` what happens while it holds.
 
+use super::addresses::Addresses;
 use super::backoff::Backoff;
 use super::feed::Feed;
 use super::filter::{Filters, Reach};
@@ -32,6 +33,7 @@ pub struct Client {
     pub(super) attempts: u32,
     pub(super) waiters: Vec<WaiterId>,
     pub(super) backoff: Backoff,
+    pub(super) addresses: Addresses,
     pub(super) tokens: Tokens,
     pub(super) server: Server,
     pub(super) outbox: Outbox,
@@ -287,6 +289,7 @@ impl Client {
         };
         let mut rng = Rng::new(seed);
         Self {
+            addresses: Addresses::new(config.addresses),
             backoff: Backoff::new(config.reconnect_interval_ms, config.max_reconnect_delay_ms),
             outbox: Outbox::new(config.outbox_limit, config.outbox_bytes, now),
             ids: Ids {

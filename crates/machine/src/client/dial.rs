@@ -66,7 +66,8 @@ impl Client {
         } else {
             ConnectionState::Connecting
         });
-        self.out.push_back(Output::ResolveUrl(attempt));
+        let address = self.addresses.choose(now);
+        self.out.push_back(Output::ResolveUrl(attempt, address));
     }
 
     pub(super) fn url_resolved(&mut self, attempt: AttemptId, usable: bool, now: Time) {
@@ -308,7 +309,9 @@ impl Client {
                         now,
                     );
                 }
-                self.lost(closed, false, now);
+                if !self.failed_over(now) {
+                    self.lost(closed, false, now);
+                }
             }
         }
     }
@@ -349,7 +352,11 @@ impl Client {
             .server
             .spread_ms
             .filter(|_| was_live && closed.code.is_abnormal());
-        match closed.code.action() {
+        let action = closed.code.action();
+        if was_live && matches!(action, CloseAction::Backoff { .. } | CloseAction::Restart) {
+            self.addresses.failed(now);
+        }
+        match action {
             CloseAction::Backoff { at_least_ms } => self.retry(at_least_ms, spread, now),
             CloseAction::Report => {
                 self.tell(Notice::Error(Failure {
@@ -443,6 +450,17 @@ impl Client {
         true
     }
 
+    /// The server could not be reached at this address. Where another has not failed of late it is tried at once: how clients
+    /// return is spread before the first of them, and each failure leaves one less.
+    fn failed_over(&mut self, now: Time) -> bool {
+        self.addresses.failed(now);
+        let another = self.addresses.has_unfailed(now);
+        if another {
+            self.dial(TokenReason::Connect, None, now);
+        }
+        another
+    }
+
     /// Another attempt without a wait.
     pub(super) fn redial(&mut self, now: Time) {
         if !self.given_up() {
@@ -498,7 +516,9 @@ impl Client {
             stage: Some(stage.reported()),
             ..failure(code, message)
         }));
-        self.retry(0, None, now);
+        if !stage.has_socket() || !self.failed_over(now) {
+            self.retry(0, None, now);
+        }
     }
 
     /// State `error` for auth: only a token not yet refused leads out of it.
@@ -656,6 +676,7 @@ impl Client {
             Timer::Pong => self.pong_late(late_ms, now),
             Timer::Settled => {
                 self.backoff.reset();
+                self.addresses.held();
                 self.slow_repeats = 0;
             }
             Timer::Renew => self.renew(now),

@@ -42,6 +42,8 @@ pub struct Config {
     pub restaurant_id: Option<String>,
     /// Whether the page gave a `getToken`.
     pub has_token: bool,
+    /// How many addresses the `url` option lists; one where it is no list.
+    pub addresses: usize,
     /// First backoff step.
     pub reconnect_interval_ms: u64,
     /// Cap of a backoff step.
@@ -73,6 +75,7 @@ impl Default for Config {
         Self {
             restaurant_id: None,
             has_token: false,
+            addresses: 1,
             reconnect_interval_ms: 2_000,
             max_reconnect_delay_ms: 30_000,
             max_reconnect_attempts: None,
@@ -443,8 +446,8 @@ impl ConnectionState {
 /// driver drains the outputs of each frame before it gives the next.
 #[derive(Clone, Debug)]
 pub enum Output {
-    /// Ask the `url` option; answer with [`Input::Url`].
-    ResolveUrl(AttemptId),
+    /// Ask the `url` option, where it is a list for the address of that number; answer with [`Input::Url`].
+    ResolveUrl(AttemptId, usize),
     /// Call `getToken`; answer with [`Input::Token`].
     FetchToken {
         /// The attempt, or the connection whose token is renewed.

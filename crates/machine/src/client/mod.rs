@@ -1,6 +1,7 @@
 //! The page's side: [`Client`] composes the connection, its outbox and its feed; [`Orders`] is the order set over
 //! opaque handles; [`Leases`] counts holders. `voice` is a call to a voice model.
 
+mod addresses;
 mod backoff;
 mod core;
 mod dial;

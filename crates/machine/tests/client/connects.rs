@@ -20,7 +20,7 @@ fn an_attempt_goes_url_token_socket_auth() {
         d.outputs()[..],
         [
             Output::Tell(Notice::State(ConnectionState::Connecting)),
-            Output::ResolveUrl(AttemptId(1))
+            Output::ResolveUrl(AttemptId(1), 0)
         ]
     ));
     d.url();

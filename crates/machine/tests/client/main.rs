@@ -6,6 +6,7 @@
     reason = "outside `#[test]` functions too, an expectation that fails is the test's failure"
 )]
 
+mod addresses;
 mod auth;
 mod close_codes;
 mod connects;

@@ -240,7 +240,7 @@ impl Run {
                     prop_assert!(self.sockets.len() <= 1, "two sockets");
                     return Ok(wait);
                 }
-                Output::ResolveUrl(attempt) | Output::FetchToken { attempt, .. } => {
+                Output::ResolveUrl(attempt, _) | Output::FetchToken { attempt, .. } => {
                     self.attempt = attempt.0;
                 }
                 Output::Open(attempt) => self.sockets.push(attempt),

@@ -220,13 +220,18 @@ impl Driver {
         self.input(Input::Page(event));
     }
 
-    /// From a dial just begun to `auth` sent, with a fresh token where one is asked for.
-    pub(crate) fn dial_to_auth(&mut self) {
+    /// From a dial just begun to a socket that opens, with a fresh token where one is asked for.
+    pub(crate) fn dial_to_socket(&mut self) {
         self.url();
         if self.asked_token().is_some() {
             let fresh = format!("t{}", self.attempt.0);
             self.token(&fresh);
         }
+    }
+
+    /// From a dial just begun to `auth` sent.
+    pub(crate) fn dial_to_auth(&mut self) {
+        self.dial_to_socket();
         self.open();
         self.greet(true);
     }
@@ -360,7 +365,7 @@ impl Driver {
                     self.wait = *wait;
                     return;
                 }
-                Output::ResolveUrl(attempt) | Output::FetchToken { attempt, .. } => {
+                Output::ResolveUrl(attempt, _) | Output::FetchToken { attempt, .. } => {
                     self.attempt = *attempt;
                 }
                 _ => {}
@@ -400,8 +405,16 @@ impl Driver {
     }
 
     pub(crate) fn dials(&mut self) -> usize {
-        self.pick(|output| matches!(output, Output::ResolveUrl(_)).then_some(()))
+        self.pick(|output| matches!(output, Output::ResolveUrl(..)).then_some(()))
             .len()
+    }
+
+    /// The addresses dialled.
+    pub(crate) fn addresses(&mut self) -> Vec<usize> {
+        self.pick(|output| match output {
+            Output::ResolveUrl(_, address) => Some(*address),
+            _ => None,
+        })
     }
 
     pub(crate) fn opens(&mut self) -> Vec<AttemptId> {

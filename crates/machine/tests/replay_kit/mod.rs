@@ -79,6 +79,7 @@ fn config(given: &Value) -> Config {
     let usual = Config::default();
     Config {
         has_token: given["has_token"] == true,
+        addresses: number("addresses").unwrap_or(1) as usize,
         reconnect_interval_ms: number("reconnect_interval_ms").unwrap_or_default(),
         max_reconnect_delay_ms: number("max_reconnect_delay_ms").unwrap_or_default(),
         max_reconnect_attempts: number("max_reconnect_attempts").map(|n| n as u32),

@@ -38,8 +38,8 @@ pub struct Home {
 pub struct Page {
     pub index: usize,
     pub home: Home,
-    /// Which URL of its list is next.
-    url: usize,
+    /// Which address of its list the attempt under way goes to.
+    address: usize,
     /// The relay that each attempt went to.
     sites: BTreeMap<u32, usize>,
     pub wanted: Wanted,
@@ -85,6 +85,7 @@ impl Page {
         let config = Config {
             restaurant_id: Some(home.restaurant.to_owned()),
             has_token: true,
+            addresses: home.sites.len(),
             outbox_limit,
             outbox_ttl_ms: rng.between(5_000, 120_000),
             ..Config::default()
@@ -92,7 +93,7 @@ impl Page {
         let mut page = Self {
             index,
             home,
-            url: 0,
+            address: 0,
             sites: BTreeMap::new(),
             wanted: Wanted::default(),
             holders: (!want_set).then(Holders::default),
@@ -342,7 +343,10 @@ impl Page {
 
     fn perform(&mut self, output: Output, now: u64, env: &mut Env<'_>) {
         match output {
-            Output::ResolveUrl(AttemptId(attempt)) => self.dial.push(attempt),
+            Output::ResolveUrl(AttemptId(attempt), address) => {
+                self.address = address;
+                self.dial.push(attempt);
+            }
             Output::FetchToken {
                 attempt, reason, ..
             } => {
@@ -355,8 +359,7 @@ impl Page {
                     .push((now + env.rng.between(0, slow), attempt.0, reason));
             }
             Output::Open(AttemptId(attempt)) => {
-                // The page's list of URLs: the next one where the last attempt got nowhere.
-                let site = self.home.sites[self.url % self.home.sites.len()];
+                let site = self.home.sites[self.address];
                 let id = env.open(self.index, attempt, site, now);
                 self.sites.insert(attempt, site);
                 self.links.insert(attempt, id);
@@ -444,17 +447,8 @@ impl Page {
             Notice::Resumed { .. } => self.tally.resumes += 1,
             Notice::Stale => self.tally.stale += 1,
             Notice::Fresh => self.tally.fresh += 1,
-            Notice::Reconnecting { .. } => self.url += 1,
-            Notice::Connected => self.url = self.url_in_use(),
             _ => {}
         }
-    }
-
-    /// The place in the list of the relay that it is connected to.
-    fn url_in_use(&self) -> usize {
-        let site = self.site();
-        let place = self.home.sites.iter().position(|&one| Some(one) == site);
-        place.unwrap_or(0)
     }
 
     /// The relay of the newest attempt.

@@ -81,10 +81,18 @@ async fn sessions(relay: &Relay) -> f64 {
     relay.metric("tautline_voice_sessions").await
 }
 
+/// `counts` of the relay's diagnostics.
+async fn counts(relay: &Relay, manager: &str) -> Value {
+    let answer = relay.http().await.get("/api/v1/diagnostics", manager).await;
+    answer.json()["counts"].take()
+}
+
+/// By the gauge, and by what a session is looked up in.
 async fn none_left(relay: &Relay) {
+    let manager = relay.token("manager").await;
     relay
         .until("every session gone", || async {
-            sessions(relay).await == 0.0
+            sessions(relay).await == 0.0 && counts(relay, &manager).await["voice_sessions"] == 0
         })
         .await;
 }

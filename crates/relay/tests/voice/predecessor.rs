@@ -5,8 +5,8 @@ use crate::adapters::front;
 use crate::fake::{Fake, Plan};
 use crate::stream::Post;
 use crate::support::*;
-use crate::{none_left, relay, sessions};
-use serde_json::{Value, json};
+use crate::{counts, none_left, relay, sessions};
+use serde_json::json;
 use std::sync::atomic::Ordering;
 
 /// An upstream that ends each session once it has heard something.
@@ -16,11 +16,6 @@ on = "audio"
 ms = 100
 then = [{ fault = { close = { code = 4000, reason = "over" } } }]
 "#;
-
-async fn counts(relay: &Relay, token: &str) -> Value {
-    let answer = relay.http().await.get("/api/v1/diagnostics", token).await;
-    answer.json()["counts"].take()
-}
 
 /// Its error handler reported, and kept the session.
 #[tokio::test(flavor = "current_thread")]

@@ -147,8 +147,7 @@ async fn live(relay: &Relay, tokens: &Tokens, death: Death, sound: u32) {
 
 /// What must be back where it was.
 async fn held(relay: &Relay, token: &str) -> BTreeMap<String, u64> {
-    let answer = relay.http().await.get("/api/v1/diagnostics", token).await;
-    let counts = answer.json()["counts"].take();
+    let counts = crate::counts(relay, token).await;
     let counts = counts.as_object().unwrap().iter();
     let mut held: BTreeMap<_, _> = counts
         .filter(|(kind, _)| kind.as_str() != "log_bytes")

@@ -159,6 +159,7 @@ fn shown(text: &str) -> &str {
 pub(super) fn config(config: &Config) -> String {
     JsonWriter::object()
         .bool("has_token", config.has_token)
+        .u64("addresses", config.addresses as u64)
         .u64("reconnect_interval_ms", config.reconnect_interval_ms)
         .u64("max_reconnect_delay_ms", config.max_reconnect_delay_ms)
         .opt_u64(
@@ -408,7 +409,7 @@ pub(super) fn output(output: &Output, names: &Names) -> String {
     let mut line = Line::output();
     let l = &mut line;
     match output {
-        Output::ResolveUrl(attempt) => l.s("resolveUrl").n(attempt.0),
+        Output::ResolveUrl(attempt, address) => l.s("resolveUrl").n(attempt.0).n(*address as u64),
         Output::FetchToken {
             attempt,
             reason,

@@ -234,6 +234,7 @@ impl Client {
         self.phase_fields(f);
         f.small(&mut self.attempts);
         self.backoff.fields(f);
+        self.addresses.fields(f);
         f.token(&mut self.tokens.preset);
         f.token(&mut self.tokens.in_use);
         self.tokens.refused_fields(f);
