@@ -1,6 +1,6 @@
 // `npm test`: everything, from nothing. `npm test -- native autobahn wasm package wire deploy official e2e` runs some of it.
 
-import { readFileSync, rmSync } from 'node:fs';
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { buildEcho, buildPackage, buildPage, buildRelay, sizes, targetDir } from './lib/build.mjs';
 import { Failure, main, root, start, stop } from './lib/run.mjs';

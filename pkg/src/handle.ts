@@ -64,6 +64,8 @@ export class Handle<G extends Glue> implements ManagedObject {
   readonly #emitters: Emitter[] = [];
   /** Those made on this one that somebody listens to. */
   readonly #heard = new Set<Handle<Glue>>();
+  /** Who is told that it has ended. */
+  readonly #ends = new Set<(error?: TautlineError) => void>();
   #lent: unknown[] = [];
   #glue: G | undefined;
   #disposed = false;
@@ -162,6 +164,12 @@ export class Handle<G extends Glue> implements ManagedObject {
     return this.live ? this.events.add(event, listener, once) : () => {};
   }
 
+  /** Calls back when it has ended, with the error if the module trapped; the function returned ends that. */
+  onEnd(told: (error?: TautlineError) => void): () => void {
+    this.#ends.add(told);
+    return () => void this.#ends.delete(told);
+  }
+
   /** Tells an event of the module's; an error that nobody hears goes to the console. */
   tell(event: string, value: unknown): void {
     const { life } = this.#kind;
@@ -200,15 +208,16 @@ export class Handle<G extends Glue> implements ManagedObject {
     const { life } = this.#kind;
     if (life) this.events.emit(life.event, 'error');
     const heard = this.events.emit('error', error);
-    this.#silence();
+    this.#silence(error);
     return heard;
   }
 
   /** Nobody is called any more, here or by what was made on it. */
-  #silence(): void {
+  #silence(error?: TautlineError): void {
     this.#rests = true;
     this.#lent = [];
-    for (const other of [...this.#heard]) other.#silence();
+    for (const told of [...this.#ends]) told(error);
+    for (const other of [...this.#heard]) other.#silence(error);
     for (const emitter of this.#emitters) emitter.clear();
   }
 

@@ -1,9 +1,10 @@
 import { WebSocketService as GlueService } from '../wasm/tautline.js';
 import { Audience } from './audience.js';
-import { functionOf, json, optionalId, optionalMs, optionalSignal, optionsOf, text } from './check.js';
+import { functionOf, json, oneOf, optionalCount, optionalId, optionalMs, optionalSignal, optionsOf, text } from './check.js';
 import { invalid } from './errors.js';
 import { type EventFilter, filterText } from './filter.js';
 import { Handle } from './handle.js';
+import { Messages, type MessagesOptions } from './messages.js';
 import { serviceOptions } from './options.js';
 import { Recording } from './recording.js';
 import { dispose } from './symbols.js';
@@ -158,13 +159,29 @@ export class WebSocketService {
   subscribe<T extends keyof TautlineMessages>(type: T, callback: (payload: TautlineMessages[T], message: Message<TautlineMessages[T]>) => unknown): () => void;
   subscribe<P = unknown>(pattern: string, callback: (payload: P, message: Message<P>) => unknown): () => void;
   subscribe(pattern: string, callback: (payload: never, message: Message<never>) => unknown): () => void {
-    text('subscribe(type)', pattern);
-    const star = pattern.indexOf('*');
-    if (star >= 0 && (star < pattern.length - 1 || (pattern !== '*' && !pattern.endsWith(':*')))) {
-      throw invalid('subscribe(type) takes a type such as order:created, a prefix such as order:*, or *', pattern);
-    }
+    checkPattern('subscribe(type)', pattern);
     functionOf('subscribe(type, callback)', callback);
     return this.#handle.live ? this.#audience.subscribe(pattern, callback) : () => {};
+  }
+
+  /**
+   * The same messages to be iterated: each call has a buffer of its own, filled from its first `next()` on. It goes on over
+   * reconnects and ends with its loop, its signal, or the service.
+   *
+   * ```ts
+   * for await (const { payload } of service.messages('order:created', { signal })) await print(payload.order);
+   * ```
+   */
+  messages<T extends keyof TautlineMessages>(type: T, options?: MessagesOptions): AsyncIterableIterator<Message<TautlineMessages[T]>>;
+  messages<P = unknown>(pattern: string, options?: MessagesOptions): AsyncIterableIterator<Message<P>>;
+  messages(pattern: string, options?: MessagesOptions): AsyncIterableIterator<Message<never>> {
+    checkPattern('messages(type)', pattern);
+    const given = optionsOf('messages()', options);
+    optionalSignal('messages({signal})', given.signal);
+    optionalCount('messages({limit})', given.limit, 1);
+    if (given.onOverflow !== undefined) oneOf('messages({onOverflow})', ['throw', 'drop-oldest'], given.onOverflow);
+    this.#handle.glue();
+    return new Messages(this.#handle, this.#audience, pattern, given);
   }
 
   /**
@@ -258,6 +275,15 @@ export class WebSocketService {
     if (event === 'message') this.#audience.deliver(value);
     else if (event === 'outbox') this.#audience.outboxChanged();
     else this.#handle.tell(event, value);
+  }
+}
+
+/** A type, a prefix or everything. */
+function checkPattern(what: string, pattern: string): void {
+  text(what, pattern);
+  const star = pattern.indexOf('*');
+  if (star >= 0 && (star < pattern.length - 1 || (pattern !== '*' && !pattern.endsWith(':*')))) {
+    throw invalid(`${what} takes a type such as order:created, a prefix such as order:*, or *`, pattern);
   }
 }
 

@@ -20,11 +20,11 @@ test('a trap leaves nothing live', async () => {
   orders.initialize();
   const lease = await manager.acquire();
   const waiting = new WebSocketService({ url: 'ws://relay.example/ws', getToken: () => new Promise(() => {}) });
-  const pending = [waiting.connect()];
+  const pending = [waiting.connect(), service.messages('*').next()];
   assert.ok(resources.list().length > 0);
 
   assert.throws(() => provokeTrap());
-  await assert.rejects(pending[0], { code: 'internal' });
+  for (const promise of pending) await assert.rejects(promise, { code: 'internal' });
 
   assert.deepEqual(resources.list(), []);
   assert.ok(sockets.every(({ readyState }) => readyState >= FakeWebSocket.CLOSING));

@@ -51,10 +51,11 @@ async function loading(): Promise<void> {
 function service(): void {
   const made = new WebSocketService({ url: () => Promise.resolve('wss://a.example'), restaurantId: undefined, getToken: ({ reason, attempt }) => (reason === 'renew' && attempt > 1 ? null : 'x') });
   new WebSocketService();
+  new WebSocketService({ url: ['wss://a.example', 'wss://b.example'] });
   // @ts-expect-error milliseconds are numbers
   new WebSocketService({ reconnectInterval: '2s' });
-  // @ts-expect-error one address
-  new WebSocketService({ url: ['wss://a.example', 'wss://b.example'] });
+  // @ts-expect-error addresses are text
+  new WebSocketService({ url: [new URL('wss://a.example')] });
   // @ts-expect-error no such reason
   new WebSocketService({ getToken: ({ reason }) => (reason === 'later' ? null : 'x') });
   // @ts-expect-error not public

@@ -227,6 +227,19 @@ export async function aborts({ WebSocketService, ConnectionManager, OrderUpdates
   same([late.code, late.timeoutMs], ['connect_timeout', 20], 'timeoutMs');
   never.dispose();
 
+  // A wait that was given up says nothing to the one that took its place.
+  const answers = [];
+  const again = new WebSocketService({ restaurantId: id }, () => new Promise((resolve) => answers.push(resolve)), undefined);
+  const first = again.connect(undefined, undefined);
+  again.disconnect();
+  const second = again.connect(undefined, undefined);
+  same((await rejection(first)).code, 'aborted', 'the first');
+  await pause(10);
+  same([answers.length, ledger().closure], [2, 1], 'the second waits on');
+  answers[1](relaySocket());
+  same((await rejection(second)).code, 'auth_failed', 'it came as far as the relay');
+  again.dispose();
+
   // Disposed of by the very function that is asked, which then never answers.
   const ask = (asked) => () => {
     asked().dispose();

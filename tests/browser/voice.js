@@ -191,6 +191,7 @@ export async function callStalls({ VoiceConnection }) {
     same([error.code, error.stage, error.timeoutMs], ['connect_timeout', stage, 1_500], stage);
     same(values('connection.timeout'), [{ stage, timeoutMs: 1_500 }], stage);
     same(states(), ['connecting', 'error'], stage);
+    if (stage === 'exchange') check(peer.posts[0].signal.aborted, 'the request was aborted');
     await nothingOfACall();
     // The stalled step completes after all, and nothing comes back to life.
     complete();
@@ -527,6 +528,8 @@ export async function callsLeaveNothing({ VoiceConnection }) {
     const { connection } = call(VoiceConnection, {});
     await connect(connection);
     connection.dispose();
+    const { media_track, peer_connection, timer } = ledger();
+    same([media_track, peer_connection, timer], [undefined, undefined, undefined], 'it is over before dispose() returns');
     await nothingOfACall();
   }
   same(heard.errors, [], 'errors');

@@ -188,6 +188,10 @@ fn try_out(mutant: &Mutant, tree: &Path) -> io::Result<Outcome> {
     Ok(match ran? {
         Ran::Passed(_) => Outcome::Survived,
         Ran::TookTooLong => Outcome::Caught("hangs".into()),
+        // The browser's runner has a time of its own.
+        Ran::Failed(said) if said.contains("might have timed out") => {
+            Outcome::Caught("hangs".into())
+        }
         Ran::Failed(said) if said.contains("could not compile") => {
             Outcome::Broken("does not compile".into())
         }

@@ -94,6 +94,42 @@ impl Memory {
     }
 
     pub(super) fn len(&self) -> usize {
-        self.oldest.len()
+        self.by_key.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_has_left_is_known_no_longer() {
+        let mut memory = Memory::default();
+        for (id, until) in [("a", 10), ("b", 20), ("c", 30)] {
+            let row = Dedupe {
+                sub: "cook".into(),
+                id: id.into(),
+                hash: 1,
+                ack: Arc::new(Ack {
+                    at: None,
+                    result: None,
+                }),
+                at_ms: 0,
+            };
+            memory.remember(&row, Time::from_ms(until));
+        }
+        let rows = memory.leave(Time::from_ms(20), 0, &mut Hits::default());
+        let cooks = |ids: &[&str]| -> Vec<_> {
+            ids.iter()
+                .map(|&id| ("cook".to_owned(), id.to_owned()))
+                .collect()
+        };
+        assert_eq!(rows, cooks(&["a", "b"]));
+        let known =
+            |memory: &Memory| ["a", "b", "c"].map(|id| memory.recall(&key("cook", id)).is_some());
+        assert_eq!(known(&memory), [true; 3], "until that is durable");
+        memory.left(rows.len());
+        assert_eq!(known(&memory), [false, false, true]);
+        assert_eq!(memory.len(), 1);
     }
 }

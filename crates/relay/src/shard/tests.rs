@@ -288,3 +288,35 @@ async fn a_breach_of_the_rules_is_told_before_the_end() {
     drop(raw);
     rig.nothing_left().await;
 }
+
+#[tokio::test]
+async fn a_batch_that_came_to_nothing_is_waited_for_no_longer() {
+    let rig = Rig::new();
+    let delay_ms = rig
+        .handle
+        .get(|shard| {
+            shard.last_commit_ms = 7;
+            shard.handed.push_back(Instant::now());
+            let before = shard.commit_delay_ms();
+            shard.report(Report::Failed { full: false });
+            (before, shard.commit_delay_ms())
+        })
+        .await;
+    assert_eq!(delay_ms, Some((7, 0)));
+    rig.nothing_left().await;
+}
+
+#[tokio::test]
+async fn who_waits_for_a_store_that_broke_is_let_go() {
+    let rig = Rig::new();
+    let (asked, answer) = oneshot::channel();
+    rig.handle
+        .get(|shard| {
+            shard.askers.insert(1, ("order:create", Asker::Http(asked)));
+            shard.report(Report::Broken("it broke".into()));
+        })
+        .await;
+    let waited = tokio::time::timeout(Duration::from_secs(10), answer).await;
+    assert!(matches!(waited, Ok(Err(_))), "{waited:?}");
+    rig.nothing_left().await;
+}

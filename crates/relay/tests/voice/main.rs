@@ -87,12 +87,14 @@ async fn counts(relay: &Relay, manager: &str) -> Value {
     answer.json()["counts"].take()
 }
 
-/// By the gauge, and by what a session is looked up in.
+/// By the gauge, and by what a session and a call are found by.
 async fn none_left(relay: &Relay) {
     let manager = relay.token("manager").await;
     relay
         .until("every session gone", || async {
-            sessions(relay).await == 0.0 && counts(relay, &manager).await["voice_sessions"] == 0
+            sessions(relay).await == 0.0
+                && counts(relay, &manager).await["voice_sessions"] == 0
+                && relay.metric("tautline_voice_index").await == 0.0
         })
         .await;
 }
