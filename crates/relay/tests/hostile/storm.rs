@@ -171,7 +171,7 @@ impl Page {
     async fn perform(&mut self, output: Output) -> Option<Input> {
         let n = self.n;
         match output {
-            Output::ResolveUrl(attempt) => return Some(Input::Url(attempt, true)),
+            Output::ResolveUrl(attempt, _) => return Some(Input::Url(attempt, true)),
             Output::FetchToken { attempt, .. } => {
                 let token = Token::new(self.field.token.clone());
                 return Some(Input::Token(attempt, TokenAnswer::Token(token)));
