@@ -6,6 +6,7 @@ const before = { globals: new Set(Reflect.ownKeys(globalThis)), handles: process
 delete globalThis.WebAssembly;
 before.globals.delete('WebAssembly');
 const { createTautline, ConnectionManager, default: init, initSync, OrderUpdates, resources, TautlineError, VoiceConnection, WebSocketService } = await import('../dist/index.js');
+await import('../dist/inspector.js');
 const afterImport = { globals: new Set(Reflect.ownKeys(globalThis)), handles: process.getActiveResourcesInfo().length };
 
 const notInitialized = (error) => error instanceof TautlineError && error.code === 'not_initialized' && /await init\(\)/.test(error.message);

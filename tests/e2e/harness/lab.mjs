@@ -37,10 +37,11 @@ export async function startLab() {
  * @param {import('@playwright/test').Page} page
  * @param {{ url: string }} lab
  * @param {{ getToken?: (request: { reason: string, attempt: number }) => string | null | Promise<string | null>, [option: string]: unknown }} options the client's
+ * @param {string} [path] another page of the lab's
  */
-export async function openLab(page, lab, { getToken, ...options }) {
+export async function openLab(page, lab, { getToken, ...options }, path = '') {
   if (getToken) await page.exposeFunction('getLabToken', getToken);
-  await page.goto(`${lab.url}/`);
+  await page.goto(`${lab.url}/${path}`);
   await page.waitForFunction(() => window.tautline !== undefined);
   await page.evaluate(async (given) => {
     const { getLabToken, tautline } = window;
