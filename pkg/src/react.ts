@@ -6,6 +6,7 @@
  */
 import { createContext, createElement, useCallback, useContext, useEffect, useInsertionEffect, useMemo, useRef, useState, useSyncExternalStore } from 'react';
 import type { ReactElement, ReactNode } from 'react';
+import { type TautlineClient, hold } from './adapter.js';
 import type { Tautline } from './create.js';
 import type { OrderConditions } from './filter.js';
 import init from './loader.js';
@@ -15,22 +16,7 @@ import type { ConnectionState, TautlineEvents } from './types.js';
 import type { TranscriptItem, VoiceOptions, VoiceState } from './voice-types.js';
 import { VoiceConnection } from './voice.js';
 
-/** What the hooks need of a client: that of `tautline` or of `tautline/core`. */
-export interface TautlineClient {
-  readonly service: {
-    on(event: 'stateChange' | 'connected' | 'disconnected' | 'error', listener: (value: unknown) => unknown): () => void;
-    getConnectionState(): ConnectionState;
-    isConnected(): boolean;
-  };
-  readonly manager: { acquire(options: { signal: AbortSignal }): Promise<{ release(): void }> };
-  readonly orders: {
-    initialize(): void;
-    orders(): readonly Order[];
-    onOrders(callback: (orders: readonly Order[]) => unknown): () => void;
-    onOrderUpdate(callback: (update: OrderUpdate) => unknown): () => void;
-  };
-  dispose(): void;
-}
+export type { TautlineClient } from './adapter.js';
 
 /** Properties of {@link TautlineProvider}. */
 export interface TautlineProviderProps {
@@ -147,9 +133,6 @@ export interface Connection {
   readonly retry: () => void;
 }
 
-/** A connect under way is given up this long after the component that wanted it is gone: it may be mounted again, ms. */
-const PATIENCE_MS = 1_000;
-
 /**
  * Holds a share in the connection while the component is mounted: the first holder connects, the last lets go a second
  * after it is gone. Callbacks may change with every render.
@@ -163,7 +146,7 @@ export function useWebSocketConnection(options: ConnectionOptions = {}): Connect
   const [tries, setTries] = useState(0);
   useEffect(() => {
     if (!client || !enabled) return;
-    const { service, manager } = client;
+    const { service } = client;
     const offs = [
       service.on('connected', () => {
         setError(undefined);
@@ -173,29 +156,13 @@ export function useWebSocketConnection(options: ConnectionOptions = {}): Connect
       service.on('error', (value) => callbacks.current.onError?.(value)),
     ];
     if (service.isConnected()) callbacks.current.onConnect?.();
-    const wait = new AbortController();
-    let gone = false;
-    let release: (() => void) | undefined;
-    let patience: ReturnType<typeof setTimeout> | undefined;
-    manager.acquire({ signal: wait.signal }).then(
-      (lease) => {
-        clearTimeout(patience);
-        release = () => lease.release();
-        if (gone) release();
-      },
-      (why: unknown) => {
-        clearTimeout(patience);
-        release = () => {};
-        if (gone) return;
-        setError(why);
-        callbacks.current.onError?.(why);
-      },
-    );
+    const release = hold(client, (why) => {
+      setError(why);
+      callbacks.current.onError?.(why);
+    });
     return () => {
-      gone = true;
       for (const off of offs) off();
-      if (release) release();
-      else patience = setTimeout(() => wait.abort(), PATIENCE_MS);
+      release();
     };
   }, [client, enabled, tries, callbacks]);
   const retry = useCallback(() => {

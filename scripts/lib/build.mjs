@@ -112,7 +112,7 @@ async function buildWasm({ name, out, args }) {
 /** What the layer has only for voice: not in `core`. */
 const VOICE = /^(index|voice|voice-options|voice-types|rtc|sound|worklet)\./;
 /** What it has beside the client, for a framework or for whoever builds a page: not in `core`, which it works with as it is. */
-const ADAPTERS = /^(react|order-store|inspector)\./;
+const ADAPTERS = /^(adapter|inspector|order-store|react|svelte|vue)\./;
 
 /** `pkg/`: both modules' glue and the TypeScript layer over them, once for each. */
 export async function buildPackage() {

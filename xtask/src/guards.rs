@@ -22,7 +22,9 @@ const WITHIN_S: u64 = 900;
 /// What a command gets that passes: the first of them may have everything to compile.
 const SOUND_WITHIN: Duration = Duration::from_secs(3_600);
 /// What the tests of the package need and git does not have.
-const LINKED: [&str; 3] = ["node_modules", ".tools", "pkg/wasm"];
+const LINKED: [&str; 2] = [".tools", "pkg/wasm"];
+/// The same, of its own: a suite that finds another lock file than this was installed by installs anew, and would empty ours.
+const COPIED: &str = "node_modules";
 
 /// A guard taken away.
 struct Mutant {
@@ -171,6 +173,10 @@ fn copy(tree: &Path) -> io::Result<()> {
         if from.exists() && !to.exists() {
             symlink(from, to)?;
         }
+    }
+    let (from, to) = (root().join(COPIED), tree.join(COPIED));
+    if from.exists() && !to.exists() {
+        Command::new("cp").arg("-a").args([from, to]).status()?;
     }
     put(&before, files.into_iter().collect::<Vec<_>>().join("\n"))
 }
