@@ -17,18 +17,22 @@ import { VoiceConnection } from './voice.js';
 
 /** What the hooks need of a client: that of `tautline` or of `tautline/core`. */
 export interface TautlineClient {
+  /** The connection. */
   readonly service: {
     on(event: 'stateChange' | 'connected' | 'disconnected' | 'error', listener: (value: unknown) => unknown): () => void;
     getConnectionState(): ConnectionState;
     isConnected(): boolean;
   };
+  /** Who holds it. */
   readonly manager: { acquire(options: { signal: AbortSignal }): Promise<{ release(): void }> };
+  /** What comes over it. */
   readonly orders: {
     initialize(): void;
     orders(): readonly Order[];
     onOrders(callback: (orders: readonly Order[]) => unknown): () => void;
     onOrderUpdate(callback: (update: OrderUpdate) => unknown): () => void;
   };
+  /** Ends all three. */
   dispose(): void;
 }
 
@@ -41,6 +45,7 @@ export interface TautlineProviderProps {
   client: TautlineClient | (() => Promise<TautlineClient>);
   /** Shown until there is a client. Default: the children, for whom it is `disconnected` and without orders until then. */
   fallback?: ReactNode;
+  /** What is to have the client. */
   children?: ReactNode;
 }
 
@@ -139,7 +144,9 @@ export interface ConnectionOptions {
 
 /** What {@link useWebSocketConnection} gives. */
 export interface Connection {
+  /** The connection as the page sees it. */
   readonly state: ConnectionState;
+  /** Connected and authenticated. */
   readonly isConnected: boolean;
   /** Why it was given up; gone with the next try. */
   readonly error: unknown;
@@ -253,7 +260,9 @@ export function useOrderUpdates(callback: (update: OrderUpdate) => unknown): voi
 export interface Voice {
   /** The call, once the component has mounted. */
   readonly call: VoiceConnection | undefined;
+  /** The call as the page sees it. */
   readonly state: VoiceState;
+  /** What was said, and what is being said. */
   readonly transcript: readonly TranscriptItem[];
 }
 
