@@ -4,7 +4,6 @@ import { createHash } from 'node:crypto';
 import { copyFileSync, existsSync, mkdirSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
-import { brotliCompressSync } from 'node:zlib';
 import { notices } from './notices.mjs';
 import { Failure, output, root, step } from './run.mjs';
 import { lockedVersion, npm } from './setup.mjs';
@@ -169,18 +168,5 @@ export async function buildPage() {
   await unlessUpToDate('page', inputs, ['www/dist/index.html'], async () => {
     const [command, args] = npm('run', 'build', '-w', 'www');
     await step({ what: 'Building the page', usual: '5 s', log: 'page', command, args, tail: 40 });
-  });
-}
-
-/** What a browser downloads of either module, raw and as brotli sends it: module, glue, layer. */
-export function sizes() {
-  const kilobytes = (bytes) => `${(bytes / 1000).toFixed(1)} KB`;
-  return MODULES.map(({ name, out }) => {
-    const dist = join(root, out, '../dist');
-    const layer = readdirSync(dist).filter((file) => file.endsWith('.js') && !ADAPTERS.test(file)).map((file) => readFileSync(join(dist, file)));
-    const parts = [readFileSync(join(root, out, 'tautline_bg.wasm')), readFileSync(join(root, out, 'tautline.js')), Buffer.concat(layer)];
-    const packed = parts.map((part) => brotliCompressSync(part).length);
-    const all = packed.reduce((sum, bytes) => sum + bytes, 0);
-    return `${name}: wasm ${kilobytes(parts[0].length)}; brotli: wasm ${kilobytes(packed[0])}, glue ${kilobytes(packed[1])}, layer ${kilobytes(packed[2])}, together ${kilobytes(all)}`;
   });
 }
