@@ -134,6 +134,19 @@ for (const [kind, page, worker] of [['dedicated worker', 'with-worker.js', 'work
     }));
 }
 
+/** The picture of the README (`docs/react.png`), as the page is now. */
+async function picture(page) {
+  const items = (...names) => names.map((name, n) => ({ menu_item_id: name.toLowerCase(), name, quantity: n + 1, price: 9.5 }));
+  for (const order of await relay.orders()) await relay.api('PATCH', `/orders/${order.id}/status`, { status: 'cancelled' });
+  const posted = [await relay.postOrder({ items: items('Burger', 'Cola') }), await relay.postOrder({ items: items('Ramen') }), await relay.postOrder({ items: items('Salad', 'Tea') })];
+  await relay.api('PATCH', `/orders/${posted[0].id}/status`, { status: 'confirmed' });
+  await page.locator(`li[data-id="${posted[0].id}"]`).filter({ hasText: 'confirmed' }).waitFor();
+  await page.locator('li').nth(posted.length).waitFor({ state: 'detached' });
+  await page.locator(`li[data-id="${posted[2].id}"]`).waitFor();
+  await page.setViewportSize({ width: 480, height: 200 });
+  await page.screenshot({ path: 'test-results/react.png' });
+}
+
 const LAYOUT = 'export default function Layout({ children }) {\n  return <html lang="en"><body>{children}</body></html>;\n}\n';
 
 test('Next.js: the server renders the page, the browser takes it over', () =>
@@ -159,7 +172,7 @@ test('Next.js: the server renders the page, the browser takes it over', () =>
       const rendered = await (await fetch(url)).text();
       assert.match(rendered, /<p>One moment<\/p>/);
       // A text that differs between server and browser is among the complaints.
-      await assertLiveAt(browser, url, relay);
+      await assertLiveAt(browser, url, relay, ({ page }) => picture(page));
     } finally {
       server.kill('SIGTERM');
       await ended;
