@@ -97,6 +97,34 @@ test('one file, in a worker that is no module', () =>
     await assertServed([project.at('dist'), project.folder]);
   }));
 
+test('one file: a call over a socket there has to be told where its worklets are, any other not', () =>
+  withProject(['index.html'], async (project) => {
+    await project.write('calls.js', `
+      import init, { VoiceConnection } from 'tautline/inline';
+      const ways = [{}, { transport: 'websocket' }, { fallback: 'websocket' }, { transport: 'websocket', workletUrl: '/worklet.js' }];
+      const said = (options) => {
+        try {
+          new VoiceConnection(options).dispose();
+          return 'made';
+        } catch ({ code, message }) {
+          return code + ': ' + message;
+        }
+      };
+      init().then(() => { window.said = ways.map(said); });
+    `);
+    await project.sh('npx esbuild calls.js --bundle --format=iife --outfile=dist/main.js');
+    const server = await serve([project.at('dist'), project.folder]);
+    const { page } = await browser.newPage();
+    try {
+      await page.goto(server.url);
+      const told = 'invalid_argument: a call over a socket in a bundle that is not a module takes workletUrl; got undefined';
+      assert.deepEqual(await (await page.waitForFunction(() => window.said)).jsonValue(), ['made', told, told, 'made']);
+    } finally {
+      await page.close();
+      await server.close();
+    }
+  }));
+
 test('a page of tautline and tautline/inline has one client, loaded once', () =>
   withProject(['index.html', 'options.js', 'show.js'], async (project) => {
     await project.write('main.js', `
@@ -149,35 +177,37 @@ async function picture(page) {
 
 const LAYOUT = 'export default function Layout({ children }) {\n  return <html lang="en"><body>{children}</body></html>;\n}\n';
 
-test('Next.js: the server renders the page, the browser takes it over', () =>
-  withProject([['app/page.jsx', 'page.jsx'], ['app/options.js', 'options.js']], async (project) => {
-    await project.write('app/layout.jsx', LAYOUT);
-    await project.sh('npx next build');
-    const server = spawn(process.execPath, [project.at('node_modules/next/dist/bin/next'), 'start', '--hostname', '127.0.0.1', '--port', '0'], {
-      cwd: project.folder,
-      env: { ...process.env, NEXT_TELEMETRY_DISABLED: '1' },
-      stdio: ['ignore', 'pipe', 'inherit'],
-    });
-    const ended = new Promise((resolve) => server.once('exit', resolve));
-    try {
-      let said = '';
-      const url = await new Promise((resolve, reject) => {
-        server.stdout.on('data', (chunk) => {
-          said += chunk;
-          const [found] = said.match(/http:\/\/127\.0\.0\.1:[1-9]\d*/) ?? [];
-          if (found && /Ready/.test(said)) resolve(found);
-        });
-        ended.then(() => reject(new Error(`next start ended:\n${said}`)));
+for (const bundler of ['turbopack', 'webpack']) {
+  test(`Next.js by ${bundler}: the server renders the page, the browser takes it over`, () =>
+    withProject([['app/page.jsx', 'page.jsx'], ['app/options.js', 'options.js']], async (project) => {
+      await project.write('app/layout.jsx', LAYOUT);
+      await project.sh(`npx next build --${bundler}`);
+      const server = spawn(process.execPath, [project.at('node_modules/next/dist/bin/next'), 'start', '--hostname', '127.0.0.1', '--port', '0'], {
+        cwd: project.folder,
+        env: { ...process.env, NEXT_TELEMETRY_DISABLED: '1' },
+        stdio: ['ignore', 'pipe', 'inherit'],
       });
-      const rendered = await (await fetch(url)).text();
-      assert.match(rendered, /<p>One moment<\/p>/);
-      // A text that differs between server and browser is among the complaints.
-      await assertLiveAt(browser, url, relay, ({ page }) => picture(page));
-    } finally {
-      server.kill('SIGTERM');
-      await ended;
-    }
-  }));
+      const ended = new Promise((resolve) => server.once('exit', resolve));
+      try {
+        let said = '';
+        const url = await new Promise((resolve, reject) => {
+          server.stdout.on('data', (chunk) => {
+            said += chunk;
+            const [found] = said.match(/http:\/\/127\.0\.0\.1:[1-9]\d*/) ?? [];
+            if (found && /Ready/.test(said)) resolve(found);
+          });
+          ended.then(() => reject(new Error(`next start ended:\n${said}`)));
+        });
+        const rendered = await (await fetch(url)).text();
+        assert.match(rendered, /<p>One moment<\/p>/);
+        // A text that differs between server and browser is among the complaints.
+        await assertLiveAt(browser, url, relay, ({ page }) => picture(page));
+      } finally {
+        server.kill('SIGTERM');
+        await ended;
+      }
+    }));
+}
 
 test('Node, from the bytes', () =>
   withProject(['options.js', 'node.js'], async (project) => {
