@@ -234,8 +234,8 @@ test('Node, from the bytes', () =>
     }
   }));
 
-test('each file and command of the README is in a test above', () => {
-  const tests = readFileSync(new URL(import.meta.url), 'utf8');
+test('each file and command of the README is in a test', () => {
+  const tests = ['kit.mjs', 'builds.test.mjs'].map((name) => readFileSync(new URL(name, import.meta.url), 'utf8')).join('\n');
   assert.ok(snippets.size > 0);
   assert.deepEqual([...snippets.keys()].filter((name) => !tests.includes(`'${name}'`)), []);
 });

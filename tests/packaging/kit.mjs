@@ -26,8 +26,11 @@ export const snippets = new Map(
 );
 const snippet = (name) => snippets.get(name) ?? assert.fail(`the README has no ${name}`);
 
-/** A relay for pages of any origin on this machine. */
-export const startRelay = () => start({ www: null, args: ['--allowed-origin', 'http://127.0.0.1:*'] });
+/** A relay as the README starts it, which is for pages of any port of this machine. */
+export function startRelay() {
+  const [, name, value] = snippet('relay').match(/^(\w+)='([^']+)' npm start$/m);
+  return start({ www: null, env: { [name]: value } });
+}
 
 /** The relay that the README's snippets name. */
 const TRIED = 'http://127.0.0.1:8787';
