@@ -3,8 +3,9 @@
 import { readFileSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 import { buildPackage, buildRelay } from '../scripts/lib/build.mjs';
+import { weigh } from '../scripts/lib/size.mjs';
 import { bench } from './lib/bench.mjs';
-import { openPage, weigh } from './lib/browser.mjs';
+import { openPage } from './lib/browser.mjs';
 import { barChart } from './lib/chart.mjs';
 import { machine } from './lib/machine.mjs';
 import { residentBytes } from './lib/process.mjs';
@@ -141,7 +142,7 @@ await bench('voice', { rounds: 15, cuts: 7, rolls: 7, costs: 3, seconds: 8 }, as
     return name === 'tautline' ? `${spreadText(times)}: ${verdict(times, { most: 1 })}` : spreadText(times);
   };
   const [all, core] = [await weigh('tautline'), await weigh('tautline/core')];
-  const kilobytes = (whole, part) => (part === 'together' ? whole.js + whole.wasm : whole[part]) / 1000;
+  const kilobytes = (whole, part) => whole[part].brotli / 1000;
   const added = (part) => kilobytes(all, part) - kilobytes(core, part);
   const text = [
     `## Calls\n\n\`npm run bench -- voice --write\`. ${facts}; Chromium ${lab.version} with its fake microphone.`,

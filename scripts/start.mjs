@@ -1,4 +1,4 @@
-// `npm start`: sets up, builds, and runs the relay with the page on it until it is told to end. What follows `--` is the relay's.
+// `npm start`: sets up, builds, and runs the relay with the page on it until it is told to end.
 
 import { createServer } from 'node:net';
 import { buildPackage, buildPage, buildRelay } from './lib/build.mjs';
@@ -45,7 +45,7 @@ Ctrl-C ends it.
 
 /** Runs the relay once; its exit code. `onReady` gets the address it listens on. */
 async function runRelay(program, port, onReady) {
-  const args = ['serve', '--dev', '--listen', `127.0.0.1:${port}`, '--data-dir', process.env.TAUTLINE_DATA_DIR ?? 'data', '--www', 'www/dist', ...process.argv.slice(2)];
+  const args = ['serve', '--dev', '--listen', `127.0.0.1:${port}`, '--data-dir', process.env.TAUTLINE_DATA_DIR ?? 'data', '--www', 'www/dist'];
   const child = start(program, args, { stdio: ['ignore', 'pipe', 'inherit'] });
   let head = '';
   let ready = false;

@@ -1,8 +1,8 @@
-// `npm test`: everything, from nothing. `npm test -- native autobahn wasm package wire deploy official e2e` runs some of it.
+// `npm test`: everything, from nothing. `npm test -- native autobahn wasm package packaging wire deploy official e2e` runs some of it.
 
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { buildEcho, buildPackage, buildPage, buildRelay, sizes, targetDir } from './lib/build.mjs';
+import { buildEcho, buildPackage, buildPage, buildRelay, targetDir } from './lib/build.mjs';
 import { Failure, main, root, start, stop } from './lib/run.mjs';
 import { secretsInLogs } from './lib/secrets.mjs';
 import { npm, setup } from './lib/setup.mjs';
@@ -92,6 +92,22 @@ const deployed = (program) =>
     env: { TAUTLINE_RELAY_PROGRAM: program },
   });
 
+/** The package as npm gives it to its users: packed, installed into empty projects, built by each bundler, opened in a browser. */
+async function packaging(program) {
+  const { pack } = await import('../tests/packaging/packed.mjs');
+  const { home, tarball, remove } = await pack();
+  const files = ['size', 'tarball', 'types', 'parts', 'loading', 'builds'].map((name) => `tests/packaging/${name}.test.mjs`);
+  try {
+    return await suite('packaging', process.execPath, ['--test', '--test-concurrency=2', ...files], {
+      rows: nodeSuite('packaging'),
+      needsAll: true,
+      env: { TAUTLINE_RELAY_PROGRAM: program, TAUTLINE_PACKED: home, TAUTLINE_TARBALL: tarball },
+    });
+  } finally {
+    await remove();
+  }
+}
+
 /** The Realtime API's own clients, unmodified, against the relay. */
 async function official(program) {
   const { makeCertificate } = await import('../tests/official/certificate.mjs');
@@ -108,7 +124,7 @@ async function official(program) {
   }
 }
 
-const SUITES = ['native', 'autobahn', 'wasm', 'package', 'wire', 'deploy', 'official', 'e2e'];
+const SUITES = ['native', 'autobahn', 'wasm', 'package', 'packaging', 'wire', 'deploy', 'official', 'e2e'];
 
 await main(async () => {
   const asked = process.argv.slice(2);
@@ -124,10 +140,11 @@ await main(async () => {
   const rows = [];
   if (wants('native')) rows.push(...(await native()));
   if (wants('autobahn')) rows.push(...(await autobahn(await buildEcho({ tested: wants('native') }))));
-  const relay = ['wasm', 'wire', 'deploy', 'official', 'e2e'].some(wants) ? await buildRelay({ tested: wants('native') }) : undefined;
+  const relay = ['wasm', 'packaging', 'wire', 'deploy', 'official', 'e2e'].some(wants) ? await buildRelay({ tested: wants('native') }) : undefined;
   if (wants('wasm')) rows.push(...(await wasm(relay)));
-  if (['package', 'wire', 'deploy', 'e2e'].some(wants)) await buildPackage();
+  if (['package', 'packaging', 'wire', 'deploy', 'e2e'].some(wants)) await buildPackage();
   if (wants('package')) rows.push(...(await packages()));
+  if (wants('packaging')) rows.push(...(await packaging(relay)));
   if (wants('wire')) rows.push(...(await wire(relay)));
   if (wants('deploy')) rows.push(...(await deployed(relay)));
   if (wants('official')) rows.push(...(await official(relay)));
@@ -138,7 +155,6 @@ await main(async () => {
   }
 
   console.log(`\n${table(rows)}\n`);
-  if (wants('package') || wants('e2e')) console.log(`${sizes().join('\n')}\n`);
   const problems = rows.filter((row) => row.problem);
   // Kept as well, for whoever runs more behind the tests and wants to end with what counts.
   const failed = problems.flatMap((row) => row.failures ?? []);

@@ -41,25 +41,29 @@ function flags(defaults) {
 
 /**
  * A benchmark's whole program. `body` gets its options and returns the Markdown of its section, and charts by name;
- * they are printed, and with `--write` also put into docs/performance.md and docs/charts.
+ * they are printed, and with `--write` also put into docs/performance.md and docs/charts. `failed` says what may not be so.
  * @param {string} name its markers in the page: `<!-- name:begin -->`, `<!-- name:end -->`
  * @param {Record<string, number | string | boolean>} defaults its flags
- * @param {(options: any) => Promise<{ text: string, charts?: Record<string, string> }>} body
+ * @param {(options: any) => Promise<{ text: string, charts?: Record<string, string>, failed?: string }>} body
  */
 export function bench(name, defaults, body) {
   return main(async () => {
     const options = flags(defaults);
     await packages();
-    const { text, charts = {} } = await body(options);
+    const { text, charts = {}, failed } = await body(options);
     console.log(`\n${text}\n`);
-    if (!options.write) return;
-    for (const [chart, svg] of Object.entries(charts)) {
-      mkdirSync(join(root, 'docs/charts'), { recursive: true });
-      writeFileSync(join(root, `docs/charts/${chart}.svg`), svg);
-    }
-    writeFileSync(page, withSection(readFileSync(page, 'utf8'), name, text));
-    console.log('Written to docs/performance.md.');
+    if (options.write) write(name, text, charts);
+    if (failed) throw new Failure(failed);
   });
+}
+
+function write(name, text, charts) {
+  for (const [chart, svg] of Object.entries(charts)) {
+    mkdirSync(join(root, 'docs/charts'), { recursive: true });
+    writeFileSync(join(root, `docs/charts/${chart}.svg`), svg);
+  }
+  writeFileSync(page, withSection(readFileSync(page, 'utf8'), name, text));
+  console.log('Written to docs/performance.md.');
 }
 
 /** The page with one benchmark's section replaced, or added at the end. */

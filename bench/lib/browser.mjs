@@ -1,25 +1,27 @@
 // A page in headless Chromium, and what it costs.
 
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
 import { extname, join } from 'node:path';
-import { brotliCompressSync } from 'node:zlib';
 import { chromium } from '@playwright/test';
 import { build } from 'vite';
 import { WebSocketServer } from 'ws';
 import { buildPackage } from '../../scripts/lib/build.mjs';
 import { root } from '../../scripts/lib/run.mjs';
 import { setup } from '../../scripts/lib/setup.mjs';
+import { ENTRIES } from '../../scripts/lib/size.mjs';
 import { benchDir } from './bench.mjs';
 
 const TYPES = { '.html': 'text/html', '.js': 'text/javascript', '.wasm': 'application/wasm' };
 
-const alias = [
-  { find: /^tautline$/, replacement: join(root, 'pkg/dist/index.js') },
-  { find: /^tautline\/core$/, replacement: join(root, 'pkg/core/dist/core.js') },
+/** Clients by the name that their pages import them by. */
+const CLIENTS = ['ably', 'centrifuge', 'livekit-client', 'partysocket', 'phoenix', 'reconnecting-websocket', 'socket.io-client', '@openai/agents-realtime'];
+
+export const alias = [
+  ...ENTRIES,
   { find: /^partysocket\/ws$/, replacement: join(benchDir, 'node_modules/partysocket/dist/ws.js') },
-  ...['centrifuge', 'phoenix', 'ably', 'socket.io-client', '@openai/agents-realtime'].map((module) => ({ find: new RegExp(`^${module}$`), replacement: join(benchDir, 'node_modules', module) })),
+  ...CLIENTS.map((module) => ({ find: new RegExp(`^${module}$`), replacement: join(benchDir, 'node_modules', module) })),
 ];
 
 /** Builds a page with this module as a user's would be; the folder it is in. */
@@ -29,19 +31,6 @@ async function bundle(name, code) {
   writeFileSync(join(folder, `${name}.js`), code);
   await build({ root: folder, configFile: false, logLevel: 'error', build: { outDir: 'built', target: 'es2022', assetsInlineLimit: 0 }, resolve: { alias } });
   return folder;
-}
-
-/** Bytes of brotli that a page downloads of a module, all that it exports, once a bundler has made it small: `{ js, wasm }`. */
-export async function weigh(module) {
-  const folder = await bundle('whole', `import * as all from '${module}'; globalThis.all = all;`);
-  try {
-    const assets = join(folder, 'built/assets');
-    const bytes = (kind) => readdirSync(assets).filter((file) => extname(file) === kind)
-      .reduce((sum, file) => sum + brotliCompressSync(readFileSync(join(assets, file))).length, 0);
-    return { js: bytes('.js'), wasm: bytes('.wasm') };
-  } finally {
-    rmSync(folder, { recursive: true, force: true });
-  }
 }
 
 /**

@@ -5,18 +5,22 @@ import type { ConnectionState } from './types.js';
 
 /** What the adapters need of a client: that of `tautline` or of `tautline/core`. */
 export interface TautlineClient {
+  /** The connection. */
   readonly service: {
     on(event: 'stateChange' | 'connected' | 'disconnected' | 'error', listener: (value: unknown) => unknown): () => void;
     getConnectionState(): ConnectionState;
     isConnected(): boolean;
   };
+  /** Who holds it. */
   readonly manager: { acquire(options: { signal: AbortSignal }): Promise<{ release(): void }> };
+  /** What comes over it. */
   readonly orders: {
     initialize(): void;
     orders(): readonly Order[];
     onOrders(callback: (orders: readonly Order[]) => unknown): () => void;
     onOrderUpdate(callback: (update: OrderUpdate) => unknown): () => void;
   };
+  /** Ends all three. */
   dispose(): void;
 }
 

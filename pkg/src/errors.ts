@@ -99,14 +99,23 @@ export interface ErrorFields {
   readonly cause?: unknown;
   /** Overrides what the code says about trying again. */
   readonly retryable?: boolean | undefined;
+  /** Whether the command may have been applied. */
   readonly outcome?: Outcome | undefined;
+  /** Why the server refused. */
   readonly nackCode?: NackCode | undefined;
+  /** The WebSocket close code that ended the connection. */
   readonly closeCode?: number | undefined;
+  /** The reason that came with it. */
   readonly closeReason?: string | undefined;
+  /** The HTTP status. */
   readonly status?: number | undefined;
+  /** What was waited for, ms. */
   readonly timeoutMs?: number | undefined;
+  /** When the server says to try again, ms from now. */
   readonly retryAfterMs?: number | undefined;
+  /** How far the attempt came. */
   readonly stage?: Stage | undefined;
+  /** The code of the server's own. */
   readonly serverCode?: string | undefined;
 }
 

@@ -6,10 +6,13 @@ type OneOrMany<T> = T | readonly T[];
 
 /** Which orders: all of the members given must hold, one of the values of each. An empty list is no condition. */
 export interface OrderConditions {
+  /** Of these tables; a number is its text. */
   readonly table_number?: OneOrMany<string | number> | undefined;
   /** Of any item. */
   readonly station?: OneOrMany<string> | undefined;
+  /** In one of these states. */
   readonly statuses?: OneOrMany<OrderStatus> | undefined;
+  /** These orders. */
   readonly order_ids?: OneOrMany<string> | undefined;
 }
 

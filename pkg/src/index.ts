@@ -5,4 +5,4 @@
 export { default } from './loader.js';
 export * from './core.js';
 export { VoiceConnection, VoiceConnection as WebRTCConnection } from './voice.js';
-export type * from './voice-types.js';
+export * from './voice-types.js';

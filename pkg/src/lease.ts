@@ -48,6 +48,7 @@ export class Lease {
     holding.release();
   }
 
+  /** The same as `release()`: `using` works. */
   [dispose](): void {
     this.release();
   }

@@ -50,6 +50,7 @@ export class ConnectionManager {
     this.#handle.clean((glue) => glue.forceDisconnect());
   }
 
+  /** Whether there is a connection, and how many hold it. */
   getStatus(): ManagerStatus {
     return this.#handle.ask((glue) => glue.getStatus() as ManagerStatus, NOTHING);
   }
@@ -59,6 +60,7 @@ export class ConnectionManager {
     this.#handle.dispose();
   }
 
+  /** The same as `dispose()`: `using` works. */
   [dispose](): void {
     this.dispose();
   }

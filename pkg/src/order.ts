@@ -9,7 +9,9 @@ export type OrderType = 'dine-in' | 'takeout' | 'delivery' | (string & {});
 
 /** A choice that changes an item and its price. */
 export interface Modifier {
+  /** Names it in the menu. */
   id: string;
+  /** What people read. */
   name: string;
   /** What it adds to the item's price, in the currency's unit, at most two decimals. */
   price?: number;
@@ -19,13 +21,17 @@ export interface Modifier {
 
 /** One line of an order to be made. */
 export interface NewItem {
+  /** What of the menu it is. */
   menu_item_id: string;
+  /** What people read. */
   name: string;
   /** 1 to 999. */
   quantity: number;
   /** Of one, without modifiers, in the currency's unit, at most two decimals. */
   price: number;
+  /** Choices that change it, and its price. */
   modifiers?: Modifier[];
+  /** For whoever makes it. */
   special_instructions?: string;
   /** Where it is made. */
   station?: string;
@@ -36,24 +42,33 @@ export interface NewItem {
  * its own is refused.
  */
 export interface NewOrder {
+  /** How it is handed over. */
   type: OrderType;
   /** 1 to 200. */
   items: NewItem[];
   /** What is called out; made by the server when absent. */
   order_number?: string;
+  /** Where it is served. */
   table_number?: string;
+  /** Whose it is at the table. */
   seat_number?: string;
+  /** Whom to call. */
   customer_name?: string;
   /** Kept by the server; in no event and no snapshot. */
   customer_phone?: string;
+  /** For whoever makes it. */
   notes?: string;
   /** The page's own, at most 4 KiB of JSON. */
   metadata?: Record<string, unknown>;
+  /** In the currency's unit. */
   tip?: number;
+  /** In the currency's unit; none when absent. */
   tax?: number;
   /** RFC 3339. */
   scheduled_pickup_time?: string;
+  /** What the page makes of its items; checked. */
   subtotal?: number;
+  /** What the page makes of it all; checked. */
   total?: number;
 }
 
@@ -61,7 +76,9 @@ export interface NewOrder {
 export interface Item extends Readonly<Omit<NewItem, 'modifiers'>> {
   /** Names it within its order. */
   readonly id: string;
+  /** How far it is. */
   readonly status: ItemStatus;
+  /** Choices that change it, and its price. */
   readonly modifiers?: readonly Readonly<Modifier>[];
   /** Of all of them, with modifiers. */
   readonly subtotal: number;
@@ -73,34 +90,57 @@ export interface Item extends Readonly<Omit<NewItem, 'modifiers'>> {
  * publishes itself may lack what it left out.
  */
 export interface Order {
+  /** Names it among all orders of the restaurant. */
   readonly id: string;
+  /** Whose it is. */
   readonly restaurant_id: string;
+  /** How far it is. */
   readonly status: OrderStatus;
+  /** How it is handed over. */
   readonly type: OrderType;
+  /** What is called out. */
   readonly order_number: string;
+  /** Its lines. */
   readonly items: readonly Item[];
+  /** Where it is served. */
   readonly table_number?: string;
+  /** Whose it is at the table. */
   readonly seat_number?: string;
+  /** Whom to call. */
   readonly customer_name?: string;
   /** Only in what `fetchOrder` answers, to those who may see it. */
   readonly customer_phone?: string;
+  /** For whoever makes it. */
   readonly notes?: string;
+  /** What the page or back end that made it has put there. */
   readonly metadata?: Readonly<Record<string, unknown>>;
+  /** Of its items. */
   readonly subtotal: number;
+  /** On top of them. */
   readonly tax?: number;
+  /** On top of all. */
   readonly tip?: number;
+  /** What is to be paid. */
   readonly total: number;
+  /** Whether it is paid, in the back end's words. */
   readonly payment_status: string;
+  /** With what, in the back end's words. */
   readonly payment_method?: string;
   /** Whether somebody with a menu has checked the prices. */
   readonly price_verified: boolean;
   /** Who made it: the `sub` of their token. */
   readonly created_by?: string;
+  /** When it was made. */
   readonly created_at: string;
+  /** When it changed last. */
   readonly updated_at: string;
+  /** When it was completed. */
   readonly completed_at?: string;
+  /** When it is thought to be ready. */
   readonly estimated_ready_time?: string;
+  /** When it is wanted. */
   readonly scheduled_pickup_time?: string;
+  /** Whether it is for later. */
   readonly is_scheduled?: boolean;
 }
 
@@ -161,6 +201,7 @@ export interface OrdersQuery {
 
 /** One page of `fetchOrders`. */
 export interface OrdersPage {
+  /** Those of this page. */
   readonly orders: readonly Order[];
   /** Give it as `cursor` for the next page; absent on the last. */
   readonly nextCursor?: string;

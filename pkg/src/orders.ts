@@ -138,6 +138,7 @@ export class OrderUpdates {
     this.#handle.dispose();
   }
 
+  /** The same as `dispose()`: `using` works. */
   [dispose](): void {
     this.dispose();
   }

@@ -27,6 +27,7 @@ export interface TautlineProviderProps {
   client: TautlineClient | (() => Promise<TautlineClient>);
   /** Shown until there is a client. Default: the children, for whom it is `disconnected` and without orders until then. */
   fallback?: ReactNode;
+  /** What is to have the client. */
   children?: ReactNode;
 }
 
@@ -125,7 +126,9 @@ export interface ConnectionOptions {
 
 /** What {@link useWebSocketConnection} gives. */
 export interface Connection {
+  /** The connection as the page sees it. */
   readonly state: ConnectionState;
+  /** Connected and authenticated. */
   readonly isConnected: boolean;
   /** Why it was given up; gone with the next try. */
   readonly error: unknown;
@@ -220,7 +223,9 @@ export function useOrderUpdates(callback: (update: OrderUpdate) => unknown): voi
 export interface Voice {
   /** The call, once the component has mounted. */
   readonly call: VoiceConnection | undefined;
+  /** The call as the page sees it. */
   readonly state: VoiceState;
+  /** What was said, and what is being said. */
   readonly transcript: readonly TranscriptItem[];
 }
 

@@ -202,6 +202,7 @@ export class WebSocketService {
     return this.#handle.ask((glue) => glue.isConnected(), false);
   }
 
+  /** The connection as the page sees it. */
   getConnectionState(): ConnectionState {
     if (this.#handle.dead) return 'error';
     return this.#handle.ask((glue) => glue.getConnectionState() as ConnectionState, 'disconnected');
@@ -222,6 +223,7 @@ export class WebSocketService {
     this.#handle.events.off(event, listener);
   }
 
+  /** How many listen to an event. */
   listenerCount(event: keyof TautlineEvents): number {
     return this.#handle.events.count(event);
   }
@@ -231,6 +233,7 @@ export class WebSocketService {
     this.#handle.events.clear(event);
   }
 
+  /** Counters and figures, as they are now. */
   stats(): Stats {
     return (this.#lastStats = this.#handle.ask((glue) => glue.stats() as Stats, this.#lastStats));
   }
@@ -266,6 +269,7 @@ export class WebSocketService {
     this.#handle.dispose();
   }
 
+  /** The same as `dispose()`: `using` works. */
   [dispose](): void {
     this.dispose();
   }

@@ -1,4 +1,4 @@
-/// <reference lib="esnext.disposable" preserve="true" />
+import './symbols.js';
 import type { TautlineError } from './errors.js';
 import type { ItemStatus, Order, OrderStatus } from './order.js';
 
@@ -13,6 +13,7 @@ export type TokenReason = 'connect' | 'renew' | 'expired' | 'rejected';
 
 /** What `getToken` is told. */
 export interface TokenRequest {
+  /** Why it is asked for. */
   readonly reason: TokenReason;
   /** The attempt of this series of reconnects, from 1. */
   readonly attempt: number;
@@ -107,7 +108,9 @@ export type SendStatus = 'queued' | 'sent' | 'done' | 'failed';
 
 /** A message on its way. */
 export interface SendHandle {
+  /** The message's id. */
   readonly id: string;
+  /** Where it is now. */
   readonly status: SendStatus;
   /** Resolves when the server has answered; from a server that answers nothing, when it was written. */
   readonly done: Promise<Ack>;
@@ -117,7 +120,9 @@ export interface SendHandle {
 
 /** A message in the outbox. */
 export interface Entry {
+  /** The message's id. */
   readonly id: string;
+  /** The message's type. */
   readonly type: string;
   /** Not written yet, or written and not settled. */
   readonly status: 'queued' | 'sent';
@@ -127,12 +132,15 @@ export interface Entry {
 
 /** A frame as it came, the engine's own object. */
 export interface Message<P = unknown> {
+  /** What happened, such as `order:created`. */
   readonly type: string;
+  /** What it is about. */
   readonly payload: P;
   /** Its number in the restaurant's log; absent from a server that numbers nothing. */
   readonly seq?: number;
   /** The history that `seq` counts in. */
   readonly epoch?: string;
+  /** Whose it is. */
   readonly restaurant_id?: string;
   /** RFC 3339. */
   readonly timestamp?: string;
@@ -140,9 +148,13 @@ export interface Message<P = unknown> {
 
 /** Payloads by message type; a page adds its own by declaration merging. */
 export interface TautlineMessages {
+  /** An order was made. */
   'order:created': { readonly order: Order };
+  /** An order has changed. */
   'order:updated': { readonly order: Order };
+  /** An order is gone. */
   'order:deleted': { readonly order_id: string; readonly reason?: string };
+  /** An order went on. */
   'order:status_changed': {
     readonly order_id: string;
     readonly status: OrderStatus;
@@ -150,6 +162,7 @@ export interface TautlineMessages {
     readonly updated_by?: string;
     readonly reason?: string;
   };
+  /** A line of an order went on. */
   'order:item_status_changed': {
     readonly order_id: string;
     readonly item_id: string;
@@ -157,6 +170,7 @@ export interface TautlineMessages {
     readonly previous_status?: ItemStatus;
     readonly updated_by?: string;
   };
+  /** Orders that were over have left the live set. */
   'orders:archived': { readonly order_ids: readonly string[] };
 }
 
@@ -200,6 +214,7 @@ export interface Stats {
   readonly stale: boolean;
   /** Whether the browser says it has no network. */
   readonly offline: boolean;
+  /** What waits to be sent, or for its answer. */
   readonly outbox: {
     readonly length: number;
     /** Age of the oldest entry, ms; `null` when empty. */
@@ -258,10 +273,13 @@ export type ResourceKind =
 
 /** One resource on the ledger. */
 export interface Resource {
+  /** Names it while it is there. */
   readonly id: number;
   /** Of this package's, or what a page called its own. */
   readonly kind: ResourceKind | (string & {});
+  /** What holds it. */
   readonly owner: string;
+  /** How long it has been there, ms. */
   readonly ageMs: number;
   /** Where it was made, with `debug`. */
   readonly stack?: string;
@@ -276,6 +294,7 @@ export interface Registration {
   name: string;
   /** Counted under this. */
   kind: ResourceKind | (string & {});
+  /** When its turn is. */
   priority: Priority;
   /** Has a second; a later end is not waited for. */
   cleanup: () => void | Promise<void>;
@@ -299,11 +318,13 @@ export interface MemoryReport {
 export interface MemorySlope {
   /** By how much an hour. */
   readonly perHour: number;
-  /** The bounds that `perHour` is in with a confidence of 99.9 %. */
+  /** The lower of the bounds that `perHour` is in with a confidence of 99.9 %. */
   readonly low: number;
+  /** The upper. */
   readonly high: number;
-  /** Measurements it is drawn from, and the time they span. */
+  /** Measurements it is drawn from. */
   readonly samples: number;
+  /** The time they span, ms. */
   readonly spanMs: number;
 }
 
@@ -315,7 +336,9 @@ export interface ManagerOptions {
 
 /** What a {@link ConnectionManager} holds. */
 export interface ManagerStatus {
+  /** Connected and authenticated. */
   readonly isConnected: boolean;
+  /** A first attempt is under way, or a later one after a loss. */
   readonly isConnecting: boolean;
   /** Holders: leases and `connect()` calls without their `disconnect()`. */
   readonly connectionCount: number;

@@ -25,8 +25,7 @@ export function voiceOptions(options: VoiceOptions | undefined) {
   const config = present({
     url,
     socketUrl: given.socketUrl === undefined ? url.replace(/\/calls\/?$/, '') : address('socketUrl', given.socketUrl),
-    // A file of its own wherever the package is built: a worklet cannot be in anything else, and a policy may forbid data: and blob:.
-    workletUrl: given.workletUrl === undefined ? new URL('./worklet.js?no-inline', import.meta.url).href : address('workletUrl', String(given.workletUrl)),
+    workletUrl: given.workletUrl === undefined ? worklet(transport, fallback) : address('workletUrl', String(given.workletUrl)),
     // Only the relay has an end of call that its caller's own token may ask for.
     hangup: given.callsUrl === undefined,
     model: optionalText('model', given.model),
@@ -46,6 +45,17 @@ export function voiceOptions(options: VoiceOptions | undefined) {
     overSocket: transport === 'websocket',
     fallsBack: fallback === 'websocket',
   };
+}
+
+/** A file of its own wherever the package is built: a worklet cannot be in anything else, and a policy may forbid data: and blob:. */
+function worklet(...ways: readonly string[]): string {
+  try {
+    return new URL('./worklet.js?no-inline', import.meta.url).href;
+  } catch {
+    // A bundle that is no module does not know where it is.
+    if (ways.includes('websocket')) throw invalid('a call over a socket in a bundle that is not a module takes workletUrl', undefined);
+    return '';
+  }
 }
 
 /** With push-to-talk the page says where a turn ends, not the server; unless the page wants both. */

@@ -1,4 +1,3 @@
-/// <reference lib="esnext.disposable" preserve="true" />
 import type { TautlineError, Stage } from './errors.js';
 import type { ConnectionState, TokenReason } from './types.js';
 
@@ -10,13 +9,16 @@ export type VoiceTransport = 'webrtc' | 'websocket';
 
 /** An event of the Realtime API, in either direction: `type` and whatever belongs to it. */
 export interface RealtimeEvent {
+  /** Which it is. */
   readonly type: string;
+  /** Names it; made here for those that are sent without. */
   readonly event_id?: string;
   readonly [field: string]: unknown;
 }
 
 /** A Realtime `session` object; see the API's documentation. `type` may be left out. */
 export interface RealtimeSession {
+  /** The kind of session; there is one kind. */
   readonly type?: 'realtime';
   readonly [field: string]: unknown;
 }
@@ -92,6 +94,7 @@ export interface VoiceReconnectOptions extends VoiceConnectOptions {
 export interface TranscriptItem {
   /** The conversation item's id. */
   readonly id: string;
+  /** Who said it. */
   readonly role: 'user' | 'assistant' | 'system';
   /** `null` while nothing is known of it, and for speech that was not transcribed. */
   readonly text: string | null;
@@ -103,7 +106,9 @@ export interface TranscriptItem {
 
 /** A function the model wants called; told once, however often the call is made anew. */
 export interface ToolCall {
+  /** What the answer to it names. */
   readonly callId: string;
+  /** Which function. */
   readonly name: string;
   /** JSON text, as the model wrote it. */
   readonly arguments: string;
@@ -130,15 +135,17 @@ export type VoiceAlarm =
 export interface VoiceStats {
   /** From 0 (nothing gets through) to 5; falls soon and rises slowly. `null` before the first second. */
   readonly score: number | null;
-  /** `null` where the browser does not say. */
+  /** Round trip, ms; `null` where the browser does not say. */
   readonly rttMs: number | null;
+  /** How unevenly packets come, ms; `null` where the browser does not say. */
   readonly jitterMs: number | null;
   /** Packets lost of those sent to us, 0 to 1. */
   readonly loss: number | null;
   /** Played sound that was made up for lost packets, 0 to 1. */
   readonly concealed: number | null;
-  /** Bits a second. */
+  /** Bits a second, of the answer. */
   readonly bitrateIn: number;
+  /** Bits a second, of the microphone. */
   readonly bitrateOut: number;
   /** How packets travel: `udp` or `tcp`, and whether through a TURN relay; or on a socket. `null` before there is a path. */
   readonly path: 'udp' | 'tcp' | 'relay' | 'websocket' | null;

@@ -158,6 +158,7 @@ export class VoiceConnection {
     await this.#handle.later((glue) => glue.resumeAudio());
   }
 
+  /** The call as the page sees it. */
   getConnectionState(): VoiceState {
     if (this.#handle.dead) return 'error';
     return this.#handle.ask((glue) => glue.getConnectionState() as VoiceState, 'disconnected');
@@ -233,6 +234,7 @@ export class VoiceConnection {
     this.#handle.events.off(event, listener);
   }
 
+  /** How many listen to an event. */
   listenerCount(event: keyof VoiceEvents): number {
     return this.#handle.events.count(event);
   }
@@ -251,6 +253,7 @@ export class VoiceConnection {
     this.#handle.dispose();
   }
 
+  /** The same as `dispose()`: `using` works. */
   [dispose](): void {
     this.dispose();
   }

