@@ -532,6 +532,12 @@ export async function callsLeaveNothing({ VoiceConnection }) {
     same([media_track, peer_connection, timer], [undefined, undefined, undefined], 'it is over before dispose() returns');
     await nothingOfACall();
   }
+  const { connection } = call(VoiceConnection, {});
+  await connection.setupMicrophone();
+  same(ledger().media_track, 1, 'a microphone without a call');
+  connection.dispose();
+  same(ledger().media_track, undefined, 'goes with its connection too');
+  await nothingOfACall();
   same(heard.errors, [], 'errors');
   await nothingLive();
   await noneUnhandled();

@@ -180,12 +180,51 @@ async fn where_udp_is_closed_a_call_takes_tcp() {
     let files = relay.descriptors();
     let path = format!("/calls/{}/hangup", caller.id);
     post(&relay, &path, &key, "application/json", "").await;
-    none_left(&relay).await;
+    // With the call, not when its peer has been silent for too long: that is 10 s.
+    tokio::time::timeout(Duration::from_secs(5), none_left(&relay))
+        .await
+        .unwrap();
     relay
         .until("its connection let go", || async {
             relay.descriptors() < files
         })
         .await;
+}
+
+/// Throws at the first response asked for.
+const PANICS: &str = r#"
+[[step]]
+on = "response.create"
+then = [{ fault = { panic = {} } }]
+"#;
+
+#[tokio::test(flavor = "current_thread")]
+async fn a_call_that_panics_is_found_by_nothing_any_more_and_harms_no_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let script = folder.path().join("panics.toml");
+    std::fs::write(&script, PANICS).unwrap();
+    let relay = relay(&["--upstream", &format!("script:{}", script.display())]);
+    let token = relay.token("server").await;
+    let (mut one, other) = (
+        Caller::call(&relay, &token).await,
+        Caller::call(&relay, &token).await,
+    );
+    one.send(json!({"type": "response.create"}));
+    for _ in 0..500 {
+        if sessions(&relay).await == 1.0 {
+            break;
+        }
+        one.run_for(Duration::from_millis(20)).await;
+    }
+    assert_eq!(relay.metric("tautline_session_panics_total").await, 1.0);
+    for index in ["calls", "names"] {
+        let gauge = format!("tautline_voice_index{{index=\"{index}\"}}");
+        assert_eq!(relay.metric(&gauge).await, 1.0, "{index}");
+    }
+    let path = format!("/calls/{}/hangup", other.id);
+    let answer = post(&relay, &path, &token, "application/json", "").await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    none_left(&relay).await;
 }
 
 #[tokio::test(flavor = "current_thread")]
