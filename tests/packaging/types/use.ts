@@ -5,6 +5,8 @@ import type { ConnectionState, ErrorCode, Item, Lease, Message, Order, OrderUpda
 import * as core from 'tautline/core';
 import * as inline from 'tautline/inline';
 import { TautlineProvider, useConnectionState, useOrder, useOrders, useOrderSelector, useOrderUpdates, useTautline, useVoice, useWebSocketConnection } from 'tautline/react';
+import { connection, orders as ordersOf, type Readable } from 'tautline/svelte';
+import { defineInspector, TautlineInspector } from 'tautline/inspector';
 import { createElement, type ReactElement } from 'react';
 
 declare module 'tautline' {
@@ -44,6 +46,22 @@ export async function live({ service, manager, orders, dispose }: Tautline): Pro
   const lease: Lease = await manager.acquire({ signal: new AbortController().signal });
   lease[Symbol.dispose]();
   dispose();
+}
+
+export function looking(client: Tautline, root: HTMLElement): Readable<readonly Order[]> {
+  defineInspector();
+  const inspector = document.createElement('tautline-inspector');
+  same<typeof inspector, TautlineInspector>(true);
+  inspector.client = client;
+  root.append(inspector);
+  connection(client).subscribe(({ state }) => same<typeof state, ConnectionState>(true));
+  // @ts-expect-error no such state
+  ordersOf(client, { statuses: ['done'] });
+  return ordersOf(client, { statuses: ['ready'] });
+}
+
+export async function iterated({ service }: Tautline, signal: AbortSignal): Promise<void> {
+  for await (const { payload } of service.messages('table:updated', { signal, onOverflow: 'drop-oldest' })) same<typeof payload, { readonly table: string }>(true);
 }
 
 /** Each by its `action`, and there are no others. */
