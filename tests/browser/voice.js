@@ -330,6 +330,13 @@ export async function callBorrowsAStream({ VoiceConnection }) {
     await nothingOfACall();
     same([track.readyState, track.enabled], ['live', true], 'as it came');
   }
+  const silent = call(VoiceConnection, { muted: true }).connection;
+  await silent.setMicrophoneStream(stream);
+  await connect(silent);
+  same(track.enabled, false, 'muted');
+  silent.dispose();
+  same([track.readyState, track.enabled], ['live', true], 'as it came, at once');
+  await nothingOfACall();
   // Taken back in the middle of a call, which gets a microphone of its own.
   await connect(connection);
   await connection.setMicrophoneStream(undefined);
