@@ -133,7 +133,7 @@ function begun(line: Line, handle: Handle<Glue>, audience: Audience, pattern: st
 }
 
 /** Messages as they come, each once, however long one takes: what `messages` gives. */
-export class Messages implements AsyncIterableIterator<Message<never>, undefined> {
+export class Messages implements AsyncIterableIterator<Message<never>> {
   readonly #line: Line;
   #begin: (() => Left | undefined) | undefined;
 

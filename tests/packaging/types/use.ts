@@ -4,7 +4,9 @@ import init, { ConnectionManager, createTautline, initSync, OrderUpdates, resour
 import type { ConnectionState, ErrorCode, Item, Lease, Message, Order, OrderUpdate, Tautline, TautlineOptions, VoiceEvents } from 'tautline';
 import * as core from 'tautline/core';
 import * as inline from 'tautline/inline';
+import { defineInspector } from 'tautline/inspector';
 import { TautlineProvider, useConnectionState, useOrder, useOrders, useOrderSelector, useOrderUpdates, useTautline, useVoice, useWebSocketConnection } from 'tautline/react';
+import * as svelte from 'tautline/svelte';
 import { createElement, type ReactElement } from 'react';
 
 declare module 'tautline' {
@@ -72,6 +74,11 @@ export function advice(error: unknown): ErrorCode | undefined {
   return error.code;
 }
 
+export function looking(client: Tautline): void {
+  defineInspector();
+  document.createElement('tautline-inspector').client = client;
+}
+
 export function calls(): void {
   same<typeof WebRTCConnection, typeof VoiceConnection>(true);
   const call = new VoiceConnection({ startMuted: true });
@@ -100,3 +107,7 @@ export function Kitchen(): ReactElement {
 }
 
 export const App = (): ReactElement => createElement(TautlineProvider, { client: () => loading(), children: createElement(Kitchen) });
+
+export function stores(client: Tautline): void {
+  svelte.orders(client, { statuses: 'new' }).subscribe((list) => same<typeof list, readonly Order[]>(true));
+}
