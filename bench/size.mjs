@@ -4,7 +4,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { buildPackage } from '../scripts/lib/build.mjs';
 import { setup } from '../scripts/lib/setup.mjs';
-import { limits, overBudget, parts, weigh } from '../scripts/lib/size.mjs';
+import { LIMITED, limits, overBudget, parts, weigh } from '../scripts/lib/size.mjs';
 import { bench, benchDir } from './lib/bench.mjs';
 import { alias } from './lib/browser.mjs';
 import { machine } from './lib/machine.mjs';
@@ -29,7 +29,7 @@ await bench('size', {}, async () => {
   const budgets = limits();
   const kilobytes = (bytes) => number(bytes / 1000);
   const ours = found.map(({ name, part, bytes: { raw, brotli } }) => {
-    const limit = part === 'together' ? budgets[name] : undefined;
+    const limit = LIMITED.includes(part) ? budgets[name] : undefined;
     const target = limit?.target === undefined ? '' : verdict({ median: brotli / 1000 }, { most: limit.target / 1000 });
     return [`\`${name}\`: ${part}`, kilobytes(raw), kilobytes(brotli), limit ? kilobytes(limit.budget) : '', target];
   });
@@ -44,7 +44,7 @@ await bench('size', {}, async () => {
   const text = [
     `## Size\n\n\`npm run size -- --write\`. ${facts}. A page that imports all that each exports, built and made small by Vite, in KB of 1 000 bytes, raw and as brotli sends it. The budgets are in \`pkg/budget.json\`: \`npm run size\` and \`npm test\` fail beyond them.`,
     table(['', 'raw', 'brotli', 'budget', 'target'], ours),
-    'The worklets of a call over a socket are in the layer here, and in a page a file of their own. The hooks are what they add to a page of React that has the client.',
+    'The worklets of a call over a socket are in the layer here, and in a page a file of their own. What is added is beside a client, and React or Vue, that the page has.',
     table(['', 'raw', 'brotli'], beside.map(([name, { raw, brotli }]) => [name, kilobytes(raw), kilobytes(brotli)])),
   ];
   return { text: text.join('\n\n'), failed: overBudget(found).join('\n') || undefined };

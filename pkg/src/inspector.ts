@@ -19,7 +19,7 @@ const EVENTS = ['stateChange', 'connected', 'disconnected', 'reconnecting', 'max
 
 /** What it looks at: a client of `tautline` or of `tautline/core`, or anything with such a service. */
 export interface Inspected {
-  /** The connection. */
+  /** The connection that is looked at. */
   readonly service: {
     on(event: (typeof EVENTS)[number], listener: (value: unknown) => unknown): () => void;
     subscribe(pattern: string, callback: (payload: unknown, message: Message) => unknown): () => void;

@@ -17,13 +17,13 @@ export type { TautlineClient } from './adapter.js';
 
 /** Svelte's contract: `run` is called at once, and at each change, until the function returned is. */
 export interface Readable<T> {
-  /** Begins to tell. */
+  /** Calls `run` with each value, the first at once; the function returned ends it. */
   subscribe(run: (value: T) => void): () => void;
 }
 
 /** What {@link connection} holds. */
 export interface Connection {
-  /** Its state. */
+  /** The connection as the page sees it. */
   readonly state: ConnectionState;
   /** Why it was given up; gone when it is there again. */
   readonly error: unknown;

@@ -7,9 +7,13 @@ import { brotliCompressSync } from 'node:zlib';
 import { build } from 'vite';
 import { root } from './run.mjs';
 
+/** Entries that add to a page which has the client already. */
+const ADDED = ['react', 'vue', 'svelte', 'inspector'];
+
 /** The entries as they are built here. */
 export const ENTRIES = [
-  ['tautline', 'pkg/dist/index.js'], ['tautline/core', 'pkg/core/dist/core.js'], ['tautline/react', 'pkg/dist/react.js'], ['tautline/inline', 'pkg/dist/inline.js'],
+  ['tautline', 'pkg/dist/index.js'], ['tautline/core', 'pkg/core/dist/core.js'], ['tautline/inline', 'pkg/dist/inline.js'],
+  ...ADDED.map((name) => [`tautline/${name}`, `pkg/dist/${name}.js`]),
 ].map(([name, path]) => ({ find: new RegExp(`^${name}$`), replacement: join(root, path) }));
 
 /**
@@ -41,12 +45,13 @@ export async function weigh(module, { alias = ENTRIES, outside = () => false } =
   }
 }
 
-/** What the hooks are beside the client that they are over. */
-const HOOKS = /^tautline\/react$|\/(adapter|react|order-store|page)\.js$|index\.html$/;
+/** What only those have; the rest is the client's, or a framework's. */
+const isAdded = (id) => /(^tautline|\/dist)\/(react|vue|svelte|inspector)(\.js)?$|\/(order-store|adapter|page)\.js$|index\.html$/.test(id);
 const isGlue = (id) => id.endsWith('/wasm/tautline.js');
 
-/** Whose size has a limit. */
 const WHOLE = 'together';
+/** Whose size has a limit: what a page imports. */
+export const LIMITED = [WHOLE, 'added'];
 
 /** Our own parts, of each entry: `{ name, part, bytes }`. */
 export async function parts() {
@@ -60,9 +65,13 @@ export async function parts() {
       { name: entry, part: WHOLE, bytes: whole.together },
     );
   }
-  const react = await weigh('tautline/react', { outside: (id) => !HOOKS.test(id) });
-  const inline = await weigh('tautline/inline');
-  return [...found, { name: 'tautline/react', part: WHOLE, bytes: react.js }, { name: 'tautline/inline', part: WHOLE, bytes: inline.js }];
+  const { js: inline } = await weigh('tautline/inline');
+  found.push({ name: 'tautline/inline', part: WHOLE, bytes: inline });
+  for (const name of ADDED.map((entry) => `tautline/${entry}`)) {
+    const { js } = await weigh(name, { outside: (id) => !isAdded(id) });
+    found.push({ name, part: 'added', bytes: js });
+  }
+  return found;
 }
 
 /** What each entry may weigh, bytes of brotli (`budget`), and what it is to weigh (`target`): lowered with what is gained. */
@@ -71,7 +80,7 @@ export const limits = () => JSON.parse(readFileSync(join(root, 'pkg/budget.json'
 /** The parts that are over their budget, a sentence each. */
 export function overBudget(found) {
   const budgets = limits();
-  return found.filter(({ part }) => part === WHOLE).flatMap(({ name, bytes: { brotli } }) => {
+  return found.filter(({ part }) => LIMITED.includes(part)).flatMap(({ name, bytes: { brotli } }) => {
     if (!budgets[name]) return [`${name} has no budget in pkg/budget.json.`];
     const { budget } = budgets[name];
     return brotli <= budget ? [] : [`${name} weighs ${brotli} bytes of brotli, ${brotli - budget} over its budget (pkg/budget.json).`];

@@ -4,9 +4,9 @@ import init, { ConnectionManager, createTautline, initSync, OrderUpdates, resour
 import type { ConnectionState, ErrorCode, Item, Lease, Message, Order, OrderUpdate, Tautline, TautlineOptions, VoiceEvents } from 'tautline';
 import * as core from 'tautline/core';
 import * as inline from 'tautline/inline';
+import { defineInspector } from 'tautline/inspector';
 import { TautlineProvider, useConnectionState, useOrder, useOrders, useOrderSelector, useOrderUpdates, useTautline, useVoice, useWebSocketConnection } from 'tautline/react';
-import { connection, orders as ordersOf, type Readable } from 'tautline/svelte';
-import { defineInspector, TautlineInspector } from 'tautline/inspector';
+import * as svelte from 'tautline/svelte';
 import { createElement, type ReactElement } from 'react';
 
 declare module 'tautline' {
@@ -48,18 +48,6 @@ export async function live({ service, manager, orders, dispose }: Tautline): Pro
   dispose();
 }
 
-export function looking(client: Tautline, root: HTMLElement): Readable<readonly Order[]> {
-  defineInspector();
-  const inspector = document.createElement('tautline-inspector');
-  same<typeof inspector, TautlineInspector>(true);
-  inspector.client = client;
-  root.append(inspector);
-  connection(client).subscribe(({ state }) => same<typeof state, ConnectionState>(true));
-  // @ts-expect-error no such state
-  ordersOf(client, { statuses: ['done'] });
-  return ordersOf(client, { statuses: ['ready'] });
-}
-
 export async function iterated({ service }: Tautline, signal: AbortSignal): Promise<void> {
   for await (const { payload } of service.messages('table:updated', { signal, onOverflow: 'drop-oldest' })) same<typeof payload, { readonly table: string }>(true);
 }
@@ -90,6 +78,11 @@ export function advice(error: unknown): ErrorCode | undefined {
   return error.code;
 }
 
+export function looking(client: Tautline): void {
+  defineInspector();
+  document.createElement('tautline-inspector').client = client;
+}
+
 export function calls(): void {
   same<typeof WebRTCConnection, typeof VoiceConnection>(true);
   const call = new VoiceConnection({ startMuted: true });
@@ -118,3 +111,7 @@ export function Kitchen(): ReactElement {
 }
 
 export const App = (): ReactElement => createElement(TautlineProvider, { client: () => loading(), children: createElement(Kitchen) });
+
+export function stores(client: Tautline): void {
+  svelte.orders(client, { statuses: 'new' }).subscribe((list) => same<typeof list, readonly Order[]>(true));
+}
