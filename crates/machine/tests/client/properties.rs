@@ -293,6 +293,7 @@ impl Run {
                     ttl_ms: None,
                     timeout_ms: *timeout_ms,
                     until_shown: *until_shown,
+                    sent_at: None,
                 };
                 if let Ok(id) = self.client.send(command, self.now) {
                     self.commands.insert(id, n);
