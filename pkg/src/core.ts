@@ -7,6 +7,8 @@ export type { InitInput, ModuleSource } from './loader.js';
 export { createTautline } from './create.js';
 export type { Tautline, TautlineOptions } from './create.js';
 export { WebSocketService } from './service.js';
+export { WebSocketPool } from './pool.js';
+export type * from './pool-types.js';
 export { ConnectionManager } from './manager.js';
 export type { Lease } from './lease.js';
 export { OrderUpdates } from './orders.js';

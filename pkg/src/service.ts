@@ -1,6 +1,6 @@
 import { WebSocketService as GlueService } from '../wasm/tautline.js';
 import { Audience } from './audience.js';
-import { functionOf, json, optionalId, optionalMs, optionalSignal, optionsOf, text } from './check.js';
+import { functionOf, json, optionalId, optionalMs, optionalSignal, optionsOf, patternOf, text } from './check.js';
 import { invalid } from './errors.js';
 import { type EventFilter, filterText } from './filter.js';
 import { Handle } from './handle.js';
@@ -158,11 +158,7 @@ export class WebSocketService {
   subscribe<T extends keyof TautlineMessages>(type: T, callback: (payload: TautlineMessages[T], message: Message<TautlineMessages[T]>) => unknown): () => void;
   subscribe<P = unknown>(pattern: string, callback: (payload: P, message: Message<P>) => unknown): () => void;
   subscribe(pattern: string, callback: (payload: never, message: Message<never>) => unknown): () => void {
-    text('subscribe(type)', pattern);
-    const star = pattern.indexOf('*');
-    if (star >= 0 && (star < pattern.length - 1 || (pattern !== '*' && !pattern.endsWith(':*')))) {
-      throw invalid('subscribe(type) takes a type such as order:created, a prefix such as order:*, or *', pattern);
-    }
+    patternOf('subscribe(type)', pattern);
     functionOf('subscribe(type, callback)', callback);
     return this.#handle.live ? this.#audience.subscribe(pattern, callback) : () => {};
   }

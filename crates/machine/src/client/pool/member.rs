@@ -3,7 +3,6 @@
 use super::super::ConnectionState;
 use super::io::Place;
 use crate::Time;
-use std::collections::VecDeque;
 use tautline_protocol::Seq;
 
 /// Failures count for this long.
@@ -35,6 +34,8 @@ pub(super) enum Phase {
 pub(super) struct Member {
     pub(super) phase: Phase,
     pub(super) healthy: bool,
+    /// What the page was told.
+    pub(super) told_fit: bool,
     /// Commands that it has not answered.
     pub(super) pending: usize,
     /// Where its events begin to be whole: everything after it was taken, or known already. `None` without numbers.
@@ -46,7 +47,7 @@ pub(super) struct Member {
     answered: bool,
     /// [`WEIGHT`] times the average, so that nothing is lost to rounding.
     latency: Option<u64>,
-    failures: VecDeque<Time>,
+    failures: Vec<Time>,
 }
 
 impl Member {
@@ -54,6 +55,7 @@ impl Member {
         Self {
             phase: Phase::Resting,
             healthy: true,
+            told_fit: false,
             pending: 0,
             whole_from: None,
             asked: None,
@@ -61,7 +63,7 @@ impl Member {
             proofs: 0,
             answered: false,
             latency: None,
-            failures: VecDeque::new(),
+            failures: Vec::new(),
         }
     }
 
@@ -71,6 +73,10 @@ impl Member {
 
     pub(super) fn is_fit(&self) -> bool {
         self.is_up() && self.healthy
+    }
+
+    pub(super) fn has_failed(&self) -> bool {
+        matches!(self.phase, Phase::Down | Phase::Failed)
     }
 
     pub(super) fn opening(&mut self, asked: Option<Seq>) {
@@ -100,10 +106,10 @@ impl Member {
     fn failed(&mut self, now: Time) {
         self.healthy = false;
         self.proofs = 0;
-        if self.failures.len() == FAILURES {
-            self.failures.pop_front();
+        self.failures.retain(|&at| now - at < MEMORY_MS);
+        if self.failures.len() < FAILURES {
+            self.failures.push(now);
         }
-        self.failures.push_back(now);
     }
 
     pub(super) fn pong(&mut self, rtt_ms: u64) {

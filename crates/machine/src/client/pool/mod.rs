@@ -25,6 +25,8 @@ use tautline_protocol::{ErrorCode, Seq};
 
 /// A check that comes later than this says the page did not run: nobody missed a ping.
 const SLEPT_MS: u64 = 5_000;
+/// The key of a member that has no room.
+const FULL: (u64, u64) = (u64::MAX, u64::MAX);
 /// Pings are no closer than this.
 const CHECK_MS: u64 = 1_000;
 
@@ -34,8 +36,6 @@ const CHECK_MS: u64 = 1_000;
 pub struct Pool {
     config: PoolConfig,
     members: Vec<Member>,
-    /// Which were told to be usable.
-    told: Vec<bool>,
     primary: Option<MemberId>,
     queue: Queue,
     /// The last event delivered, in the history in force: the primary's.
@@ -60,7 +60,6 @@ impl Pool {
     pub fn new(config: PoolConfig, seed: u64) -> Self {
         Self {
             members: (0..config.members).map(|_| Member::new()).collect(),
-            told: vec![false; config.members],
             config,
             primary: None,
             queue: Queue::default(),
@@ -160,7 +159,10 @@ impl Pool {
     pub fn poll_output(&mut self) -> PoolOutput {
         self.out.pop_front().unwrap_or_else(|| {
             let expiry = self.queue.deadline().filter(|_| self.may_expire());
-            PoolOutput::Wait(self.check_at.into_iter().chain(expiry).min())
+            PoolOutput::Wait(match (self.check_at, expiry) {
+                (Some(check), Some(expiry)) => Some(check.min(expiry)),
+                (check, _) => check,
+            })
         })
     }
 
@@ -327,8 +329,7 @@ impl Pool {
         // One that has given up begins anew; one that only waits tells this waiter too how it ends.
         self.refusal = None;
         for at in 0..self.members.len() {
-            let again = |member: &Member| matches!(member.phase, Phase::Down | Phase::Failed);
-            if self.members.get(at).is_some_and(again) {
+            if self.members.get(at).is_some_and(Member::has_failed) {
                 self.open(at);
             }
         }
@@ -389,11 +390,9 @@ impl Pool {
             self.place(now);
         }
         self.tell_state();
-        for (n, member) in self.members.iter().enumerate() {
+        for (n, member) in self.members.iter_mut().enumerate() {
             let fit = member.is_fit();
-            if let Some(told) = self.told.get_mut(n)
-                && std::mem::replace(told, fit) != fit
-            {
+            if std::mem::replace(&mut member.told_fit, fit) != fit {
                 let notice = PoolNotice::Health(MemberId(n as u32));
                 self.out.push_back(PoolOutput::Tell(notice));
             }
@@ -403,31 +402,36 @@ impl Pool {
     /// Opens as many as are wanted, and a spare in the place of each that fails. One is not tried again within a minute of
     /// its failure while it is a spare: so they are not run through in circles.
     fn staff(&mut self, now: Time) {
-        let spare = |members: &[Member], most: usize| {
-            let resting = |(_, member): &(usize, &Member)| {
-                member.phase == Phase::Resting && member.failures(now) <= most
-            };
-            let spares = members.iter().enumerate().filter(resting);
-            spares
-                .min_by_key(|(_, member)| member.failures(now))
-                .map(|(at, _)| at)
-        };
-        let is_open = |member: &&Member| member.phase != Phase::Resting;
-        while self.members.iter().filter(is_open).count() < self.config.max_connections
-            && let Some(at) = spare(&self.members, usize::MAX)
+        let open = |member: &&Member| member.phase != Phase::Resting;
+        while self.members.iter().filter(open).count() < self.config.max_connections
+            && let Some(at) = self.spare(now)
         {
             self.open(at);
         }
+        if !self.config.failover {
+            return;
+        }
         for at in 0..self.members.len() {
-            let failed = |member: &Member| matches!(member.phase, Phase::Down | Phase::Failed);
-            if self.config.failover
-                && self.members.get(at).is_some_and(failed)
-                && let Some(instead) = spare(&self.members, 0)
+            if self.members.get(at).is_some_and(Member::has_failed)
+                && let Some(instead) = self.spare(now)
+                && (self.members.get(instead)).is_some_and(|spare| spare.failures(now) == 0)
             {
                 self.close(at, now);
                 self.open(instead);
             }
         }
+    }
+
+    /// The spare that failed least.
+    fn spare(&self, now: Time) -> Option<usize> {
+        let mut least = (usize::MAX, None);
+        for (at, member) in self.members.iter().enumerate() {
+            let failures = member.failures(now);
+            if member.phase == Phase::Resting && failures < least.0 {
+                least = (failures, Some(at));
+            }
+        }
+        least.1
     }
 
     fn open(&mut self, at: usize) {
@@ -486,14 +490,8 @@ impl Pool {
         if self.primary.is_some_and(stays) {
             return;
         }
-        let serving = |(_, member): &(usize, &Member)| Self::serves(member, any_fit);
-        let best = self
-            .members
-            .iter()
-            .enumerate()
-            .filter(serving)
-            .min_by_key(|(_, member)| (!self.follows(member), member.score(now)));
-        if let Some((at, _)) = best {
+        let best = self.best(|member, _| (u64::from(!self.follows(member)), member.score(now)));
+        if let Some(at) = best {
             let to = MemberId(at as u32);
             if let Some(from) = self.primary.replace(to) {
                 self.stats.failovers += 1;
@@ -561,21 +559,33 @@ impl Pool {
     }
 
     fn choose(&self, now: Time) -> Option<usize> {
-        let any_fit = self.any_fit();
         let (count, turn) = (self.members.len(), self.turn);
-        let has_room = |(_, member): &(usize, &Member)| {
-            Self::serves(member, any_fit) && member.pending < CLIENT_IN_FLIGHT
-        };
-        let candidates = self.members.iter().enumerate().filter(has_room);
-        let best = candidates.min_by_key(|&(at, member)| {
+        self.best(|member, at| {
             let (score, pending) = (member.score(now), member.pending as u64);
+            if member.pending >= CLIENT_IN_FLIGHT {
+                return FULL;
+            }
             match self.config.balancing {
                 Balancing::HealthBased => (score, pending),
                 Balancing::LeastPending => (pending, score),
                 Balancing::RoundRobin => (((at + count - turn) % count) as u64, 0),
             }
-        });
-        best.map(|(at, _)| at)
+        })
+    }
+
+    /// The serving member with the lowest key; none of them if that is [`FULL`].
+    fn best(&self, key: impl Fn(&Member, usize) -> (u64, u64)) -> Option<usize> {
+        let any_fit = self.any_fit();
+        let mut best = (FULL, None);
+        for (at, member) in self.members.iter().enumerate() {
+            if Self::serves(member, any_fit) {
+                let key = key(member, at);
+                if key < best.0 {
+                    best = (key, Some(at));
+                }
+            }
+        }
+        best.1
     }
 
     fn tell_state(&mut self) {

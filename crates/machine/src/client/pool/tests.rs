@@ -328,6 +328,23 @@ fn each_strategy_gives_to_whom_it_says() {
 }
 
 #[test]
+fn an_answer_makes_room_for_the_next() {
+    let mut rig = Rig::connected(config(1));
+    let sent: Vec<String> = (0..CLIENT_IN_FLIGHT)
+        .map(|_| rig.send(Priority::Normal).0)
+        .collect();
+    let (low, with) = rig.send(Priority::Low);
+    assert_eq!(with, None);
+    let (high, with) = rig.send(Priority::High);
+    assert_eq!(with, None);
+    for (answered, next) in sent.iter().zip([high, low]) {
+        let out = rig.input(PoolInput::Answered(answered.clone()));
+        assert_eq!(in_order(&out), [next]);
+    }
+    assert_eq!(rig.views()[0].pending, CLIENT_IN_FLIGHT);
+}
+
+#[test]
 fn a_failure_weighs_against_a_short_way() {
     let mut rig = Rig::connected(config(2));
     rig.pongs(&[(0, 20), (1, 100)]);
