@@ -8,7 +8,7 @@ import { serviceOptions } from './options.js';
 import type { LoadBalancingStrategy, MemberHealth, MessagePriority, PoolEvents, PoolMessage, PoolOptions, PoolStatistics } from './pool-types.js';
 import { dispose } from './symbols.js';
 import { ledger } from './twin.js';
-import type { Ack, ConnectionState, ConnectOptions, Message, TautlineMessages } from './types.js';
+import type { Ack, ConnectionState, ConnectOptions, Message, ServiceOptions, TautlineMessages } from './types.js';
 
 type Listener<E extends keyof PoolEvents> = (value: PoolEvents[E]) => unknown;
 
@@ -40,8 +40,9 @@ export class WebSocketPool {
 
   constructor(options: PoolOptions) {
     const given = optionsOf('new WebSocketPool()', options);
-    const foreign = ['url', 'outboxLimit'].find((name) => Object.hasOwn(given, name));
-    if (foreign) throw invalid(`a WebSocketPool takes ${foreign === 'url' ? 'urls' : 'messageQueueSize'}`, foreign);
+    const { url, outboxLimit }: ServiceOptions = given;
+    if (url !== undefined) throw invalid('a WebSocketPool takes urls in place of url', url);
+    if (outboxLimit !== undefined) throw invalid('a WebSocketPool takes messageQueueSize in place of outboxLimit', outboxLimit);
     const { config, getToken } = serviceOptions(given);
     const urls = (this.#urls = urlsOf(given.urls));
     const most = optionalCount('maxConnections', given.maxConnections, 1) ?? 5;
