@@ -361,7 +361,7 @@ impl Pool {
         for core in &self.members {
             core.dispose();
         }
-        let gone = (self.wake.take(), self.held.take());
+        let gone = (self.wake.take(), self.held.take(), self.waiters.end());
         drop(gone);
         self.turning.set(turning);
     }

@@ -290,7 +290,12 @@ impl Core {
         self.end_leases();
         self.end_requests(None);
         self.end_orders();
-        let gone = (self.rest.take(), self.wake.take(), self.connection.take());
+        let gone = (
+            self.rest.take(),
+            self.wake.take(),
+            self.connection.take(),
+            self.waiters.end(),
+        );
         drop(gone);
         self.turning.set(turning);
     }

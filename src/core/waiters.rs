@@ -135,6 +135,11 @@ impl Waiters {
         true
     }
 
+    /// Everybody: what a call that was made in a callback waits for may never have come to the machine.
+    pub(crate) fn end(&self) -> impl Sized + use<> {
+        self.list.take()
+    }
+
     /// A caller's answer.
     pub(crate) fn answer(&self, id: WaiterId, result: Result<JsValue, JsValue>) {
         if let Some(Who::Caller(settle, limits)) = self.take(id) {

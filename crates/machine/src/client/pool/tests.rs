@@ -302,6 +302,10 @@ fn bytes_are_bounded_too_and_ids_are_one_commands() {
         let taken = rig.pool.send(again, Priority::Normal, rig.now);
         assert_eq!(taken.expect_err("no id").code, ErrorCode::InvalidArgument);
     }
+    rig.pool.cancel("a");
+    rig.pool
+        .send(long, Priority::Normal, rig.now)
+        .expect("there is room again, and the id is free");
 }
 
 #[test]
