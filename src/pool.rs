@@ -49,7 +49,9 @@ impl Pool {
         emit: Function,
     ) -> Rc<Self> {
         let seed = js_sys::Math::random().to_bits();
-        let pool = Rc::new_cyclic(|me: &Weak<Self>| {
+        Rc::new_cyclic(|me: &Weak<Self>| {
+            // Before its members: what the page's life does to them is no failure.
+            lifecycle::join(me.clone());
             let mut cores = Vec::new();
             for (n, mut options) in members.into_iter().enumerate() {
                 let weak = me.clone();
@@ -72,9 +74,7 @@ impl Pool {
                 waiters: Waiters::default(),
                 held: RefCell::default(),
             }
-        });
-        lifecycle::join(pool.me.clone());
-        pool
+        })
     }
 
     fn input(&self, input: PoolInput) {
@@ -379,8 +379,14 @@ fn place(core: &Core) -> Option<Place> {
 }
 
 impl lifecycle::Alive for Pool {
-    /// The members hear of it themselves.
-    fn page(&self, _: PageEvent) {}
+    /// The members hear of it themselves, after this.
+    fn page(&self, event: PageEvent) {
+        match event {
+            PageEvent::Suspended => self.input(PoolInput::Suspended(true)),
+            PageEvent::Shown => self.input(PoolInput::Suspended(false)),
+            _ => {}
+        }
+    }
 
     fn end(&self) {
         self.dispose();

@@ -1,7 +1,7 @@
 // A pool over several ways to one relay, each of which can fail by itself: every event once, every order once, nothing left.
 
 import { expect, test } from '@playwright/test';
-import { LAB_ORIGIN, startLab, startProxy, startRelay } from './harness/index.mjs';
+import { LAB_ORIGIN, openBrowser, startLab, startProxy, startRelay } from './harness/index.mjs';
 
 const WAYS = ['127.0.0.2', '127.0.0.3', '127.0.0.4'];
 /** Short enough to see two missed pings, as often as a pool may check. */
@@ -25,11 +25,11 @@ const order = (name) => ({ type: 'dine-in', table_number: name, items: [{ menu_i
 /** Opens a pool at `window.pool`, connected everywhere; what it hears is in `window.heard`. */
 async function openPool(page, restaurant, options = {}) {
   const connections = options.maxConnections ?? WAYS.length;
-  await page.exposeFunction('getPoolToken', () => relay.token({ restaurant, sub: 'pool' }));
+  const token = await relay.token({ restaurant, sub: 'pool' });
   await page.goto(`${lab.url}/`);
   await page.waitForFunction(() => window.tautline !== undefined);
-  await page.evaluate(async (given) => {
-    const pool = new window.tautline.WebSocketPool({ ...given, getToken: () => window.getPoolToken() });
+  await page.evaluate(async ([given, token]) => {
+    const pool = new window.tautline.WebSocketPool({ ...given, getToken: () => token });
     const heard = { events: [], failovers: [], gaps: [], states: [], errors: [], health: [] };
     pool.on('message', ({ type, seq, payload }) => heard.events.push({ type, seq, table: payload.order?.table_number }));
     pool.on('failover', (event) => heard.failovers.push(event));
@@ -39,7 +39,7 @@ async function openPool(page, restaurant, options = {}) {
     pool.on('error', ({ code }) => heard.errors.push(code));
     Object.assign(window, { pool, heard });
     await pool.connect();
-  }, { urls: ways.map(socketOf), restaurantId: restaurant, healthCheckInterval: CHECK_MS, reconnectInterval: 100, maxReconnectDelay: 300, ...options });
+  }, [{ urls: ways.map(socketOf), restaurantId: restaurant, healthCheckInterval: CHECK_MS, reconnectInterval: 100, maxReconnectDelay: 300, ...options }, token]);
   await allHealthy(page, connections);
 }
 
@@ -184,4 +184,28 @@ test('a filter outlives failover and reconnects', async ({ page }) => {
   expect((await heard(page)).events.map(({ seq, table }) => [seq, table])).toEqual([[1, '7'], [4, '7'], [6, '7']]);
   expect((await heard(page)).gaps).toEqual([]);
   await endsClean(page, restaurant);
+});
+
+test('back navigation: put away with its page a pool has no connection and opens none, and comes back as it was', async ({ launchOptions }) => {
+  const restaurant = 'pool-back';
+  const browser = await openBrowser({ launchOptions });
+  try {
+    const page = await browser.newPage();
+    await openPool(page, restaurant, { maxConnections: 2 });
+    await relay.postOrder({}, { restaurant });
+    await heardAll(page, 0, 1);
+    await page.evaluate(() => window.addEventListener('pageshow', ({ persisted }) => (window.kept = persisted)));
+    await page.goto(`${relay.url}/healthz`);
+    await expect.poll(async () => (await relay.sessions({ restaurant })).length).toBe(0);
+    for (let n = 0; n < 2; n += 1) await relay.postOrder({}, { restaurant });
+    await page.goBack({ waitUntil: 'commit' });
+    await heardAll(page, 0, 3);
+    expect(await page.evaluate(() => window.kept)).toBe(true);
+    await allHealthy(page, 2);
+    expect((await health(page)).map(({ state, failures }) => [state, failures])).toEqual([['connected', 0], ['connected', 0], ['disconnected', 0]]);
+    expect((await heard(page)).failovers).toEqual([]);
+    await endsClean(page, restaurant);
+  } finally {
+    await browser.close();
+  }
 });

@@ -64,6 +64,8 @@ pub enum PoolInput {
     Disconnect,
     /// `dispose()` was called.
     Dispose,
+    /// Whether the page is in the back/forward cache, where its members have no connections and none may be opened.
+    Suspended(bool),
     /// A member is connected and authenticated. Where in which history it begins; `None` in the plain dialect.
     Up(MemberId, Option<Place>),
     /// A member is at another place than its events lead to: what lies between it does not bring.

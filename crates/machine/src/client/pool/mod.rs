@@ -42,6 +42,7 @@ pub struct Pool {
     place: Option<Place>,
     wanted: bool,
     disposed: bool,
+    suspended: bool,
     was_connected: bool,
     state: ConnectionState,
     waiters: Vec<WaiterId>,
@@ -66,6 +67,7 @@ impl Pool {
             place: None,
             wanted: false,
             disposed: false,
+            suspended: false,
             was_connected: false,
             state: ConnectionState::Disconnected,
             waiters: Vec::new(),
@@ -105,6 +107,7 @@ impl Pool {
                 self.disposed = true;
                 self.rest(now);
             }
+            PoolInput::Suspended(suspended) => self.suspended = suspended,
             PoolInput::Up(id, place) => {
                 self.was_connected = true;
                 if let Some(member) = self.open_one(id) {
@@ -117,8 +120,11 @@ impl Pool {
                 }
             }
             PoolInput::Down(id) => {
+                // The page let go of its connections: nobody failed.
+                let failed = !self.suspended;
                 if let Some(member) = self.open_one(id) {
-                    member.over(Phase::Down, true, now);
+                    let phase = if failed { Phase::Down } else { Phase::Opening };
+                    member.over(phase, failed, now);
                 }
             }
             PoolInput::GaveUp(id) => {
@@ -303,7 +309,7 @@ impl Pool {
     }
 
     fn may_expire(&self) -> bool {
-        self.wanted && !self.any_up()
+        self.wanted && !self.suspended && !self.any_up()
     }
 
     fn give_up(&mut self, entry: queue::Entry, code: ErrorCode) {
@@ -382,7 +388,7 @@ impl Pool {
 
     /// Everything that follows from how the members are now.
     fn settle(&mut self, now: Time) {
-        if self.wanted {
+        if self.wanted && !self.suspended {
             self.staff(now);
             self.elect(now);
             self.follow(now);

@@ -624,6 +624,35 @@ fn a_spare_takes_the_place_of_one_that_fails_but_not_in_circles() {
 }
 
 #[test]
+fn a_page_that_is_put_away_opens_nothing_and_nobody_failed() {
+    let mut rig = Rig::new(PoolConfig {
+        max_connections: 2,
+        ..config(3)
+    });
+    rig.input(PoolInput::Connect(WaiterId(1)));
+    for n in 0..2 {
+        rig.input(PoolInput::Up(m(n), Some(place("e1", 10))));
+    }
+    rig.input(PoolInput::Suspended(true));
+    for n in 0..2 {
+        let out = rig.input(PoolInput::Down(m(n)));
+        assert_eq!((closed(&out), opened(&out)), (vec![], vec![]));
+    }
+    assert_eq!(rig.pool.state(), ConnectionState::Reconnecting);
+    let (id, with) = rig.send(Priority::Normal);
+    assert_eq!(with, None);
+    let out = rig.input(PoolInput::Suspended(false));
+    assert_eq!(
+        (closed(&out), opened(&out)),
+        (vec![], vec![]),
+        "they come back by themselves"
+    );
+    let out = rig.input(PoolInput::Up(m(1), Some(place("e1", 10))));
+    assert_eq!(given(&out).get(&id), Some(&1));
+    assert!(rig.views()[1].healthy, "without having to prove itself");
+}
+
+#[test]
 fn without_failover_everything_stays_where_it_is() {
     let mut rig = Rig::connected(PoolConfig {
         failover: false,

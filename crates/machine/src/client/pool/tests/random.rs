@@ -16,6 +16,7 @@ struct World {
     /// The last event that the page knows of.
     last: Option<Seq>,
     delivered: u64,
+    suspended: bool,
 }
 
 #[derive(Default)]
@@ -44,6 +45,7 @@ enum Step {
     Send(u8),
     Cancel(usize),
     GiveUp(usize),
+    Suspend(bool),
     Disconnect,
     Connect,
 }
@@ -60,6 +62,7 @@ fn step() -> impl Strategy<Value = Step> {
         4 => (0..3u8).prop_map(Step::Send),
         1 => (0..20usize).prop_map(Step::Cancel),
         1 => (0..4usize).prop_map(Step::GiveUp),
+        1 => any::<bool>().prop_map(Step::Suspend),
         1 => Just(Step::Disconnect),
         1 => Just(Step::Connect),
     ]
@@ -77,6 +80,7 @@ impl World {
             answered: BTreeMap::new(),
             last: None,
             delivered: 0,
+            suspended: false,
         }
     }
 
@@ -160,7 +164,7 @@ impl World {
 
     fn reconnect(&mut self, n: usize, keeps: bool) {
         let page = &mut self.members[n];
-        if !page.wanted || page.line.is_some() {
+        if !page.wanted || page.line.is_some() || self.suspended {
             return;
         }
         let from = page.position.filter(|_| keeps).unwrap_or(self.head);
@@ -241,6 +245,15 @@ impl World {
                     self.perform(out);
                 }
             }
+            Step::Suspend(suspended) => {
+                self.suspended = suspended;
+                self.input(PoolInput::Suspended(suspended));
+                for n in 0..count {
+                    if suspended && self.members[n].line.take().is_some() {
+                        self.input(PoolInput::Down(m(n as u32)));
+                    }
+                }
+            }
             Step::Disconnect => self.input(PoolInput::Disconnect),
             Step::Connect => self.input(PoolInput::Connect(WaiterId(1))),
         }
@@ -248,6 +261,7 @@ impl World {
 
     /// Everything is well again, and stays so.
     fn heal(&mut self) {
+        self.step(&Step::Suspend(false));
         self.input(PoolInput::Connect(WaiterId(2)));
         for _ in 0..60 {
             for n in 0..self.members.len() {
