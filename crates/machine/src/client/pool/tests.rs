@@ -4,6 +4,7 @@ mod random;
 
 use super::*;
 use std::collections::BTreeMap;
+use tautline_protocol::limits::CLIENT_IN_FLIGHT;
 use tautline_protocol::{Epoch, Outcome};
 
 const QUEUE: usize = 8;

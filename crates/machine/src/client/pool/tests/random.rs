@@ -30,7 +30,7 @@ struct Page {
 
 /// Of every third event the filter lets nothing through.
 fn is_shown(seq: Seq) -> bool {
-    seq % 3 != 0
+    !seq.is_multiple_of(3)
 }
 
 #[derive(Clone, Debug)]
