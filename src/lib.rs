@@ -3,6 +3,7 @@
 //!
 //! - [`WebSocketService`], [`ConnectionManager`], [`OrderUpdates`]: a file each, handles on one core a service.
 //! - `core`: the driver. One door for inputs, a turn that takes them one by one, the outputs performed.
+//! - `pool`: [`WebSocketPool`]'s driver, over several of those.
 //! - `voice`: [`VoiceConnection`] and its driver, of the same shape; left out of the module that has no voice.
 //! - `guard`, `ledger`: owning is the only way to have a browser resource, and each is on the ledger.
 //! - `frame`, `orders`: what is read of received objects, which stay the engine's own.
@@ -23,8 +24,10 @@ mod lifecycle;
 mod options;
 mod order_updates;
 mod orders;
+mod pool;
 #[cfg(feature = "voice")]
 mod voice;
+mod websocket_pool;
 mod websocket_service;
 
 pub use connection_manager::ConnectionManager;
@@ -33,4 +36,5 @@ pub use host::{Host, install_host, memory_bytes, provoke_trap};
 pub use order_updates::OrderUpdates;
 #[cfg(feature = "voice")]
 pub use voice::{Rtc, VoiceConnection};
+pub use websocket_pool::WebSocketPool;
 pub use websocket_service::WebSocketService;

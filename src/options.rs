@@ -1,6 +1,7 @@
 //! The options of a service, checked.
 
 use crate::convert::{is_record, optional_whole, text};
+use crate::core::{Core, Heard};
 use crate::error::Error;
 use crate::js;
 use js_sys::{Array, Function};
@@ -57,7 +58,11 @@ pub(crate) struct ServiceOptions {
     pub(crate) subprotocol: bool,
     /// Tells the layer of an event; it does not throw.
     pub(crate) emit: Function,
+    /// Tells the pool that it is a member of, of everything but messages.
+    pub(crate) pool: Option<ToPool>,
 }
+
+pub(crate) type ToPool = Box<dyn Fn(&Core, Heard<'_>)>;
 
 impl ServiceOptions {
     /// # Errors
@@ -142,6 +147,7 @@ impl ServiceOptions {
             get_token,
             subprotocol: given.subprotocol().is_truthy(),
             emit,
+            pool: None,
         })
     }
 }

@@ -208,6 +208,7 @@ impl OrderUpdates {
             ttl_ms: None,
             timeout_ms: None,
             until_shown: true,
+            sent_at: None,
         };
         self.core.send_for(
             Sending {

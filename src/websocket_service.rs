@@ -111,6 +111,7 @@ impl WebSocketService {
             ttl_ms: ttl_ms.map(|ms| ms as u64),
             timeout_ms: None,
             until_shown: false,
+            sent_at: None,
         };
         let sending = Sending {
             command,
@@ -141,6 +142,7 @@ impl WebSocketService {
             ttl_ms: None,
             timeout_ms: Some(timeout_ms as u64),
             until_shown: false,
+            sent_at: None,
         };
         self.core.send_for(
             Sending {

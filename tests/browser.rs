@@ -27,4 +27,9 @@ scenarios! {
     refused_auth_ends_in_error_and_a_new_token_leads_out = "authEnds",
     many_events_leave_the_page_room = "manyEventsLeaveThePageRoom",
     a_full_socket_is_waited_for = "aFullSocketIsWaitedFor",
+    // tests/browser/pool.js
+    a_pool_delivers_once_whatever_is_cut = "poolOnce",
+    a_hundred_and_fifty_pools_leave_nothing = "poolRounds",
+    a_thousand_pools_leave_no_memory = "poolsLeaveNoMemory",
+    a_pools_callbacks_may_do_anything = "poolCallbacks",
 }

@@ -6,6 +6,8 @@
 
 /** What `onOutbox` listens to; no pattern is empty. */
 const OUTBOX = '';
+/** What stands before a regular expression among the patterns, and between its flags and its source: neither has one. */
+const LINE = '\n';
 /** Types remembered; a server that makes up new ones is forgotten from time to time. */
 const TYPES_MAX = 256;
 
@@ -29,9 +31,14 @@ export class Audience {
     if (this.#takers.size > 0) this.#takers = new Map();
   }
 
-  /** @param {string} pattern a type, a prefix such as `order:*`, or `*` @param {(...values: any[]) => unknown} callback */
+  /**
+   * @param {string | RegExp} pattern a type, a prefix such as `order:*`, `*`, or what matches types
+   * @param {(...values: any[]) => unknown} callback
+   */
   subscribe(pattern, callback) {
-    return this.#subscribers.add(pattern, callback, false);
+    // Without `g` and `y`, which would have it go on behind the last match.
+    const name = typeof pattern === 'string' ? pattern : LINE + pattern.flags.replace(/[gy]/g, '') + LINE + pattern.source;
+    return this.#subscribers.add(name, callback, false);
   }
 
   /** @param {() => unknown} callback */
@@ -71,5 +78,9 @@ export class Audience {
 
 /** @param {string} pattern @param {string} type */
 function takes(pattern, type) {
+  if (pattern.startsWith(LINE)) {
+    const [, flags, source = ''] = pattern.split(LINE);
+    return new RegExp(source, flags).test(type);
+  }
   return pattern.endsWith('*') ? type.startsWith(pattern.slice(0, -1)) : pattern === type && pattern !== OUTBOX;
 }

@@ -20,6 +20,15 @@ export function text(what: string, value: string): string {
   return value;
 }
 
+/** A message's type, a prefix of types, or all. */
+export function patternOf(what: string, value: string): string {
+  const star = text(what, value).indexOf('*');
+  if (value.startsWith('\n') || (star >= 0 && (star < value.length - 1 || (value !== '*' && !value.endsWith(':*'))))) {
+    throw invalid(`${what} takes a type such as order:created, a prefix such as order:*, or *`, value);
+  }
+  return value;
+}
+
 export function optionalText(what: string, value: string | undefined): string | undefined {
   return value === undefined ? undefined : text(what, value);
 }

@@ -5,6 +5,8 @@ export type { InitInput, ModuleSource } from './load.js';
 export type { Tautline, TautlineOptions } from './create.js';
 export { WebSocketService } from './service.js';
 export type { MessagesOptions } from './messages.js';
+export { WebSocketPool } from './pool.js';
+export * from './pool-types.js';
 export { ConnectionManager } from './manager.js';
 export type { Lease } from './lease.js';
 export { OrderUpdates } from './orders.js';

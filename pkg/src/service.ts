@@ -1,6 +1,6 @@
 import { WebSocketService as GlueService } from '../wasm/tautline.js';
 import { Audience } from './audience.js';
-import { functionOf, json, oneOf, optionalCount, optionalId, optionalMs, optionalSignal, optionsOf, text } from './check.js';
+import { functionOf, json, oneOf, optionalCount, optionalId, optionalMs, optionalSignal, optionsOf, patternOf, text } from './check.js';
 import { invalid } from './errors.js';
 import { type EventFilter, filterText } from './filter.js';
 import { Handle } from './handle.js';
@@ -159,7 +159,7 @@ export class WebSocketService {
   subscribe<T extends keyof TautlineMessages>(type: T, callback: (payload: TautlineMessages[T], message: Message<TautlineMessages[T]>) => unknown): () => void;
   subscribe<P = unknown>(pattern: string, callback: (payload: P, message: Message<P>) => unknown): () => void;
   subscribe(pattern: string, callback: (payload: never, message: Message<never>) => unknown): () => void {
-    checkPattern('subscribe(type)', pattern);
+    patternOf('subscribe(type)', pattern);
     functionOf('subscribe(type, callback)', callback);
     return this.#handle.live ? this.#audience.subscribe(pattern, callback) : () => {};
   }
@@ -175,7 +175,7 @@ export class WebSocketService {
   messages<T extends keyof TautlineMessages>(type: T, options?: MessagesOptions): AsyncIterableIterator<Message<TautlineMessages[T]>>;
   messages<P = unknown>(pattern: string, options?: MessagesOptions): AsyncIterableIterator<Message<P>>;
   messages(pattern: string, options?: MessagesOptions): AsyncIterableIterator<Message<never>> {
-    checkPattern('messages(type)', pattern);
+    patternOf('messages(type)', pattern);
     const given = optionsOf('messages()', options);
     optionalSignal('messages({signal})', given.signal);
     optionalCount('messages({limit})', given.limit, 1);
@@ -279,15 +279,6 @@ export class WebSocketService {
     if (event === 'message') this.#audience.deliver(value);
     else if (event === 'outbox') this.#audience.outboxChanged();
     else this.#handle.tell(event, value);
-  }
-}
-
-/** A type, a prefix or everything. */
-function checkPattern(what: string, pattern: string): void {
-  text(what, pattern);
-  const star = pattern.indexOf('*');
-  if (star >= 0 && (star < pattern.length - 1 || (pattern !== '*' && !pattern.endsWith(':*')))) {
-    throw invalid(`${what} takes a type such as order:created, a prefix such as order:*, or *`, pattern);
   }
 }
 

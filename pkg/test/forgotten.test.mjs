@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { FakeWebSocket, sockets } from './fake-socket.mjs';
-import { ConnectionManager, createTautline, initSync, OrderUpdates, resources, VoiceConnection, WebSocketService } from '../dist/index.js';
+import { ConnectionManager, createTautline, initSync, OrderUpdates, resources, VoiceConnection, WebSocketPool, WebSocketService } from '../dist/index.js';
 
 globalThis.WebSocket = FakeWebSocket;
 const warn = mock.method(console, 'warn', () => {});
@@ -62,6 +62,16 @@ test('a connected service that nobody can reach is ended, and reported once', as
   assert.deepEqual(reported(), ['WebSocketService']);
   await collectedOften();
   assert.deepEqual(reported(), []);
+});
+
+test('a connected pool that nobody can reach is ended with all of its connections, and reported once', async () => {
+  await (async () => {
+    const pool = new WebSocketPool({ ...options, url: undefined, urls: ['ws://one.example/ws', 'ws://two.example/ws'] });
+    await pool.connect();
+  })();
+  assert.ok(resources.counts().socket >= 1);
+  await collected(nothing);
+  assert.deepEqual(reported(), ['WebSocketPool']);
 });
 
 test('one that was never used too', async () => {

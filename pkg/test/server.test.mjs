@@ -5,7 +5,7 @@ import { test } from 'node:test';
 const before = { globals: new Set(Reflect.ownKeys(globalThis)), handles: process.getActiveResourcesInfo().length };
 delete globalThis.WebAssembly;
 before.globals.delete('WebAssembly');
-const { createTautline, ConnectionManager, default: init, initSync, OrderUpdates, resources, TautlineError, VoiceConnection, WebSocketService } = await import('../dist/index.js');
+const { createTautline, ConnectionManager, default: init, initSync, OrderUpdates, resources, TautlineError, VoiceConnection, WebSocketPool, WebSocketService } = await import('../dist/index.js');
 await import('../dist/inspector.js');
 const afterImport = { globals: new Set(Reflect.ownKeys(globalThis)), handles: process.getActiveResourcesInfo().length };
 
@@ -43,6 +43,16 @@ test('constructors give inert objects in state disconnected', async () => {
   await assert.rejects(call.connect(), notInitialized);
   assert.throws(() => call.startTalking(), notInitialized);
   call.dispose();
+
+  const pool = new WebSocketPool({ urls: ['wss://a.example', 'wss://b.example'] });
+  assert.deepEqual([pool.getConnectionState(), pool.isConnected(), pool.getStatistics().sent], ['disconnected', false, 0]);
+  assert.deepEqual(pool.getHealthStatus().map(({ state, healthy, latencyMs }) => [state, healthy, latencyMs]), [['disconnected', false, null], ['disconnected', false, null]]);
+  pool.on('health', () => {})();
+  pool.subscribe(/./, () => {})();
+  pool.disconnect();
+  await assert.rejects(pool.connect(), notInitialized);
+  await assert.rejects(pool.send({ type: 'x' }), notInitialized);
+  pool.dispose();
 
   await assert.rejects(service.connect(), notInitialized);
   await assert.rejects(manager.acquire(), notInitialized);

@@ -10,6 +10,7 @@ import init, {
   TautlineError,
   VoiceConnection,
   WebRTCConnection,
+  WebSocketPool,
   WebSocketService,
   type ConnectionState,
   type ErrorCode,
@@ -46,6 +47,31 @@ async function loading(): Promise<void> {
   await init(fetch('/t.wasm'));
   await init({ module_or_path: fetch('/t.wasm') });
   initSync(new Uint8Array());
+}
+
+function pool(): void {
+  const made = new WebSocketPool({ urls: ['wss://a.example', 'wss://b.example'] as const, loadBalancingStrategy: 'least-pending', getToken: () => 'x' });
+  // @ts-expect-error addresses are needed
+  new WebSocketPool({ maxConnections: 2 });
+  // @ts-expect-error a pool's are urls
+  new WebSocketPool({ urls: [], url: 'wss://a.example' });
+  // @ts-expect-error no such strategy
+  new WebSocketPool({ urls: [], loadBalancingStrategy: 'random' });
+  made.on('failover', ({ from, to }) => same<[typeof from, typeof to], [string, string]>(true));
+  made.on('health', ({ latencyMs }) => same<typeof latencyMs, number | null>(true));
+  made.on('message:kds:update', ({ payload }) => same<typeof payload, unknown>(true));
+  made.subscribe('order:created', ({ order }) => same<typeof order, Order>(true));
+  made.subscribe<{ n: number }>(/^kds:/, ({ n }, message) => same<[typeof n, typeof message], [number, Message<{ n: number }>]>(true));
+  // @ts-expect-error no such event of a pool's
+  made.on('reconnecting', () => {});
+  void made.send({ type: 'kds:update', data: { n: 1 }, priority: 'high' });
+  // @ts-expect-error priorities have names
+  void made.send({ type: 'kds:update', priority: 1 });
+  same<ReturnType<typeof made.getConnectionState>, ConnectionState>(true);
+  {
+    using ends = made;
+    void ends;
+  }
 }
 
 function service(): void {

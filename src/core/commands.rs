@@ -1,6 +1,6 @@
 //! Messages on their way up: a promise for each, kept until the machine says what became of it.
 
-use super::{Core, Current, Signal, now};
+use super::{Core, Current, Heard, Signal, now};
 use crate::convert::to_js;
 use crate::error::{Error, of_answer};
 use crate::frame::Frame;
@@ -45,6 +45,8 @@ struct Pending {
     kept: JsValue,
     signal: Option<Signal>,
     _abort: Option<Listener>,
+    /// The pool asked for it back.
+    withdrawn: bool,
 }
 
 /// Messages without an answer.
@@ -116,12 +118,7 @@ impl Core {
             return Err(reason);
         }
         let timeout_ms = command.timeout_ms;
-        let sent = self.machine.borrow_mut().send(command, now());
-        let id = sent.map_err(|failure| {
-            Error::failure(&failure)
-                .outcome(tautline_protocol::Outcome::NotSent)
-                .make()
-        })?;
+        let id = self.take_command(command)?;
         let (promise, settle) = Settle::promise();
         let (weak, name) = (self.me.clone(), id.clone());
         let _abort = signal.as_ref().and_then(|signal| {
@@ -140,6 +137,7 @@ impl Core {
             kept: JsValue::UNDEFINED,
             signal,
             _abort,
+            withdrawn: false,
         };
         self.commands.pending.borrow_mut().push(pending);
         taken(&id);
@@ -168,9 +166,55 @@ impl Core {
             kept: JsValue::UNDEFINED,
             signal: None,
             _abort: None,
+            withdrawn: false,
         });
         self.turn();
         promise
+    }
+
+    fn take_command(&self, command: Command) -> Result<String, JsValue> {
+        let sent = self.machine.borrow_mut().send(command, now());
+        sent.map_err(|failure| {
+            Error::failure(&failure)
+                .outcome(tautline_protocol::Outcome::NotSent)
+                .make()
+        })
+    }
+
+    /// Takes a command of the pool's and the end of its promise; `false` if that is settled already, because the outbox
+    /// does not take it.
+    pub(crate) fn give(&self, command: Command, settle: Settle) -> bool {
+        match self.take_command(command) {
+            Err(error) => {
+                settle.settle(Err(error));
+                false
+            }
+            Ok(id) => {
+                self.commands.pending.borrow_mut().push(Pending {
+                    id,
+                    owner: 0,
+                    settle,
+                    outcome: Outcome::Ack,
+                    timeout_ms: None,
+                    kept: JsValue::UNDEFINED,
+                    signal: None,
+                    _abort: None,
+                    withdrawn: false,
+                });
+                self.turn();
+                true
+            }
+        }
+    }
+
+    /// Gives a command back to the pool, which hears of it, unless it is answered meanwhile.
+    pub(crate) fn withdraw(&self, id: &str) {
+        let mut pending = self.commands.pending.borrow_mut();
+        if let Some(found) = pending.iter_mut().find(|pending| pending.id == id) {
+            found.withdrawn = true;
+        }
+        drop(pending);
+        self.cancel(id);
     }
 
     /// Whether an event may be what one of our messages caused.
@@ -257,9 +301,20 @@ impl Core {
             kept,
             signal,
             _abort,
+            withdrawn,
             ..
         } = pending;
         drop(_abort);
+        if let (
+            true,
+            Answer::Failed {
+                code: ErrorCode::Aborted,
+                outcome,
+            },
+        ) = (withdrawn, answer)
+        {
+            return self.to_pool(Heard::Withdrawn(id, settle, *outcome));
+        }
         let frame = current
             .filter(|current| matches!(current.kind, "ack" | "nack"))
             .map(|current| current.frame);
@@ -278,16 +333,19 @@ impl Core {
         }
         let is_filter = matches!(outcome, Outcome::Filter);
         let said = frame.and_then(Frame::said);
-        if let Some(error) = of_answer(answer, said, timeout_ms, is_filter) {
-            return settle.settle(Err(error));
+        match of_answer(answer, said, timeout_ms, is_filter) {
+            Some(error) => settle.settle(Err(error)),
+            None => {
+                let payload = match answer {
+                    Answer::Acked { .. } => frame
+                        .filter(|frame| frame.answers(id))
+                        .map_or(kept, Frame::payload),
+                    _ => kept,
+                };
+                settle.settle(Ok(answered(id, answer, outcome, payload)));
+            }
         }
-        let payload = match answer {
-            Answer::Acked { .. } => frame
-                .filter(|frame| frame.answers(id))
-                .map_or(kept, Frame::payload),
-            _ => kept,
-        };
-        settle.settle(Ok(answered(id, answer, outcome, payload)));
+        self.to_pool(Heard::Answered(id));
     }
 }
 

@@ -16,10 +16,10 @@ mod waiters;
 pub(crate) use commands::{Outcome, Sending};
 pub(crate) use orders::Observer;
 pub use receive::{receive_begin, receive_end, receive_event, receive_other, receive_rest};
-pub(crate) use waiters::Signal;
+pub(crate) use waiters::{Signal, Waiters};
 
 use crate::frame::{EpochCache, Frame};
-use crate::guard::{Timer, Wake};
+use crate::guard::{Settle, Timer, Wake};
 use crate::host;
 use crate::js::now_ms;
 use crate::lifecycle;
@@ -28,8 +28,10 @@ use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::VecDeque;
 use std::rc::{Rc, Weak};
 use tautline_machine::Time;
-use tautline_machine::client::{AttemptId, Client, Closed, Input, Output, PageEvent};
-use tautline_protocol::Epoch;
+use tautline_machine::client::{
+    AttemptId, Client, Closed, Failure, Input, Notice, Output, PageEvent,
+};
+use tautline_protocol::{Epoch, Outcome as Became};
 use wasm_bindgen::prelude::*;
 
 /// How long one turn delivers before the rest is left to a new task, ms.
@@ -76,6 +78,17 @@ enum Said {
     /// Text that is no JSON, or no text at all.
     Garbage,
     Closed(Closed),
+}
+
+/// What the pool hears of a service that is a member of it, in the page's place.
+pub(crate) enum Heard<'a> {
+    Notice(Notice),
+    /// Why it could not connect.
+    Refused(Failure),
+    /// A command is settled.
+    Answered(&'a str),
+    /// A command is taken back: its promise, and whether it had been written.
+    Withdrawn(&'a str, Settle, Became),
 }
 
 /// The frame being handled, for the outputs it causes.
@@ -277,9 +290,20 @@ impl Core {
         self.end_leases();
         self.end_requests(None);
         self.end_orders();
-        let gone = (self.rest.take(), self.wake.take(), self.connection.take());
+        let gone = (
+            self.rest.take(),
+            self.wake.take(),
+            self.connection.take(),
+            self.waiters.end(),
+        );
         drop(gone);
         self.turning.set(turning);
+    }
+
+    fn to_pool(&self, heard: Heard<'_>) {
+        if let Some(pool) = &self.options.pool {
+            pool(self, heard);
+        }
     }
 
     pub(crate) fn is_disposed(&self) -> bool {

@@ -1,6 +1,6 @@
 //! Outputs, performed.
 
-use super::{Core, Current};
+use super::{Core, Current, Heard};
 use crate::error::Error;
 use tautline_machine::client::{ConnectionState, Failure, Notice, Output};
 use tautline_protocol::Stage;
@@ -49,14 +49,15 @@ impl Core {
     }
 
     fn tell(&self, notice: Notice) {
+        if notice == Notice::State(ConnectionState::Disconnected) {
+            let gone = self.stop_waiting();
+            drop(gone);
+        }
+        if self.options.pool.is_some() {
+            return self.to_pool(Heard::Notice(notice));
+        }
         match notice {
-            Notice::State(state) => {
-                if state == ConnectionState::Disconnected {
-                    let gone = self.stop_waiting();
-                    drop(gone);
-                }
-                self.emit("stateChange", &state.as_str().into());
-            }
+            Notice::State(state) => self.emit("stateChange", &state.as_str().into()),
             Notice::Outbox => self.emit("outbox", &JsValue::UNDEFINED),
             Notice::Error(failure) => {
                 let error = self.failure(&failure);
@@ -69,7 +70,7 @@ impl Core {
     }
 
     /// An error of the machine's, with what the page threw when it was asked for the url or a token.
-    pub(super) fn failure(&self, failure: &Failure) -> JsValue {
+    pub(crate) fn failure(&self, failure: &Failure) -> JsValue {
         let error = Error::failure(failure);
         match failure.stage {
             Some(Stage::Url | Stage::Token | Stage::Socket) => {

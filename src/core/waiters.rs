@@ -1,18 +1,22 @@
 //! Who waits for the connection: calls of `connect()`, and the holders of leases.
 
-use super::{Core, now};
+use super::{Core, Heard, now};
 use crate::error::Error;
 use crate::guard::{Listener, Settle, Timer};
 use crate::js;
 use crate::ledger::{Entry, Kind};
 use js_sys::Promise;
 use std::cell::{Cell, RefCell};
+use std::rc::Rc;
 use tautline_machine::client::{
     Failure, Input, LeaseId, LeaseInput, LeaseOutput, Leases, WaiterId,
 };
 use tautline_protocol::ErrorCode;
 use wasm_bindgen::prelude::*;
 use web_sys::AbortSignal;
+
+/// The pool's number among those who wait; no caller has it.
+const POOL: WaiterId = WaiterId(0);
 
 /// A caller's wish to be able to give up.
 #[derive(Clone)]
@@ -60,7 +64,7 @@ enum Who {
 
 /// Waiters by number.
 #[derive(Default)]
-pub(super) struct Waiters {
+pub(crate) struct Waiters {
     list: RefCell<Vec<(WaiterId, Who)>>,
     last: Cell<u32>,
     /// `connect()` was called and not taken back: then the last lease's end is not the connection's.
@@ -79,6 +83,69 @@ impl Waiters {
         let mut list = self.list.borrow_mut();
         let at = list.iter().position(|(waiter, _)| *waiter == id)?;
         Some(list.swap_remove(at).1)
+    }
+
+    /// A caller's promise and its number; `gives_up` is told when its signal, or its time, ends the wait. Without a number
+    /// the signal was aborted already.
+    pub(crate) fn call(
+        &self,
+        signal: Option<Signal>,
+        timeout_ms: Option<u64>,
+        gives_up: Rc<dyn Fn(WaiterId, Option<u64>)>,
+    ) -> (Promise, Option<WaiterId>) {
+        let (promise, settle) = Settle::promise();
+        if let Some(reason) = signal.as_ref().and_then(Signal::aborted) {
+            settle.settle(Err(reason));
+            return (promise, None);
+        }
+        let id = self.add(Who::Caller(settle, Limits::default()));
+        let aborted = Rc::clone(&gives_up);
+        let abort = signal
+            .as_ref()
+            .and_then(|signal| signal.listen(move || aborted(id, None)));
+        let timer = timeout_ms
+            .and_then(|ms| Timer::new("connect", ms, move || gives_up(id, Some(ms))).ok());
+        self.limit(
+            id,
+            Limits {
+                signal,
+                _abort: abort,
+                _timer: timer,
+            },
+        );
+        (promise, Some(id))
+    }
+
+    /// A caller gave up: by its signal, or because its time is over. `false` if it was answered already.
+    pub(crate) fn give_up(&self, id: WaiterId, timeout_ms: Option<u64>) -> bool {
+        let Some(Who::Caller(settle, limits)) = self.take(id) else {
+            return false;
+        };
+        let error = match (timeout_ms, &limits.signal) {
+            (None, Some(signal)) => signal.reason(),
+            _ => Error::new(
+                ErrorCode::ConnectTimeout,
+                "not connected within timeoutMs; it goes on trying",
+            )
+            .timeout_ms(timeout_ms)
+            .make(),
+        };
+        drop(limits);
+        settle.settle(Err(error));
+        true
+    }
+
+    /// Everybody: what a call that was made in a callback waits for may never have come to the machine.
+    pub(crate) fn end(&self) -> impl Sized + use<> {
+        self.list.take()
+    }
+
+    /// A caller's answer.
+    pub(crate) fn answer(&self, id: WaiterId, result: Result<JsValue, JsValue>) {
+        if let Some(Who::Caller(settle, limits)) = self.take(id) {
+            drop(limits);
+            settle.settle(result);
+        }
     }
 
     fn limit(&self, id: WaiterId, limits: Limits) {
@@ -102,39 +169,26 @@ impl Waiters {
 impl Core {
     /// `connect()`: each call has its own promise on the one attempt.
     pub(crate) fn connect(&self, signal: Option<Signal>, timeout_ms: Option<u64>) -> Promise {
-        let (promise, settle) = Settle::promise();
-        if let Some(reason) = signal.as_ref().and_then(Signal::aborted) {
-            settle.settle(Err(reason));
-            return promise;
+        let weak = self.me.clone();
+        let gives_up = move |id, timeout_ms| {
+            if let Some(core) = weak.upgrade()
+                && core.waiters.give_up(id, timeout_ms)
+            {
+                core.input(Input::Abandon(id));
+            }
+        };
+        let (promise, id) = self.waiters.call(signal, timeout_ms, Rc::new(gives_up));
+        if let Some(id) = id {
+            self.waiters.wanted.set(true);
+            self.input(Input::Connect(id));
         }
-        self.waiters.wanted.set(true);
-        let id = self.waiters.add(Who::Caller(settle, Limits::default()));
-        let (aborted, late) = (self.me.clone(), self.me.clone());
-        let abort = signal.as_ref().and_then(|signal| {
-            signal.listen(move || {
-                if let Some(core) = aborted.upgrade() {
-                    core.give_up(id, None);
-                }
-            })
-        });
-        let timer = timeout_ms.and_then(|ms| {
-            let then = move || {
-                if let Some(core) = late.upgrade() {
-                    core.give_up(id, Some(ms));
-                }
-            };
-            Timer::new("connect", ms, then).ok()
-        });
-        self.waiters.limit(
-            id,
-            Limits {
-                signal,
-                _abort: abort,
-                _timer: timer,
-            },
-        );
-        self.input(Input::Connect(id));
         promise
+    }
+
+    /// `connect()` of the pool that this is a member of, which hears of its end.
+    pub(crate) fn open_for_pool(&self) {
+        self.waiters.wanted.set(true);
+        self.input(Input::Connect(POOL));
     }
 
     /// `disconnect()`.
@@ -143,28 +197,13 @@ impl Core {
         self.input(Input::Disconnect);
     }
 
-    /// The caller gave up: by its signal, or because its time is over.
-    fn give_up(&self, id: WaiterId, timeout_ms: Option<u64>) {
-        let Some(Who::Caller(settle, limits)) = self.waiters.take(id) else {
-            return;
-        };
-        let error = match (timeout_ms, &limits.signal) {
-            (None, Some(signal)) => signal.reason(),
-            _ => Error::new(
-                ErrorCode::ConnectTimeout,
-                "not connected within timeoutMs; the service goes on trying",
-            )
-            .timeout_ms(timeout_ms)
-            .make(),
-        };
-        drop(limits);
-        settle.settle(Err(error));
-        self.input(Input::Abandon(id));
-    }
-
     pub(super) fn settle(&self, id: WaiterId, result: Result<(), Failure>) {
         match self.waiters.take(id) {
-            None => {}
+            None => {
+                if let (POOL, Err(failure)) = (id, result) {
+                    self.to_pool(Heard::Refused(failure));
+                }
+            }
             Some(Who::Caller(settle, limits)) => {
                 drop(limits);
                 if result.is_err() {

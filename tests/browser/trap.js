@@ -3,7 +3,7 @@ import { callConnected } from './voice.js';
 import { rungConnected } from './rung.js';
 import { relaySocket, restaurant, token } from '../support/server.js';
 
-export async function trapLeavesNothing({ WebSocketService, ConnectionManager, OrderUpdates, VoiceConnection, provokeTrap }) {
+export async function trapLeavesNothing({ WebSocketService, ConnectionManager, OrderUpdates, VoiceConnection, WebSocketPool, provokeTrap }) {
   const id = restaurant('trap');
   const jwt = await token(id);
   const peer = await callConnected(VoiceConnection);
@@ -15,6 +15,9 @@ export async function trapLeavesNothing({ WebSocketService, ConnectionManager, O
   const pending = [waiting.connect(undefined, 60_000)];
   await services[0].connect(undefined, 20_000);
   pending.push(services[1].connect(new AbortController().signal, 60_000));
+  const pool = new WebSocketPool({ restaurantId: id }, [0, 1].map((n) => `${relaySocket()}?way=${n}`), () => jwt, {});
+  await pool.connect(undefined, 20_000);
+  pending.push(pool.send('kds:update', '{}', 1, undefined, undefined, new AbortController().signal));
   const manager = new ConnectionManager(services[0], 1_000);
   await manager.acquire(undefined);
   const orders = new OrderUpdates(services[0]);

@@ -343,6 +343,10 @@ export async function callBorrowsAStream({ VoiceConnection }) {
   await until('one of its own', () => ledger().media_track === 1);
   await peer.receives();
   await ended(connection, peer);
+  const idle = call(VoiceConnection, {}).connection;
+  await idle.setMicrophoneStream(stream);
+  idle.dispose();
+  same(ledger(), {}, 'lent, never used and let go of at once');
   same(track.readyState, 'live', 'never stopped');
   track.stop();
 }

@@ -295,6 +295,27 @@ const layer = {
       },
     });
   },
+  WebSocketPool(Class, [config, urls, getToken, { maxConnections = 5, balancing = 0, failover = true, checkMs = 5_000, queue = 100 }]) {
+    const events = emitter(() => events);
+    const subscribers = emitter(() => events);
+    const audience = new Audience(events, subscribers);
+    const tell = (event, value) => {
+      if (!events.emit(event, value) && event === 'error') heard.errors.push(value);
+    };
+    const brings = urls.map((_, member) => (_, message) => {
+      audience.changed();
+      if (pool.__wbg_ptr !== 0 && pool.takes(member, message.seq ?? -1)) audience.deliver(message);
+    });
+    const pool = new Class(config, urls, getToken, tell, brings, maxConnections, balancing, failover, checkMs, queue);
+    return Object.assign(pool, {
+      on: (event, callback, once) => events.add(event, callback, once),
+      subscribe: (pattern, callback) => audience.subscribe(pattern, callback),
+      dispose() {
+        Class.prototype.dispose.call(pool);
+        for (const each of [events, subscribers]) each.clear();
+      },
+    });
+  },
   OrderUpdates(Class, [service]) {
     const events = emitter(() => eventsOf.get(service));
     const orders = new Class(service, (event, value) => void events.emit(event, value));

@@ -2,7 +2,7 @@
 //! in JavaScript, the language that the promises are made in.
 
 use js_sys::{Array, Function, Object, Promise, Reflect};
-use tautline::{ConnectionManager, OrderUpdates, VoiceConnection, WebSocketService};
+use tautline::{ConnectionManager, OrderUpdates, VoiceConnection, WebSocketPool, WebSocketService};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 
@@ -21,7 +21,7 @@ type Trap = Closure<dyn Fn()>;
 type Memory = Closure<dyn Fn() -> f64>;
 
 /// The scenarios' modules, those that others import first.
-const SOURCES: [(&str, &str); 17] = [
+const SOURCES: [(&str, &str); 18] = [
     ("audience.js", include_str!("../../pkg/src/audience.js")),
     ("emitter.js", include_str!("../../pkg/src/emitter.js")),
     ("receiver.js", include_str!("../../pkg/src/receiver.js")),
@@ -36,6 +36,7 @@ const SOURCES: [(&str, &str); 17] = [
     ("plain.js", include_str!("../browser/plain.js")),
     ("orders.js", include_str!("../browser/orders.js")),
     ("lifetime.js", include_str!("../browser/lifetime.js")),
+    ("pool.js", include_str!("../browser/pool.js")),
     ("voice.js", include_str!("../browser/voice.js")),
     ("rung.js", include_str!("../browser/rung.js")),
     ("trap.js", include_str!("../browser/trap.js")),
@@ -73,6 +74,19 @@ fn classes(trap: &Trap, memory: &Memory) -> Result<JsValue, JsValue> {
         WebSocketService::new(Object::new().into(), JsValue::UNDEFINED, None, emit.clone())?;
     let manager = ConnectionManager::new(&service, None);
     let orders = OrderUpdates::new(&service, emit.clone());
+    let none = Array::new();
+    let pool = WebSocketPool::new(
+        Object::new().into(),
+        &none,
+        None,
+        emit.clone(),
+        &none,
+        1,
+        0,
+        true,
+        5_000.0,
+        1,
+    )?;
     let rtc = Object::new();
     Reflect::set(
         &rtc,
@@ -95,6 +109,7 @@ fn classes(trap: &Trap, memory: &Memory) -> Result<JsValue, JsValue> {
         ("ConnectionManager", JsValue::from(manager)),
         ("OrderUpdates", JsValue::from(orders)),
         ("VoiceConnection", JsValue::from(voice)),
+        ("WebSocketPool", JsValue::from(pool)),
         ("WebSocketService", JsValue::from(service)),
     ] {
         let class = Reflect::get(&instance, &"constructor".into())?;

@@ -150,6 +150,7 @@ impl Page {
                     ttl_ms: None,
                     timeout_ms: (!text.is_empty()).then(|| number(text, 100_000)),
                     until_shown: step == 'S',
+                    sent_at: None,
                 };
                 if let Ok(id) = self.client.send(command, self.now) {
                     self.commands.insert(id);

@@ -387,6 +387,11 @@ impl Client {
                 }
             }
             Input::SetFilter(filter) => self.want_filter(filter, None, now),
+            Input::ResumeFrom(epoch, seq) => {
+                if !self.is_live() {
+                    self.feed.resume_from(epoch, seq);
+                }
+            }
             Input::Writable(attempt, writable) => {
                 if self.is_current(attempt) {
                     self.outbox.set_writable(writable);
@@ -548,6 +553,11 @@ impl Client {
     /// The position in the log.
     pub fn position(&self) -> Option<Seq> {
         self.feed.position()
+    }
+
+    /// How many histories there have been: another number is another [`Client::epoch`].
+    pub fn history(&self) -> u32 {
+        self.feed.place().0
     }
 
     /// `freshness()`.

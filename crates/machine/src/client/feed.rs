@@ -169,6 +169,15 @@ impl Feed {
         self.confirmed_at = Some(now);
     }
 
+    /// Another connection brought everything up to there: the next one of this client goes on from it.
+    pub(super) fn resume_from(&mut self, epoch: Epoch, seq: Seq) {
+        if self.epoch.as_ref() != Some(&epoch) {
+            self.epoch = Some(epoch);
+            self.history += 1;
+        }
+        self.position = Some(seq);
+    }
+
     /// `auth:success` in v1. Gives the position that was void, if there was one.
     pub(super) fn authenticated(
         &mut self,

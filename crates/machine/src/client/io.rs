@@ -131,6 +131,8 @@ pub enum Input {
     RequestSync,
     /// [`super::Client::set_filter`] where nobody waits for its answer.
     SetFilter(Option<String>),
+    /// What a connection is to go on from, while there is none: everything up to there is known already.
+    ResumeFrom(Epoch, Seq),
     /// Whether the socket takes more now (`bufferedAmount` under its bound).
     Writable(AttemptId, bool),
 }
@@ -341,6 +343,8 @@ pub struct Command {
     pub timeout_ms: Option<u64>,
     /// Whether its answer is held back until the position has reached its event, so that the order set shows it.
     pub until_shown: bool,
+    /// When it was first written to another connection, which had no answer: that copy may yet arrive.
+    pub sent_at: Option<Time>,
 }
 
 /// What became of a command; a promise is settled by exactly one of these.

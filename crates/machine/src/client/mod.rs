@@ -1,5 +1,5 @@
 //! The page's side: [`Client`] composes the connection, its outbox and its feed; [`Orders`] is the order set over
-//! opaque handles; [`Leases`] counts holders. `voice` is a call to a voice model.
+//! opaque handles; [`Leases`] counts holders; [`Pool`] uses several connections as one. `voice` is a call to a voice model.
 
 mod addresses;
 mod backoff;
@@ -13,6 +13,7 @@ mod live;
 mod orders;
 mod outbox;
 mod pace;
+mod pool;
 mod record;
 #[cfg(feature = "voice")]
 pub mod voice;
@@ -25,4 +26,8 @@ pub use io::{
 pub use lease::{LeaseId, LeaseInput, LeaseOutput, Leases};
 pub use orders::{Change, OrderView, Orders, Patch, Source, Update, UpdateAction};
 pub use outbox::{EntryState, EntryView};
+pub use pool::{
+    Balancing, MemberId, MemberView, Place, Pool, PoolConfig, PoolInput, PoolNotice, PoolOutput,
+    PoolStats, Priority,
+};
 pub use record::StateCell;

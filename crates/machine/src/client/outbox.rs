@@ -70,9 +70,10 @@ impl Entry {
         self.bytes() + FRAME_BYTES <= max_message as usize
     }
 
-    /// Whether the server may have forgotten it: sent again, it could be applied twice.
-    fn is_forgotten(&self, dedupe_ms: u64, now: Time) -> bool {
-        self.first_sent.is_some_and(|at| now - at > dedupe_ms)
+    /// Whether sent again it could be applied twice: the server may have forgotten it, or remembers nothing.
+    fn is_forgotten(&self, dialect: Dialect, dedupe_ms: u64, now: Time) -> bool {
+        self.first_sent
+            .is_some_and(|at| dialect == Dialect::Plain || now - at > dedupe_ms)
     }
 
     /// The answer of one that is given up: what is known of it, else why and what may have become of it.
@@ -222,8 +223,8 @@ impl Outbox {
             deadline: command.timeout_ms.map(|ms| now + ms),
             until_shown: command.until_shown,
             state: EntryState::Queued,
-            first_sent: None,
-            copy_abroad: false,
+            first_sent: command.sent_at,
+            copy_abroad: command.sent_at.is_some(),
             seen: None,
             waits_for: None,
         };
@@ -297,8 +298,7 @@ impl Outbox {
             .filter_map(|&key| {
                 let entry = self.entries.get(&key)?;
                 let too_late = now - entry.queued_at > entry.ttl_ms
-                    || entry.is_forgotten(self.dedupe_ms, now)
-                    || (entry.first_sent.is_some() && dialect == Dialect::Plain);
+                    || entry.is_forgotten(dialect, self.dedupe_ms, now);
                 if too_late {
                     Some((key, ErrorCode::OutboxExpired))
                 } else if !entry.fits(max_message) {
@@ -336,7 +336,7 @@ impl Outbox {
         while self.writable && (self.in_flight < WINDOW || dialect == Dialect::Plain) {
             let key = *self.queued.first()?;
             let entry = self.entries.get(&key)?;
-            if entry.is_forgotten(self.dedupe_ms, now) {
+            if entry.is_forgotten(dialect, self.dedupe_ms, now) {
                 self.give_up(key, ErrorCode::OutboxExpired, out);
                 continue;
             }

@@ -120,6 +120,22 @@ fn resume_goes_on_where_the_last_connection_ended() {
 }
 
 #[test]
+fn it_goes_on_where_another_connection_was() {
+    let mut d = Driver::new(with_token());
+    d.input(Input::ResumeFrom(Epoch::new("e1"), 8));
+    d.connect();
+    d.dial_to_auth();
+    assert_eq!(
+        d.sent_of("auth")[0]["resume"],
+        json!({"epoch":"e1","seq":8})
+    );
+    d.frame(Success::resumed(10).head(false));
+    d.input(Input::ResumeFrom(Epoch::new("e1"), 20));
+    d.event(9);
+    assert_eq!(d.delivered(), [Some(9)], "not while there is a connection");
+}
+
+#[test]
 fn not_resumed_keeps_the_orders_marked_and_waits_for_the_snapshot() {
     for (epoch, head) in [("e1", 90), ("e2", 3)] {
         let mut d = Driver::live_with_set(7);

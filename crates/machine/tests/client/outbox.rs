@@ -142,6 +142,44 @@ fn a_refusal_of_one_whose_other_copy_may_still_arrive_says_that_nobody_knows() {
 }
 
 #[test]
+fn one_that_was_on_another_connection_is_like_one_that_was_on_this() {
+    let again = |d: &Driver| Command {
+        sent_at: Some(d.now),
+        ..named("a")
+    };
+    let mut d = Driver::live();
+    d.send(again(&d)).expect("room");
+    assert_eq!(ids(&mut d), ["a"]);
+    d.nack("a", NackCode::InvalidTransition, None);
+    let answer = Answer::Nacked {
+        code: NackCode::InvalidTransition,
+        outcome: Outcome::Unknown,
+        retry_after_ms: None,
+    };
+    assert_eq!(d.settled(), [("a".to_owned(), answer)]);
+
+    // A server that remembers nothing would do it a second time.
+    let mut d = Driver::live_with(with_token(), &Success::plain());
+    d.send(again(&d)).expect("room");
+    assert!(ids(&mut d).is_empty());
+    let over = failed(ErrorCode::OutboxExpired, Outcome::Unknown);
+    assert_eq!(d.settled(), [("a".to_owned(), over.clone())]);
+
+    // And so would one that has forgotten it.
+    let forgetful = Success {
+        dedupe_ms: Some(1_000),
+        ..Success::default()
+    };
+    let mut d = Driver::live_with(with_token(), &forgetful);
+    let old = again(&d);
+    d.pass(1_001);
+    d.forget();
+    d.send(old).expect("room");
+    assert!(ids(&mut d).is_empty());
+    assert_eq!(d.settled(), [("a".to_owned(), over)]);
+}
+
+#[test]
 fn after_a_cut_the_unanswered_leave_again_first_under_the_same_id() {
     let mut d = Driver::live();
     for id in ["a", "b", "c"] {

@@ -40,6 +40,7 @@ enum Kind {
     SetFilter(Option<u8>),
     /// The server's answer to the last change of filter: `None` takes it.
     FilterAnswer(Option<NackCode>),
+    ResumeFrom(u64),
     Writable(bool),
 }
 
@@ -148,6 +149,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => prop::option::of(0u8..3).prop_map(Kind::SetFilter),
         2 => prop_oneof![Just(None), Just(Some(NackCode::Invalid)), Just(Some(NackCode::RateLimited))]
             .prop_map(Kind::FilterAnswer),
+        1 => (0u64..9).prop_map(Kind::ResumeFrom),
         1 => any::<bool>().prop_map(Kind::Writable),
     ];
     prop_oneof![
@@ -293,6 +295,8 @@ impl Run {
                     ttl_ms: None,
                     timeout_ms: *timeout_ms,
                     until_shown: *until_shown,
+                    // Every third has been on another connection.
+                    sent_at: (id % 3 == 0).then_some(self.now),
                 };
                 if let Ok(id) = self.client.send(command, self.now) {
                     self.commands.insert(id, n);
@@ -346,6 +350,7 @@ impl Run {
                         let id = self.subscribed.clone();
                         Input::Frame(attempt, filter_answer(id, answer))
                     }
+                    Kind::ResumeFrom(seq) => Input::ResumeFrom(Epoch::new("e1"), seq),
                     Kind::Writable(writable) => Input::Writable(attempt, writable),
                 };
                 let disconnects = matches!(input, Input::Disconnect);

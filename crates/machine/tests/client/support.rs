@@ -119,6 +119,7 @@ pub(crate) fn command(kind: &str) -> Command {
         ttl_ms: None,
         timeout_ms: None,
         until_shown: false,
+        sent_at: None,
     }
 }
 

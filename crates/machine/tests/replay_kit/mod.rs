@@ -231,6 +231,7 @@ fn input(name: &str, line: &Line<'_>) -> Option<Input> {
         "wantOrders" => Input::WantOrders(line.flag(0)),
         "requestSync" => Input::RequestSync,
         "filter" => Input::SetFilter(line.text(0)),
+        "resumeFrom" => Input::ResumeFrom(line.epoch(0), line.n(1)),
         "writable" => Input::Writable(attempt, line.flag(1)),
         frame => Input::Frame(attempt, head(frame, line)?),
     })
@@ -244,6 +245,7 @@ fn command(line: &Line<'_>) -> Command {
         ttl_ms: line.number(3),
         timeout_ms: line.number(4),
         until_shown: line.flag(5),
+        sent_at: line.number(6).map(Time::from_ms),
     }
 }
 

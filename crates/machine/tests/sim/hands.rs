@@ -78,6 +78,7 @@ impl Page {
             ttl_ms: None,
             timeout_ms: (env.rng.between(0, 2) > 0).then(|| env.rng.between(2_000, 20_000)),
             until_shown: self.want_set,
+            sent_at: None,
         };
         match self.client.send(command, self.time(now)) {
             Ok(id) => {

@@ -198,6 +198,9 @@ pub(super) fn send(command: &Command, now: Time, names: &Names) -> String {
         .o(command.ttl_ms)
         .o(command.timeout_ms)
         .b(command.until_shown);
+    if let Some(at) = command.sent_at {
+        line.n(at.as_ms());
+    }
     line.end()
 }
 
@@ -249,6 +252,7 @@ pub(super) fn input(input: &Input, now: Time, names: &mut Names) -> String {
         Input::WantOrders(want) => l.s("wantOrders").b(*want),
         Input::RequestSync => l.s("requestSync"),
         Input::SetFilter(filter) => l.s("filter").t(names.filter(filter.as_deref()).as_deref()),
+        Input::ResumeFrom(epoch, seq) => l.s("resumeFrom").s(epoch_name(epoch)).n(*seq),
         Input::Writable(attempt, writable) => l.s("writable").n(attempt.0).b(*writable),
     };
     line.end()
