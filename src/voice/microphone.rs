@@ -66,14 +66,6 @@ impl Microphones {
     pub(super) fn is_among(&self, devices: &Array) -> bool {
         devices.includes(&self.wanted.borrow(), 0)
     }
-
-    /// The page's stream is the page's again, as it came.
-    pub(super) fn give_back(&self) {
-        let gone = (self.listeners.take(), self.opening.take(), self.held.take());
-        if let Some(Held::Lent(mic)) = &gone.2 {
-            stop(mic);
-        }
-    }
 }
 
 fn stop(mic: &Mic) {

@@ -228,9 +228,6 @@ impl Driver {
         let turning = self.turning.replace(true);
         self.machine.borrow_mut().handle(Input::Dispose, now());
         self.drain();
-        self.microphones.give_back();
-        let gone = (self.wake.take(), self.waits.take());
-        drop(gone);
         self.turning.set(turning);
     }
 }

@@ -271,7 +271,7 @@ impl Page {
 
     fn perform(&mut self, output: Output) {
         match output {
-            Output::ResolveUrl(attempt) => {
+            Output::ResolveUrl(attempt, _) => {
                 self.attempt = attempt;
                 self.dialling.push(Input::Url(attempt, true));
             }

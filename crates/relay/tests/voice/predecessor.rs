@@ -4,7 +4,6 @@
 use crate::adapters::front;
 use crate::fake::{Fake, Plan};
 use crate::stream::Post;
-use crate::support::*;
 use crate::{counts, none_left, relay, sessions};
 use serde_json::json;
 use std::sync::atomic::Ordering;
