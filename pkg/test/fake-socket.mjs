@@ -8,6 +8,8 @@ export class FakeWebSocket extends EventTarget {
   static OPEN = 1;
   static CLOSING = 2;
   static CLOSED = 3;
+  /** What `auth:success` says more: `protocol`, `epoch` and `seq` of a server that speaks v1. */
+  static speaks = {};
   readyState = FakeWebSocket.CONNECTING;
   bufferedAmount = 0;
   sent = [];
@@ -27,7 +29,7 @@ export class FakeWebSocket extends EventTarget {
   send(text) {
     for (const frame of [JSON.parse(text)].flat()) {
       this.sent.push(frame);
-      if (frame.type === 'auth') queueMicrotask(() => this.frame({ type: 'auth:success', restaurant_id: 'grow', user_id: 'u', role: 'kitchen' }));
+      if (frame.type === 'auth') queueMicrotask(() => this.frame({ type: 'auth:success', restaurant_id: 'grow', user_id: 'u', role: 'kitchen', ...FakeWebSocket.speaks }));
       if (frame.type === 'orders:sync') queueMicrotask(() => this.frame({ type: 'sync_complete', payload: { status: 'complete' } }));
     }
   }

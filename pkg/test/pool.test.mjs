@@ -217,3 +217,24 @@ test('listeners may do anything, the pool too may be disposed by one', async () 
   assert.deepEqual(pool.getHealthStatus().map(({ state, healthy }) => [state, healthy]), urls.map(() => ['disconnected', false]));
   assert.equal(pool.listenerCount('health'), 0);
 });
+
+test('the event is here and its answer is not when a connection dies: the answer comes by another', async (t) => {
+  FakeWebSocket.speaks = { protocol: 'tautline.v1', epoch: 'e1', seq: 10 };
+  t.after(() => (FakeWebSocket.speaks = {}));
+  const pool = await connected({ urls: urls.slice(0, 2) });
+  const heard = [];
+  pool.subscribe('*', (payload, { seq }) => heard.push(seq));
+  const answer = pool.send({ type: 'order:create', data: { order: 1 } });
+  const [first, second] = ['one', 'two'].map(at).sort((a) => (a.sent.at(-1).type === 'order:create' ? -1 : 1));
+  const { id } = first.sent.at(-1);
+  const event = { type: 'order:created', payload: {}, seq: 11, epoch: 'e1', command_id: id };
+  first.frame(event);
+  first.cut();
+  assert.deepEqual([second.sent.at(-1).id, second.sent.at(-1).payload], [id, { order: 1 }]);
+  second.frame(event);
+  second.frame({ type: 'ack', id, payload: { epoch: 'e1', seq: 11, result: { order: { id: 'o1' } } } });
+  assert.deepEqual(await answer, { id, epoch: 'e1', seq: 11, result: { order: { id: 'o1' } } });
+  assert.deepEqual(heard, [11]);
+  assert.equal(pool.getStatistics().duplicates, 1);
+  pool.dispose();
+});

@@ -305,15 +305,17 @@ impl Core {
             ..
         } = pending;
         drop(_abort);
-        if let (
-            true,
+        let given_back = match answer {
             Answer::Failed {
                 code: ErrorCode::Aborted,
                 outcome,
-            },
-        ) = (withdrawn, answer)
-        {
-            return self.to_pool(Heard::Withdrawn(id, settle, *outcome));
+            } => Some(*outcome),
+            // Its event is here; the answer itself is still to be had.
+            Answer::Confirmed { .. } => Some(tautline_protocol::Outcome::Unknown),
+            _ => None,
+        };
+        if let (true, Some(outcome)) = (withdrawn, given_back) {
+            return self.to_pool(Heard::Withdrawn(id, settle, outcome));
         }
         let frame = current
             .filter(|current| matches!(current.kind, "ack" | "nack"))

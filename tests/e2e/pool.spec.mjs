@@ -53,7 +53,7 @@ const primary = async (page) => (await health(page)).findIndex((member) => membe
 const post = (page, name) => page.evaluate(({ name, order }) => {
   window.answers ??= {};
   window.pool.send({ type: 'order:create', data: { order } }).then(
-    (ack) => (window.answers[name] = { id: ack.result.order.id, seq: ack.seq }),
+    (ack) => (window.answers[name] = { id: ack.result?.order.id, seq: ack.seq }),
     ({ code, outcome }) => (window.answers[name] = { code, outcome }),
   );
 }, { name, order: order(name) });
