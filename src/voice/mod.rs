@@ -228,6 +228,7 @@ impl Driver {
         let turning = self.turning.replace(true);
         self.machine.borrow_mut().handle(Input::Dispose, now());
         self.drain();
+        drop(self.waits.take());
         self.turning.set(turning);
     }
 }

@@ -543,6 +543,15 @@ export async function callsLeaveNothing({ VoiceConnection }) {
     same([media_track, peer_connection, timer], [undefined, undefined, undefined], 'it is over before dispose() returns');
     await nothingOfACall();
   }
+  const asked = call(VoiceConnection, {}).connection;
+  await connect(asked);
+  const wait = stuck();
+  const undo = stub(HTMLMediaElement.prototype, 'play', () => wait.promise);
+  const answers = [rejection(asked.resumeAudio()), pause(2_000).then(() => 'never')];
+  asked.dispose();
+  undo();
+  same((await Promise.race(answers)).code, 'disposed', 'what is not answered by then');
+  await nothingOfACall();
   const { connection } = call(VoiceConnection, {});
   await connection.setupMicrophone();
   same(ledger().media_track, 1, 'a microphone without a call');
