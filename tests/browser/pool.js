@@ -6,6 +6,8 @@ import { api, control, newOrder, plainSocket, relaySocket, restaurant, token, tr
 const ways = (socket, count = 3) => Array.from({ length: count }, (_, n) => `${socket}?way=${n}`);
 /** Seven numbers a member; the second says whether it is healthy. */
 const healthy = (pool) => pool.health().filter((_, n) => n % 7 === 1 && pool.health()[n] === 1).length;
+/** The first is its state, by `ConnectionState`s' order. */
+const connected = (pool) => pool.health().filter((state, n) => n % 7 === 0 && state === 2).length;
 const send = (pool, type, payload, signal) => pool.send(type, JSON.stringify(payload), 1, undefined, undefined, signal);
 
 function poolAt(WebSocketPool, id, urls, options = {}, getToken = () => token(id)) {
@@ -41,6 +43,8 @@ export async function poolOnce({ WebSocketPool }) {
   same(own, acks.map(({ result }) => result.order.id), 'its own too');
   same([states[0], states.at(-1)], ['connecting', 'connected'], 'states');
 
+  // Those that were cut are back, or what they listen to would come meanwhile, and a filter would wait for them.
+  await until('all of them again', () => connected(pool) === 3 && ledger().socket_closing === undefined);
   const { listener } = ledger();
   await send(pool, 'order:update_status', { order_id: own[0], status: 'pending' }, new AbortController().signal);
   same(ledger().listener, listener, 'of a call that is answered nothing is left');
