@@ -142,7 +142,7 @@ test('a page of tautline and tautline/inline has one client, loaded once', () =>
     `);
     await (await vite(project)).build({ root: project.folder, logLevel: 'error' });
     await assertServed([project.at('dist')], async ({ page, fetched }) => {
-      assert.deepEqual((await page.evaluate(() => window.same)).sort(), ['ConnectionManager', 'OrderUpdates', 'Recording', 'TautlineError', 'VoiceConnection', 'WebRTCConnection', 'WebSocketService', 'initSync', 'resources'].sort());
+      assert.deepEqual((await page.evaluate(() => window.same)).sort(), ['ConnectionManager', 'OrderUpdates', 'Recording', 'TautlineError', 'VoiceConnection', 'WebRTCConnection', 'WebSocketPool', 'WebSocketService', 'initSync', 'resources'].sort());
       assert.equal((await page.evaluate(() => window.held)).socket, 1);
       assert.deepEqual(fetched.filter((url) => url.endsWith('.wasm')), []);
     });
