@@ -28,6 +28,7 @@ export interface PoolOptions extends Omit<ServiceOptions, 'url' | 'outboxLimit'>
 
 /** A message for {@link WebSocketPool.send}. */
 export interface PoolMessage {
+  /** What it is, as `subscribe` names it. */
   readonly type: string;
   /** Anything that JSON can hold. Default `{}`. */
   readonly data?: unknown;
@@ -43,6 +44,7 @@ export interface PoolMessage {
 
 /** One connection of a pool. */
 export interface MemberHealth {
+  /** Its address, as in `urls`. */
   readonly url: string;
   /** `disconnected` for a spare. */
   readonly state: ConnectionState;

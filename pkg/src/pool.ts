@@ -121,6 +121,7 @@ export class WebSocketPool {
     return this.getConnectionState() === 'connected';
   }
 
+  /** The pool as the page sees it: `connected` while one connection is. */
   getConnectionState(): ConnectionState {
     if (this.#handle.dead) return 'error';
     return this.#handle.ask((glue) => glue.getConnectionState() as ConnectionState, 'disconnected');
@@ -144,6 +145,7 @@ export class WebSocketPool {
     });
   }
 
+  /** What the pool has done. Counters count since it was made. */
   getStatistics(): PoolStatistics {
     const numbers = (this.#lastStats = this.#handle.ask((glue) => [...glue.stats()], this.#lastStats));
     const [sent = 0, settled = 0, queued = 0, pending = 0, moved = 0, failovers = 0, events = 0, duplicates = 0] = numbers;
@@ -165,6 +167,7 @@ export class WebSocketPool {
     this.#handle.events.off(event, listener);
   }
 
+  /** How many listen to an event. */
   listenerCount(event: keyof PoolEvents): number {
     return this.#handle.events.count(event);
   }
@@ -183,6 +186,7 @@ export class WebSocketPool {
     this.#handle.dispose();
   }
 
+  /** The same as `dispose()`: `using` works. */
   [dispose](): void {
     this.dispose();
   }
