@@ -8,6 +8,7 @@ import { connect, createServer } from 'node:net';
 class Link {
   #far;
   #held = true;
+  #mute = false;
   #broken = false;
   #ends = [];
 
@@ -25,6 +26,11 @@ class Link {
     this.#held = true;
     this.near.pause();
     this.#far?.pause();
+  }
+
+  /** From now on nothing that comes from the target arrives; what goes there does. */
+  mute() {
+    this.#mute = true;
   }
 
   /** What was sent meanwhile arrives now, as retransmission would bring it. */
@@ -56,6 +62,7 @@ class Link {
 
   #forward(from, to, direction) {
     from.on('data', (chunk) => {
+      if (this.#mute && direction === 'down') return;
       if (!to.write(chunk)) from.pause();
       this.onCarried(this, direction, chunk.length);
     });
@@ -81,8 +88,7 @@ class Link {
 /**
  * Forwards connections to `target` (`http://127.0.0.1:PORT` or a port). It listens on another loopback address but
  * on the same port, because a relay answers only to a `Host` with its own port.
- * @param {string | number} target
- * @param {string} [host] another one for a second proxy before the same relay
+ * @param {string | number} target @param {string} [host] each of several has its own
  */
 export async function startProxy(target, host = '127.0.0.2') {
   const targetPort = typeof target === 'number' ? target : Number(new URL(target).port);
@@ -144,6 +150,10 @@ export async function startProxy(target, host = '127.0.0.2') {
     /** The connections of now stay open and mute, as after a router has forgotten them; new ones pass. */
     forget() {
       for (const link of links) link.hold();
+    },
+    /** On the connections of now nothing comes back any more: what is asked there is done, and the answer lost. */
+    mute() {
+      for (const link of links) link.mute();
     },
     /** Resets every connection; new ones are welcome. */
     cut,
