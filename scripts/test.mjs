@@ -154,15 +154,13 @@ await main(async () => {
     rows.push(await secretsInLogs(logs));
   }
 
-  console.log(`\n${table(rows)}\n`);
   const problems = rows.filter((row) => row.problem);
-  // Kept as well, for whoever runs more behind the tests and wants to end with what counts.
   const failed = problems.flatMap((row) => row.failures ?? []);
-  if (failed.length) {
-    console.log(`${failed.join('\n')}\n`);
-    mkdirSync(logs, { recursive: true });
-    writeFileSync(join(logs, 'failures.txt'), `${failed.join('\n')}\n`);
-  }
-  console.log(problems.length ? `FAILED: ${problems.map((row) => `${row.name} (${row.problem})`).join(', ')}` : 'All suites passed.');
+  const verdict = problems.length ? `FAILED: ${problems.map((row) => `${row.name} (${row.problem})`).join(', ')}` : 'All suites passed.';
+  const closing = [table(rows), ...failed, verdict].join('\n\n');
+  console.log(`\n${closing}`);
+  // Kept as well, for whoever runs more behind the tests and wants to end with what counts.
+  mkdirSync(logs, { recursive: true });
+  writeFileSync(join(logs, 'closing.txt'), `${closing}\n`);
   return problems.length ? 1 : 0;
 });
