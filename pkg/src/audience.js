@@ -13,7 +13,7 @@ const TYPES_MAX = 256;
 
 /** Of one service. */
 export class Audience {
-  /** `on`: those of `message` and `message:<type>` get the whole message. */
+  /** `on`: those of `message`, `message:<type>` and a type with a colon get the whole message. */
   #events;
   /** `subscribe`, by pattern: they get its payload first. */
   #subscribers;
@@ -68,6 +68,8 @@ export class Audience {
     const takers = [
       ...from(this.#events, 'message'),
       ...from(this.#events, `message:${type}`),
+      // The service's own events have no colon in their names: a message of a type such as `error` is none of them.
+      ...(type.includes(':') ? from(this.#events, type) : []),
       ...patterns.flatMap((pattern) => from(this.#subscribers, pattern)),
     ];
     if (this.#takers.size >= TYPES_MAX) this.changed();

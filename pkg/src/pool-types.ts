@@ -1,5 +1,5 @@
 import type { TautlineError } from './errors.js';
-import type { ConnectionState, Message, ServiceOptions } from './types.js';
+import type { ConnectionState, Message, MessageEvents, ServiceOptions } from './types.js';
 
 /** Which connection a message is given to, among those that are healthy: the one that answers soonest and failed least, each in its turn, or the one with the fewest messages unanswered. */
 export type LoadBalancingStrategy = 'health-based' | 'round-robin' | 'least-pending';
@@ -83,7 +83,7 @@ export interface PoolStatistics {
 }
 
 /** Values of a pool's events, by name. */
-export interface PoolEvents {
+export interface PoolEvents extends MessageEvents {
   /** The state changed; its new value. `connected` as soon as one connection is. */
   stateChange: ConnectionState;
   /** Another connection is the primary now. */
@@ -96,6 +96,8 @@ export interface PoolEvents {
   error: TautlineError;
   /** Any published message. */
   message: Message;
-  /** A published message of one type. */
+  /** A published message of one type, such as `message:notification`. */
   [type: `message:${string}`]: Message;
+  /** The same for a type that has a colon, such as `order:created`. */
+  [type: `${string}:${string}`]: Message;
 }

@@ -222,8 +222,13 @@ export interface Stats {
   };
 }
 
-/** Values of the events, by name; a page adds its own message types by declaration merging. */
-export interface TautlineEvents {
+/** The messages whose payload {@link TautlineMessages} knows, as events: `message:<type>`, or the type itself where it has a colon. */
+export type MessageEvents = {
+  readonly [T in keyof TautlineMessages & string as `message:${T}` | (T extends `${string}:${string}` ? T : never)]: Message<TautlineMessages[T]>;
+};
+
+/** Values of the events, by name; a page adds its own message types by merging them into {@link TautlineMessages}. */
+export interface TautlineEvents extends MessageEvents {
   /** The state changed; its new value. */
   stateChange: ConnectionState;
   /** Connected and authenticated. */
@@ -248,8 +253,10 @@ export interface TautlineEvents {
   error: TautlineError;
   /** Any published message. */
   message: Message;
-  /** A published message of one type. */
+  /** A published message of one type, such as `message:notification`. */
   [type: `message:${string}`]: Message;
+  /** The same for a type that has a colon, such as `order:created`. */
+  [type: `${string}:${string}`]: Message;
   /** A ping came back. */
   latency: { readonly rttMs: number };
 }

@@ -127,6 +127,7 @@ test('messages go to listeners whole, to subscribers by their type with the payl
   const say = (who) => (...values) => heardOf.push([who, ...values]);
   events.emitter.add('message', say('message'), false);
   events.emitter.add('message:order:created', say('message:order:created'), false);
+  events.emitter.add('order:created', say('on order:created'), false);
   for (const pattern of ['*', 'order:*', 'order:created', 'order', 'kds:*']) audience.subscribe(pattern, say(pattern));
   audience.onOutbox(say('outbox'));
   const message = { type: 'order:created', payload: { n: 1 } };
@@ -134,6 +135,7 @@ test('messages go to listeners whole, to subscribers by their type with the payl
   assert.deepEqual(heardOf, [
     ['message', message],
     ['message:order:created', message],
+    ['on order:created', message],
     ['*', message.payload, message],
     ['order:*', message.payload, message],
     ['order:created', message.payload, message],

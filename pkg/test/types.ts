@@ -32,9 +32,6 @@ declare module 'tautline' {
   interface TautlineMessages {
     'table:updated': { readonly table: string };
   }
-  interface TautlineEvents {
-    'message:table:updated': Message<{ readonly table: string }>;
-  }
 }
 
 type Same<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false;
@@ -60,6 +57,7 @@ function pool(): void {
   made.on('failover', ({ from, to }) => same<[typeof from, typeof to], [string, string]>(true));
   made.on('health', ({ latencyMs }) => same<typeof latencyMs, number | null>(true));
   made.on('message:kds:update', ({ payload }) => same<typeof payload, unknown>(true));
+  made.once('order:deleted', ({ payload }) => same<typeof payload.order_id, string>(true));
   made.subscribe('order:created', ({ order }) => same<typeof order, Order>(true));
   made.subscribe<{ n: number }>(/^kds:/, ({ n }, message) => same<[typeof n, typeof message], [number, Message<{ n: number }>]>(true));
   // @ts-expect-error no such event of a pool's
@@ -92,6 +90,8 @@ function service(): void {
   made.once('disconnected', ({ code, willReconnect }) => same<[typeof code, typeof willReconnect], [number, boolean]>(true));
   made.on('error', (error) => same<typeof error, TautlineError>(true));
   made.on('message:table:updated', ({ payload }) => same<typeof payload, { readonly table: string }>(true));
+  made.on('order:created', ({ payload, seq }) => same<[typeof payload.order, typeof seq], [Order, number | undefined]>(true));
+  made.on('table:updated', ({ payload }) => same<typeof payload, { readonly table: string }>(true));
   made.on('message:anything:else', ({ payload }) => same<typeof payload, unknown>(true));
   made.on('latency', async ({ rttMs }) => void rttMs);
   // @ts-expect-error no such event

@@ -97,13 +97,13 @@ async function buildWasm({ name, out, args }) {
   const inputs = createHash('sha256').update(readFileSync(compiled)).update(`${lockedVersion('wasm-bindgen')} ${BINDGEN} ${WASM_OPT}`).digest('hex');
   await unlessUpToDate(`wasm-${name}`, inputs, glue, async () => {
     await step({
-      what: 'Making its JavaScript glue', usual: '1 s', log: 'wasm-bindgen', tail: 10,
+      what: `Making its JavaScript glue (${name})`, usual: '1 s', log: `wasm-bindgen-${name}`, tail: 10,
       command: 'wasm-bindgen', args: [...BINDGEN, '--out-dir', out, compiled],
     });
     const wasm = join(root, out, 'tautline_bg.wasm');
     const binaryen = join(createRequire(import.meta.url).resolve('binaryen/package.json'), '../bin/wasm-opt');
     await step({
-      what: 'Making it small', usual: '20 s', log: 'wasm-opt', tail: 10,
+      what: `Making it small (${name})`, usual: '20 s', log: `wasm-opt-${name}`, tail: 10,
       command: process.execPath, args: [binaryen, wasm, '-o', wasm, ...WASM_OPT],
     });
     const strange = WebAssembly.Module.imports(new WebAssembly.Module(readFileSync(wasm))).find(({ module }) => module === 'env');
@@ -137,7 +137,8 @@ function writeWays() {
 
 /** `pkg/`: both modules' glue and the TypeScript layer over them, once for each. */
 export async function buildPackage() {
-  for (const module of MODULES) await buildWasm(module);
+  // Each is mostly one thread's work: linking and making small.
+  await Promise.all(MODULES.map(buildWasm));
   await buildLayer();
 }
 

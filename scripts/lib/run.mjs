@@ -130,8 +130,23 @@ export async function output(command, args, options = {}) {
   return code === 0 ? text.trim() : undefined;
 }
 
+/** The step whose line on the terminal is not ended. */
+let open;
+
+function beginLine(step, text) {
+  process.stdout.write(`${open ? '\n' : ''}${text}`);
+  open = step;
+}
+
+/** Ends a step's line; where another's came between, it gets a new one. */
+function endLine(step, what, how) {
+  if (open !== step) process.stdout.write(`${open ? '\n' : ''}${what} … `);
+  open = undefined;
+  console.log(how);
+}
+
 /**
- * One step of work: a line saying what and how long it usually takes, its output in a log.
+ * One step of work: a line saying what and how long it usually takes, its output in a log. Several may run at once.
  * With `when`, the line appears only once the output matches: a build with nothing to do stays silent.
  */
 export async function step({ what, usual, log, command, args, env, when, failed, tail = 0 }) {
@@ -139,15 +154,15 @@ export async function step({ what, usual, log, command, args, env, when, failed,
   const path = join(tools, 'logs', `${log}.log`);
   const file = createWriteStream(path);
   const began = Date.now();
+  const child = start(command, args, { env: { ...process.env, ...env } });
   let announced = false;
   const announce = () => {
     if (announced) return;
     announced = true;
-    process.stdout.write(`${what} (usually ${usual}) … `);
+    beginLine(child, `${what} (usually ${usual}) … `);
   };
   if (!when) announce();
 
-  const child = start(command, args, { env: { ...process.env, ...env } });
   let text = '';
   for (const stream of [child.stdout, child.stderr]) {
     stream?.on('data', (chunk) => {
@@ -159,10 +174,10 @@ export async function step({ what, usual, log, command, args, env, when, failed,
   const { code, signal, error } = await child.ended;
   await new Promise((resolve) => file.end(resolve));
   if (code === 0) {
-    if (announced) console.log(`${Math.max(1, Math.round((Date.now() - began) / 1000))} s`);
+    if (announced) endLine(child, what, `${Math.max(1, Math.round((Date.now() - began) / 1000))} s`);
     return text;
   }
-  if (announced) console.log(stopping ? 'stopped' : 'failed');
+  if (announced) endLine(child, what, stopping ? 'stopped' : 'failed');
   if (tail && !stopping) console.error(text.trimEnd().split('\n').slice(-tail).join('\n'));
   const why = error ? ` (${error.message})` : signal ? ` (${signal})` : '';
   throw new Failure(`${failed ?? `${what} failed`}${why}; the detail is in ${relative(process.cwd(), path)}.`);

@@ -346,17 +346,28 @@ const officialForPython = {
   },
 };
 
-const BUILD = [node, rust, compiler, wasmTarget, bindgen, packages];
+/** What everything else needs, in this order. */
+const FIRST = [node, rust, compiler];
+/** Each in its order, beside the others: one compiles, two mostly download. */
+const COMPILED = [wasmTarget, bindgen, wasmPack, lints];
+const FROM_NPM = [packages, officialForNode, reacts, bundlers];
+const FROM_DEBIAN = [browser, servers, kosoku, officialForPython, cxx];
+
+const BUILD = [...FIRST, wasmTarget, bindgen, packages];
 const TEST = [...BUILD, wasmPack, browser, servers, kosoku, officialForNode, officialForPython, reacts, bundlers];
 const NEEDS = { build: BUILD, test: TEST, all: [...TEST, lints, cxx] };
 
 /** Puts there what is missing for `what`; silent and quick when nothing is. */
 export async function setup(what) {
-  for (const need of NEEDS[what]) {
-    if (await need.ok()) continue;
-    await need.install();
-    if (!(await need.ok())) throw new Failure(`${need.name} was installed and still does not answer; its log is in .tools/logs.`);
-  }
+  const meet = async (lane) => {
+    for (const need of lane) {
+      if (!NEEDS[what].includes(need) || (await need.ok())) continue;
+      await need.install();
+      if (!(await need.ok())) throw new Failure(`${need.name} was installed and still does not answer; its log is in .tools/logs.`);
+    }
+  };
+  await meet(FIRST);
+  await Promise.all([COMPILED, FROM_NPM, FROM_DEBIAN].map(meet));
 }
 
 /** Says of each need whether it is met, changing nothing. */

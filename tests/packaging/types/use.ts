@@ -13,9 +13,6 @@ declare module 'tautline' {
   interface TautlineMessages {
     'table:updated': { readonly table: string };
   }
-  interface TautlineEvents {
-    'message:table:updated': Message<{ readonly table: string }>;
-  }
 }
 
 type Same<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false;
@@ -36,6 +33,8 @@ export async function loading(): Promise<Tautline> {
 export async function live({ service, manager, orders, dispose }: Tautline): Promise<void> {
   service.on('stateChange', (state) => same<typeof state, ConnectionState>(true));
   service.on('message:table:updated', ({ payload }) => same<typeof payload, { readonly table: string }>(true));
+  service.on('order:created', ({ payload, seq }) => same<[typeof payload.order, typeof seq], [Order, number | undefined]>(true));
+  service.on('table:updated', ({ payload }) => same<typeof payload, { readonly table: string }>(true));
   service.on('message:anything:else', ({ payload }) => same<typeof payload, unknown>(true));
   service.subscribe('table:updated', ({ table }) => same<typeof table, string>(true));
   service.subscribe('order:created', ({ order }) => same<typeof order, Order>(true));
