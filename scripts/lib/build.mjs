@@ -8,7 +8,8 @@ import { notices } from './notices.mjs';
 import { Failure, output, root, step } from './run.mjs';
 import { lockedVersion, npm } from './setup.mjs';
 
-const COMPILES = /Compiling|Downloading|Updating|Blocking/;
+/** What cargo says when there is something to do. */
+export const COMPILES = /Compiling|Downloading|Updating|Blocking/;
 
 let target;
 /** Cargo's target folder, which the environment may have moved. */

@@ -72,8 +72,8 @@ export function autobahnSuite(folder, expected) {
   };
 }
 
-/** Runs a suite, its output shown as it comes; rows of the closing table. */
-export async function suite(title, command, args, { env, rows, needsAll = false }) {
+/** Runs a suite, its output shown as it comes; rows of the closing table. `running` is called once its first test program runs. */
+export async function suite(title, command, args, { env, rows, needsAll = false, running }) {
   console.log(`\n── ${title}: ${[command.split('/').at(-1), ...args].join(' ')}`);
   const began = Date.now();
   const child = start(command, args, { env: { ...process.env, ...env } });
@@ -83,6 +83,10 @@ export async function suite(title, command, args, { env, rows, needsAll = false 
     stream.on('data', (chunk) => {
       text += chunk;
       process.stdout.write(chunk);
+      if (running && /^\s*Running /m.test(chunk)) {
+        running();
+        running = undefined;
+      }
     });
   }
   const { code, signal, error } = await child.ended;

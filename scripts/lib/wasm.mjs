@@ -3,7 +3,8 @@
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
-import { root, tools } from './run.mjs';
+import { COMPILES } from './build.mjs';
+import { root, step, tools } from './run.mjs';
 import { rustSuite, suite } from './suites.mjs';
 
 /** Addresses are compiled into the wasm tests: the same ones each time, if free, save compiling them again. */
@@ -29,6 +30,18 @@ function webdriver() {
   return path;
 }
 
+/** What the tests are compiled with. */
+const addresses = (relay, plain) => ({ TAUTLINE_TEST_RELAY: relay, TAUTLINE_TEST_PLAIN: plain });
+
+/** Compiles them and runs none, for the addresses that they will most likely have. */
+export function compileWasm() {
+  return step({
+    what: 'Compiling the browser tests', usual: '2 min the first time', log: 'wasm-tests', when: COMPILES,
+    command: 'cargo', args: ['build', '--tests', '--target', 'wasm32-unknown-unknown', '-p', 'tautline'],
+    env: addresses(`http://127.0.0.1:${RELAY_PORT}`, `http://127.0.0.1:${PLAIN_PORT}`),
+  });
+}
+
 /** Runs them, or with `--test FILE NAME` some of them. @param {string} program the relay @param {string[]} [only] */
 export async function wasm(program, only = []) {
   // Imported here, when the npm packages they need are there.
@@ -45,8 +58,7 @@ export async function wasm(program, only = []) {
         rows: rustSuite('browser (wasm-pack)'),
         needsAll: true,
         env: {
-          TAUTLINE_TEST_RELAY: relay.url,
-          TAUTLINE_TEST_PLAIN: plain.url,
+          ...addresses(relay.url, plain.url),
           WASM_BINDGEN_TEST_WEBDRIVER_JSON: webdriver(),
           WASM_BINDGEN_TEST_TIMEOUT: '300',
         },
