@@ -17,6 +17,10 @@ pub trait List {
     fn is_absent(&self, at: usize) -> bool;
 }
 
+/// The most that a number of the other side's counts for (35 years of milliseconds, a year of samples): sums of them stay
+/// within a word, however many come.
+const MOST: u64 = 1 << 40;
+
 struct Flat<'a, L>(&'a L);
 
 impl<L: List> Flat<'_, L> {
@@ -24,10 +28,10 @@ impl<L: List> Flat<'_, L> {
         self.0.text(at)
     }
 
+    /// A count or a time. A float is cut off, never out of range: `as` saturates.
     fn number(&self, at: usize) -> Option<u64> {
         let number = self.0.float(at)?;
-        // A float is cut off, never out of range: `as` saturates.
-        (number >= 0.0).then_some(number as u64)
+        (number >= 0.0).then_some((number as u64).min(MOST))
     }
 
     fn is(&self, at: usize) -> bool {
