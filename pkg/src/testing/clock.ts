@@ -11,6 +11,8 @@ export interface Time {
   wall(): number;
   /** Calls back at that moment of `now()`; gives what cancels it. */
   at(when: number, run: () => void): () => void;
+  /** Nobody is called back any more. */
+  stop(): void;
 }
 
 /** The clock of a test. */
@@ -55,7 +57,8 @@ type Callback = (...args: unknown[]) => unknown;
 /** What is taken of the global scope. */
 type Scope = Record<'setTimeout' | 'clearTimeout' | 'setInterval' | 'clearInterval', Callback> & {
   performance: { now(): number };
-  requestAnimationFrame?: unknown;
+  requestAnimationFrame?: Callback;
+  cancelAnimationFrame?: Callback;
 };
 
 type Condition<T> = PromiseLike<T> | (() => T);
@@ -167,16 +170,17 @@ export class VirtualClock implements Time, TestClock {
       [scope, 'Date', VirtualDate],
       [scope.performance, 'now', () => base + this.#now],
     ];
-    if (typeof scope.requestAnimationFrame === 'function') {
-      const frame = (run: (now: number) => void) => this.#add(FRAME_MS, () => run(scope.performance.now())).id;
-      named.push([scope, 'requestAnimationFrame', frame], [scope, 'cancelAnimationFrame', (id: number) => this.#clear(id)]);
+    const { requestAnimationFrame: realFrame, cancelAnimationFrame: realCancel } = scope;
+    if (realFrame && realCancel) {
+      const frame = (run: Callback) => (installed ? this.#add(FRAME_MS, () => run(scope.performance.now())).id : realFrame(run));
+      named.push([scope, 'requestAnimationFrame', frame], [scope, 'cancelAnimationFrame', clear(realCancel)]);
     }
     this.#undo = named.map(([target, name, value]) => replace(target, name, value));
     this.#undo.push(() => void (installed = false));
   }
 
-  /** Gives the page its own back; what waited on this clock never comes. */
-  uninstall(): void {
+  /** Gives the page its own back, too. */
+  stop(): void {
     for (const undo of this.#undo.splice(0).reverse()) undo();
     this.#timers = [];
   }
@@ -241,6 +245,7 @@ export class VirtualClock implements Time, TestClock {
 /** @internal The page's own timers, real or faked by the test's framework: asked for anew each time. */
 export class PageClock implements Time, TestClock {
   readonly #told: () => string;
+  readonly #waiting = new Set<() => void>();
 
   constructor(told: () => string) {
     this.#told = told;
@@ -255,8 +260,21 @@ export class PageClock implements Time, TestClock {
   }
 
   at(when: number, run: () => void): () => void {
-    const timer = setTimeout(run, Math.max(Math.ceil(when - this.now()), 0));
-    return () => clearTimeout(timer);
+    const ring = () => {
+      this.#waiting.delete(cancel);
+      run();
+    };
+    const timer = setTimeout(ring, Math.max(Math.ceil(when - this.now()), 0));
+    const cancel = () => {
+      this.#waiting.delete(cancel);
+      clearTimeout(timer);
+    };
+    this.#waiting.add(cancel);
+    return cancel;
+  }
+
+  stop(): void {
+    for (const cancel of [...this.#waiting]) cancel();
   }
 
   advance(): Promise<void> {

@@ -9,8 +9,9 @@ const FRAMES = 50;
 /** Of them, what an error shows. */
 const SHOWN = 5;
 /** Where this package is, when it is not in a bundle. */
-const [, HOME] = /^(.*\/)testing\/held\.js/.exec(import.meta.url) ?? [];
-const isOwn = (frame: string) => (HOME !== undefined && frame.includes(HOME)) || /wasm:\/\/|\/wasm\/tautline\.js|node:/.test(frame);
+const [, HOME] = /^(?:file:\/\/)?(.*\/)testing\/held\.js/.exec(import.meta.url) ?? [];
+/** Whoever made it is among the rest. */
+const isOthers = (frame: string) => (HOME !== undefined && frame.includes(HOME)) || /wasm:\/\/|\/wasm\/tautline\.js|node:|\/node_modules\/|^node_modules\//.test(frame);
 
 /** Entries are numbered in the order in which they are made. */
 export function mark(): number {
@@ -38,8 +39,15 @@ export function endSince(first: number): void {
   for (const [id, object] of [...ledger().objects]) if (id >= first) void object.deref()?.shutdown();
 }
 
-/** As an error says it. */
+/** As an error says it: those of a kind that were made at one place together. */
 export function described(held: readonly Resource[]): string {
-  const frames = (stack = '') => stack.split('\n').map((frame) => frame.trim()).filter((frame) => frame !== '' && !isOwn(frame)).slice(0, SHOWN);
-  return held.flatMap(({ kind, owner, stack }) => [`  ${kind}: ${owner}`, ...frames(stack).map((frame) => `    ${frame}`)]).join('\n');
+  const groups = new Map<string, { readonly kind: string; readonly owners: string[]; readonly at: readonly string[] }>();
+  for (const { kind, owner, stack = '' } of held) {
+    const at = stack.split('\n').map((frame) => frame.trim()).filter((frame) => frame !== '' && !isOthers(frame)).slice(0, SHOWN);
+    const key = [kind, ...at].join('\n');
+    const group = groups.get(key) ?? { kind, owners: [], at };
+    group.owners.push(owner);
+    groups.set(key, group);
+  }
+  return [...groups.values()].flatMap(({ kind, owners, at }) => [`  ${kind}: ${owners.join(', ')}`, ...at.map((frame) => `    ${frame}`)]).join('\n');
 }

@@ -69,10 +69,10 @@ export class TestRelay {
     this.#machines = machines;
     this.#address = new URL(url);
     const told = () => `seed ${seed}, ${this.connections().length} of ${this.#links.size} connections authenticated`;
+    const page = clock === 'none' ? new PageClock(told) : undefined;
     // By the page's own timers, so that whoever fakes those moves everything with them.
-    this.#tasks = new Tasks(clock === 'none' ? (run) => void setTimeout(run) : undefined);
-    const time = clock === 'none' ? new PageClock(told) : new VirtualClock(Number(now), this.#tasks, told);
-    this.clock = this.#time = time;
+    this.#tasks = new Tasks(page && ((run) => void page.at(page.now(), run)));
+    this.clock = this.#time = page ?? new VirtualClock(Number(now), this.#tasks, told);
     this.#end = {
       admits: () => this.#admits(),
       swallows: () => this.#silent,
@@ -270,9 +270,8 @@ export class TestRelay {
     const held = installed === this ? this.held() : [];
     if (held.length > 0) endSince(this.#mark);
     finish(this.#links.values());
-    this.#cancelWake();
     this.#disposed = true;
-    if (this.clock instanceof VirtualClock) this.clock.uninstall();
+    this.#time.stop();
     for (const undo of this.#undo.splice(0).reverse()) undo();
     if (installed === this) installed = undefined;
     this.#machines.free();

@@ -25,12 +25,17 @@ test('every global is as it was, and no timer comes', async () => {
 
 test('a function of its own that somebody kept goes to the real one afterwards', async () => {
   const real = setTimeout(() => {}, 1_000_000);
+  globalThis.requestAnimationFrame = (run) => setTimeout(run, 1);
+  globalThis.cancelAnimationFrame = clearTimeout;
   const relay = (await createTestRelay()).install();
-  const { setTimeout: kept } = globalThis;
+  const { setTimeout: kept, requestAnimationFrame: frame } = globalThis;
   clearTimeout(real);
   relay.dispose();
   await new Promise((resolve) => void kept(resolve, 1));
+  await new Promise(frame);
   assert.equal(real._destroyed, true);
+  delete globalThis.requestAnimationFrame;
+  delete globalThis.cancelAnimationFrame;
 });
 
 test("with clock: 'none' timers are left alone", async () => {
@@ -41,6 +46,36 @@ test("with clock: 'none' timers are left alone", async () => {
   assert.ok(changed.length > 0);
   relay.dispose();
   assert.deepEqual(state(), before);
+});
+
+test("with clock: 'none' no timer of the relay's is left either", async () => {
+  const set = new Set();
+  const { setTimeout: real, clearTimeout: clear } = globalThis;
+  globalThis.setTimeout = (run, ms) => {
+    const id = real(() => {
+      set.delete(id);
+      run();
+    }, ms);
+    set.add(id);
+    return id;
+  };
+  globalThis.clearTimeout = (id) => {
+    set.delete(id);
+    clear(id);
+  };
+  try {
+    const relay = (await createTestRelay({ clock: 'none' })).install();
+    const { service, dispose } = await createTautline({ url: relay.url, restaurantId: 'test', getToken: () => relay.token() });
+    await service.connect();
+    relay.fault('slow', { ms: 100_000 });
+    void fetch('http://relay.test/healthz').catch(() => {});
+    service.disconnect();
+    dispose();
+    relay.dispose();
+    assert.equal(set.size, 0);
+  } finally {
+    Object.assign(globalThis, { setTimeout: real, clearTimeout: clear });
+  }
 });
 
 test('one at a time', async () => {
