@@ -16,4 +16,4 @@ await frame;
 const found = { state: client.service.getConnectionState(), orders: client.orders.orders().length, fetched: (await client.orders.fetchOrders()).orders.length };
 client.dispose();
 relay.dispose();
-window.found = { ...found, restored: globals().every((one, n) => one === before[n]) };
+console.log(JSON.stringify({ ...found, restored: globals().every((one, n) => one === before[n]) }));
