@@ -140,6 +140,10 @@ test('the socket in memory is the standard\'s', async () => {
   assert.equal(third.readyState, 2);
   const ended = await relay.clock.runUntil(new Promise((resolve) => (third.onclose = resolve)));
   assert.deepEqual([ended.code, ended.reason, ended.wasClean], [3_000, 'bye', true]);
+  const early = new WebSocket('ws://relay.test/ws');
+  const [failed, over] = ['error', 'close'].map((name) => new Promise((resolve) => early.addEventListener(name, resolve)));
+  early.close();
+  assert.deepEqual([early.readyState, (await relay.clock.runUntil(over)).code, (await failed).type], [2, 1006, 'error']);
   assert.throws(() => new WebSocket('ws://elsewhere.test/ws'), /only the test relay is there/);
   relay.dispose();
 });
