@@ -113,7 +113,7 @@ const deployed = (program) =>
 async function packaging(program) {
   const { pack } = await import('../tests/packaging/packed.mjs');
   const { home, tarball, remove } = await pack();
-  const files = ['size', 'tarball', 'types', 'parts', 'loading', 'builds'].map((name) => `tests/packaging/${name}.test.mjs`);
+  const files = ['size', 'tarball', 'types', 'parts', 'loading', 'testing', 'builds'].map((name) => `tests/packaging/${name}.test.mjs`);
   try {
     return await suite('packaging', process.execPath, ['--test', '--test-concurrency=2', ...files], {
       rows: nodeSuite('packaging'),

@@ -75,16 +75,10 @@ pub(crate) fn nothing() -> Function {
         .unchecked_into()
 }
 
-/// A monotonic clock, in milliseconds.
+/// A monotonic clock, in milliseconds. Looked up each time: fake timers of tests put another `performance` in its place,
+/// and the timers that go with it.
 pub(crate) fn now_ms() -> u64 {
-    thread_local! {
-        static CLOCK: Option<Clock> = global().performance().ok();
-    }
+    let now = global().performance().and_then(|clock| clock.now());
     // A float is cut off, never out of range: `as` saturates.
-    CLOCK.with(|clock| {
-        clock
-            .as_ref()
-            .and_then(|clock| clock.now().ok())
-            .unwrap_or_else(js_sys::Date::now) as u64
-    })
+    now.unwrap_or_else(|_| js_sys::Date::now()) as u64
 }

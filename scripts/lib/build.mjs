@@ -77,47 +77,49 @@ const WASM_OPT = [
   '--enable-reference-types', '--enable-multivalue',
 ];
 /** Where the module is, is said by the entries (`pkg/src/loader.ts`): a bundler sees an address only where it is used. */
-const BINDGEN = ['--target', 'web', '--omit-default-module-path', '--out-name', 'tautline'];
-/** The modules: all of it, and the one without voice. */
-const MODULES = [
-  { name: 'all', out: 'pkg/wasm', args: [] },
-  { name: 'core', out: 'pkg/core/wasm', args: ['--no-default-features'] },
+const BINDGEN = ['--target', 'web', '--omit-default-module-path'];
+/** The client's modules: all of it, and the one without voice. */
+const CLIENTS = [
+  { name: 'all', crate: 'tautline', file: 'tautline', out: 'pkg/wasm', args: [] },
+  // A folder of its own: in one, either would throw the other's work away.
+  { name: 'core', crate: 'tautline', file: 'tautline', out: 'pkg/core/wasm', args: ['--no-default-features'], apart: true },
 ];
+/** The relay's machines, for `tautline/testing`. */
+const RELAY = { name: 'testing', crate: 'tautline-testing', file: 'relay', out: 'pkg/testing/wasm', args: [] };
 
-/** The client: Rust to wasm, its glue, then as small as it gets. */
-async function buildWasm({ name, out, args }) {
-  const glue = ['tautline.js', 'tautline.d.ts', 'tautline_bg.wasm'].map((file) => join(out, file));
-  // A folder of its own for each: in one, either would throw the other's work away.
-  const folder = name === 'all' ? await targetDir() : join(await targetDir(), name);
+/** A module: Rust to wasm, its glue, then as small as it gets. */
+async function buildWasm({ name, crate, file, out, args, apart }) {
+  const glue = [`${file}.js`, `${file}.d.ts`, `${file}_bg.wasm`].map((made) => join(out, made));
+  const folder = apart ? join(await targetDir(), name) : await targetDir();
   await step({
-    what: `Compiling the client to WebAssembly (${name})`, usual: '1 min the first time', log: `client-${name}`, when: COMPILES, tail: 40,
+    what: `Compiling ${crate} to WebAssembly (${name})`, usual: '1 min the first time', log: `client-${name}`, when: COMPILES, tail: 40,
     command: 'cargo',
-    args: ['build', '-p', 'tautline', '--target', 'wasm32-unknown-unknown', '--profile', 'wasm-release', '--target-dir', folder, ...args],
+    args: ['build', '-p', crate, '--target', 'wasm32-unknown-unknown', '--profile', 'wasm-release', '--target-dir', folder, ...args],
   });
-  const compiled = join(folder, 'wasm32-unknown-unknown/wasm-release/tautline.wasm');
+  const compiled = join(folder, `wasm32-unknown-unknown/wasm-release/${crate.replaceAll('-', '_')}.wasm`);
   const inputs = createHash('sha256').update(readFileSync(compiled)).update(`${lockedVersion('wasm-bindgen')} ${BINDGEN} ${WASM_OPT}`).digest('hex');
   await unlessUpToDate(`wasm-${name}`, inputs, glue, async () => {
     await step({
       what: `Making its JavaScript glue (${name})`, usual: '1 s', log: `wasm-bindgen-${name}`, tail: 10,
-      command: 'wasm-bindgen', args: [...BINDGEN, '--out-dir', out, compiled],
+      command: 'wasm-bindgen', args: [...BINDGEN, '--out-name', file, '--out-dir', out, compiled],
     });
-    const wasm = join(root, out, 'tautline_bg.wasm');
+    const wasm = join(root, out, `${file}_bg.wasm`);
     const binaryen = join(createRequire(import.meta.url).resolve('binaryen/package.json'), '../bin/wasm-opt');
     await step({
       what: `Making it small (${name})`, usual: '20 s', log: `wasm-opt-${name}`, tail: 10,
       command: process.execPath, args: [binaryen, wasm, '-o', wasm, ...WASM_OPT],
     });
     const strange = WebAssembly.Module.imports(new WebAssembly.Module(readFileSync(wasm))).find(({ module }) => module === 'env');
-    if (strange) throw new Failure(`The client imports "${strange.name}" from "env", which no browser has: a crate in it is not made for the web.`);
+    if (strange) throw new Failure(`${crate} imports "${strange.name}" from "env", which no browser has: a crate in it is not made for the web.`);
   });
 }
 
 /** What the layer has only for voice: not in `core`. */
 const VOICE = /^(index|inline|voice|voice-options|voice-types|rtc|sound|worklet)\./;
 /** What it has beside the client, for a framework or for whoever builds a page: not in `core`, which it works with as it is. */
-const ADAPTERS = /^(adapter|inspector|order-store|react|svelte|vue)\./;
+const ADAPTERS = /^(adapter|inspector|order-store|react|svelte|testing|vue)(\.|$)/;
 
-const WAYS = ['pkg/wasm/beside', 'pkg/core/wasm/beside', 'pkg/wasm/inline'].flatMap((path) => [`${path}.js`, `${path}.d.ts`]);
+const WAYS = ['pkg/wasm/beside', 'pkg/core/wasm/beside', 'pkg/wasm/inline', 'pkg/testing/wasm/inline'].flatMap((path) => [`${path}.js`, `${path}.d.ts`]);
 
 /** What the package is under, and what is compiled into it. */
 const LICENCES = ['LICENSE-MIT', 'LICENSE-APACHE'];
@@ -129,29 +131,31 @@ const NOTICES = 'pkg/THIRD-PARTY-NOTICES.txt';
  */
 function writeWays() {
   const write = (out, name, what, type, value) => {
-    writeFileSync(join(root, out, `${name}.js`), `/** ${what} of tautline_bg.wasm. */\nexport const ${name} = ${value};\n`);
-    writeFileSync(join(root, out, `${name}.d.ts`), `/** ${what} of tautline_bg.wasm. */\nexport declare const ${name}: ${type};\n`);
+    writeFileSync(join(root, out, `${name}.js`), `/** ${what}. */\nexport const ${name} = ${value};\n`);
+    writeFileSync(join(root, out, `${name}.d.ts`), `/** ${what}. */\nexport declare const ${name}: ${type};\n`);
   };
-  for (const { out } of MODULES) write(out, 'beside', 'The address', '() => URL', "() => new URL('./tautline_bg.wasm', import.meta.url)");
-  write('pkg/wasm', 'inline', 'The bytes, in base64,', 'string', `'${readFileSync(join(root, 'pkg/wasm/tautline_bg.wasm'), 'base64')}'`);
+  for (const { out } of CLIENTS) write(out, 'beside', 'The address of tautline_bg.wasm', '() => URL', "() => new URL('./tautline_bg.wasm', import.meta.url)");
+  for (const { out, file } of [CLIENTS[0], RELAY]) {
+    write(out, 'inline', `The bytes, in base64, of ${file}_bg.wasm`, 'string', `'${readFileSync(join(root, out, `${file}_bg.wasm`), 'base64')}'`);
+  }
 }
 
-/** `pkg/`: both modules' glue and the TypeScript layer over them, once for each. */
+/** `pkg/`: the modules' glue, and the TypeScript layer over the client's, once for each. */
 export async function buildPackage() {
   // Each is mostly one thread's work: linking and making small.
-  await Promise.all(MODULES.map(buildWasm));
+  await Promise.all([...CLIENTS, RELAY].map(buildWasm));
   await buildLayer();
 }
 
 /** What of it is not Rust: the modules have been built. */
 export async function buildLayer() {
-  await unlessUpToDate('ways', fingerprint(['pkg/wasm/tautline_bg.wasm', 'scripts/lib/build.mjs']), WAYS, writeWays);
+  await unlessUpToDate('ways', fingerprint(['pkg/wasm/tautline_bg.wasm', 'pkg/testing/wasm/relay_bg.wasm', 'scripts/lib/build.mjs']), WAYS, writeWays);
   const papers = [...LICENCES.map((name) => `pkg/${name}`), NOTICES];
   await unlessUpToDate('notices', fingerprint(['Cargo.lock', 'Cargo.toml', ...LICENCES, 'scripts/lib/notices.mjs']), papers, async () => {
     for (const name of LICENCES) copyFileSync(join(root, name), join(root, 'pkg', name));
     writeFileSync(join(root, NOTICES), await notices());
   });
-  const inputs = fingerprint(['pkg/src', 'pkg/package.json', 'pkg/tsconfig.json', 'pkg/wasm', 'pkg/core/wasm', 'package-lock.json']);
+  const inputs = fingerprint(['pkg/src', 'pkg/package.json', 'pkg/tsconfig.json', 'pkg/wasm', 'pkg/core/wasm', 'pkg/testing/wasm', 'package-lock.json']);
   await unlessUpToDate('package', inputs, ['pkg/dist', 'pkg/core/dist'], async () => {
     const [command, args] = npm('run', 'build', '-w', 'pkg');
     await step({ what: 'Compiling the TypeScript layer', usual: '5 s', log: 'package', command, args, tail: 40 });

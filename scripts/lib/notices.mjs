@@ -1,10 +1,10 @@
-// What is compiled into the module, under which licence and with whose notice: each of them asks to be named with what is made of it.
+// What is compiled into the modules, under which licence and with whose notice: each of them asks to be named with what is made of it.
 
 import { readFileSync, readdirSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { Failure, output, root } from './run.mjs';
 
-const HEAD = `The WebAssembly module of tautline (tautline_bg.wasm, and the copy in inline.js) has these compiled into it.
+const HEAD = `The WebAssembly modules of tautline (tautline_bg.wasm, the copy in inline.js, and that of tautline/testing) have these compiled into them.
 Where one may be had under several licences, the one that was taken is MIT.
 `;
 
@@ -14,7 +14,10 @@ const STANDARD_LIBRARY = {
   notice: 'Copyright (c) The Rust Project contributors',
 };
 
-/** The crates in the client's module: what it depends on, and so on, but for what only runs while it is compiled. */
+/** What the modules are made from. */
+const OURS = ['tautline', 'tautline-testing'];
+
+/** The crates in the modules: what those depend on, and so on, but for what only runs while it is compiled. */
 async function crates() {
   const text = await output('cargo', ['metadata', '--format-version', '1', '--locked', '--filter-platform', 'wasm32-unknown-unknown']);
   if (!text) throw new Failure('cargo cannot read the workspace: "cargo metadata" says why.');
@@ -22,7 +25,7 @@ async function crates() {
   const packageOf = new Map(packages.map((one) => [one.id, one]));
   const needs = new Map(resolve.nodes.map(({ id, deps }) => [id, deps.filter(({ dep_kinds: kinds }) => kinds.some(({ kind }) => kind === null)).map(({ pkg }) => pkg)]));
   const runsThere = (one) => !one.targets.some(({ kind }) => kind.includes('proc-macro'));
-  const found = new Set([packages.find(({ name, source }) => name === 'tautline' && source === null)]);
+  const found = new Set(packages.filter(({ name, source }) => OURS.includes(name) && source === null));
   for (const one of found) for (const id of needs.get(one.id)) if (runsThere(packageOf.get(id))) found.add(packageOf.get(id));
   return [...found].filter(({ source }) => source !== null).sort((one, other) => (one.name < other.name ? -1 : 1));
 }

@@ -13,6 +13,7 @@ const ADDED = ['react', 'vue', 'svelte', 'inspector'];
 /** The entries as they are built here. */
 export const ENTRIES = [
   ['tautline', 'pkg/dist/index.js'], ['tautline/core', 'pkg/core/dist/core.js'], ['tautline/inline', 'pkg/dist/inline.js'],
+  ['tautline/testing', 'pkg/dist/testing.js'],
   ...ADDED.map((name) => [`tautline/${name}`, `pkg/dist/${name}.js`]),
 ].map(([name, path]) => ({ find: new RegExp(`^${name}$`), replacement: join(root, path) }));
 
@@ -65,8 +66,10 @@ export async function parts() {
       { name: entry, part: WHOLE, bytes: whole.together },
     );
   }
-  const { js: inline } = await weigh('tautline/inline');
-  found.push({ name: 'tautline/inline', part: WHOLE, bytes: inline });
+  for (const name of ['tautline/inline', 'tautline/testing']) {
+    const { js } = await weigh(name);
+    found.push({ name, part: WHOLE, bytes: js });
+  }
   for (const name of ADDED.map((entry) => `tautline/${entry}`)) {
     const { js } = await weigh(name, { outside: (id) => !isAdded(id) });
     found.push({ name, part: 'added', bytes: js });

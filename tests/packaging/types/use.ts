@@ -7,6 +7,7 @@ import * as inline from 'tautline/inline';
 import { defineInspector } from 'tautline/inspector';
 import { TautlineProvider, useConnectionState, useOrder, useOrders, useOrderSelector, useOrderUpdates, useTautline, useVoice, useWebSocketConnection } from 'tautline/react';
 import * as svelte from 'tautline/svelte';
+import { createTestRelay, type FaultName, type TestRelay } from 'tautline/testing';
 import { createElement, type ReactElement } from 'react';
 
 declare module 'tautline' {
@@ -113,4 +114,22 @@ export const App = (): ReactElement => createElement(TautlineProvider, { client:
 
 export function stores(client: Tautline): void {
   svelte.orders(client, { statuses: 'new' }).subscribe((list) => same<typeof list, readonly Order[]>(true));
+}
+
+export async function tested(): Promise<TestRelay> {
+  const relay = (await createTestRelay({ clock: 'none', seed: 7 })).install();
+  relay.fault('cut');
+  relay.fault('close', { code: 4001 })();
+  // @ts-expect-error a close has a code
+  relay.fault('close');
+  // @ts-expect-error no such fault
+  relay.fault('gremlins');
+  const name: FaultName = 'lost-ack';
+  relay.fault(name, { times: 2 });
+  same<ReturnType<typeof relay.orders>, Order[]>(true);
+  const first = await relay.clock.runUntil(() => relay.orders()[0]);
+  same<typeof first, Order>(true);
+  const made = await relay.clock.runUntil(Promise.resolve(0));
+  same<typeof made, number>(true);
+  return relay;
 }

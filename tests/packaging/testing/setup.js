@@ -1,0 +1,3 @@
+import init from 'tautline/inline';
+
+await init();
