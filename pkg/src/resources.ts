@@ -10,6 +10,9 @@ import type { MemoryReport, Priority, Registration, Resource, ResourceKind } fro
 const KINDS: readonly ResourceKind[] = [
   'socket',
   'socket_closing',
+  'shared_socket',
+  'lock',
+  'channel',
   'timer',
   'listener',
   'closure',

@@ -55,7 +55,7 @@ export class Hub implements Out {
 
   /** A tab connects, and authenticates so. */
   attach(port: string, auth: string, now: number): readonly Act[] {
-    if (this.#phase === 'alone') return [{ do: 'end', port, code: HANDED_OVER, reason: 'not shared' }];
+    if (this.#phase === 'alone') return [{ do: 'alone' }, { do: 'end', port, code: HANDED_OVER, reason: 'not shared' }];
     this.#tabs.set(port, tabOf(port, JSON.parse(auth)));
     if (this.#greeting) this.send([port], this.#greeting);
     return this.#settle(now);
