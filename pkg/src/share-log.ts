@@ -8,7 +8,6 @@ const TURN_ENTRIES = 64;
 const TURN_CHARS = 131_072;
 
 /** A parsed frame of the relay's; its members are looked at one by one. */
-// eslint-disable-next-line @typescript-eslint/no-explicit-any
 export type Frame = any;
 
 /** An event, or a cursor frame: "of what is in (`from`, `seq`] this is all that is yours". */

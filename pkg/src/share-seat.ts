@@ -16,8 +16,9 @@ const MISSED_MAX = 3;
 const STEAL_SPREAD_MS = 100;
 /** How long a seat is kept for a tab that is to come back. */
 const EMPTY_MS = 60_000;
-/** Messages after which a page says that it has taken them. */
-const TAKEN = 16;
+/** Messages, and characters of them, after which a page says that it has taken them. */
+const TAKEN_MESSAGES = 16;
+const TAKEN_CHARS = 65_536;
 
 /** Who leads, and since when: what an earlier reign still says is not heard. */
 interface Leader {
@@ -69,7 +70,7 @@ export class Seat {
   #leader: Leader | undefined;
   #reign: { readonly id: string; readonly run: Reign } | undefined;
   #missed = 0;
-  #taken = 0;
+  #taken = { messages: 0, chars: 0 };
   #count = 0;
   #ended = false;
 
@@ -200,7 +201,8 @@ export class Seat {
 
   /** Another page leads. */
   #follow({ page, reign }: Leader): void {
-    this.#missed = this.#taken = 0;
+    this.#missed = 0;
+    this.#taken = { messages: 0, chars: 0 };
     this.#stealing.clear();
     if (this.#leader?.reign === reign) return;
     if (this.#reign) {
@@ -296,16 +298,17 @@ export class Seat {
       default:
         if (reign !== this.#leader?.reign) return;
         this.#missed = 0;
-        if (message.is === 'text') this.#took();
+        if (message.is === 'text') this.#took(message.text.length);
         if (message.is === 'text' || message.is === 'end' || message.is === 'alone') this.#heard(message);
     }
   }
 
-  #took(): void {
-    this.#taken += 1;
-    if (this.#taken < TAKEN || !this.#leader) return;
-    this.#send(this.#leader.page, { is: 'took', count: this.#taken, from: this.#page, reign: this.#leader.reign });
-    this.#taken = 0;
+  #took(more: number): void {
+    const { messages, chars } = this.#taken;
+    this.#taken = { messages: messages + 1, chars: chars + more };
+    if ((this.#taken.messages < TAKEN_MESSAGES && this.#taken.chars < TAKEN_CHARS) || !this.#leader) return;
+    this.#send(this.#leader.page, { is: 'took', count: this.#taken.messages, from: this.#page, reign: this.#leader.reign });
+    this.#taken = { messages: 0, chars: 0 };
   }
 
   /** The lock that a page lives by is granted when it is dead. */

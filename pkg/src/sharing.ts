@@ -28,7 +28,6 @@ export class Sharing {
   /** The `url` option, which is asked before every socket: its answer waits until the layer is there. */
   asking(url: unknown): unknown {
     const later = (value: () => unknown) => ({
-      // biome-ignore lint/suspicious/noThenProperty: loaded when it is asked for, and not before
       then: (ok: (value: unknown) => unknown, failed: (cause: unknown) => unknown) => this.#load().then(value).then(ok, failed),
     });
     if (typeof url === 'function') return () => this.#load().then(() => url());
