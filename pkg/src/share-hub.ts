@@ -226,7 +226,6 @@ export class Hub implements Out {
       // The relay has gone back: the log begins there, and those who are further wait until it is where they are.
       this.#deliver();
       this.#log.start(epoch, rewind);
-      this.#walk.rewound();
     }
     this.#named = Math.max(this.#named, seq);
     return this.#log.append({ from, seq, text }) || seq <= head;
@@ -271,7 +270,6 @@ export class Hub implements Out {
   #reset({ epoch, seq }: Frame, text: string): void {
     this.#deliver();
     this.#walk.over();
-    this.#walk.kept = undefined;
     this.#log.clear(epoch);
     this.#named = seq;
     this.send(this.#lively(), text);

@@ -59,11 +59,6 @@ export class ShareWalk {
     return { text: JSON.stringify({ type: 'orders:sync', id: this.#asked, payload }) };
   }
 
-  /** The relay has gone back, and the log with it. */
-  rewound(): void {
-    this.kept = undefined;
-  }
-
   /** Whether that id is what was asked. */
   is(id: unknown): boolean {
     return id !== undefined && id === this.#asked;

@@ -27,7 +27,7 @@ test('eight tabs, one connection: each has the set, each event, once and in orde
   for (const tab of tabs) {
     assert.deepEqual(tab.told, numbers(7, 207));
     assert.deepEqual(tab.orders, rig.relay.orders);
-    assert.deepEqual([tab.snapshots, tab.gaps], [1, 0]);
+    assert.deepEqual([tab.snapshots, tab.gaps, tab.greeted], [1, 0, 1]);
   }
 });
 
@@ -57,6 +57,55 @@ test('one that was away for longer than the log at hand reaches: the relay goes 
   assert.deepEqual(written(rig, 'orders:sync').map(({ payload }) => payload), [{ epoch: 'one', seq: 0 }]);
   for (const tab of [one, two, three]) assert.deepEqual(tab.told, numbers(0, 1_500));
   assert.deepEqual([two.resumes, two.gaps, three.resumes, three.gaps], [1, 0, 1, 0]);
+});
+
+test('a live tab asks for what it lacks: from the log at hand, or from the relay, which goes back', () => {
+  const rig = rigOf();
+  const [one, two] = [connected(rig, 'one'), connected(rig, 'two')];
+  const back = (tab, seq) => {
+    tab.position = seq;
+    tab.told = tab.told.filter((told) => told <= seq);
+    rig.say(tab, tab.sync(false));
+  };
+  for (let n = 0; n < 1_500; n += 1) rig.relay.publish('o', `s${n}`);
+  rig.quiet();
+  back(one, 1_400);
+  assert.deepEqual([one.resumedAt, written(rig, 'orders:sync').length], [1_500, 0]);
+  back(one, 10);
+  rig.quiet();
+  assert.deepEqual([one.resumedAt, written(rig, 'orders:sync').length], [1_500, 1]);
+  for (const tab of [one, two]) assert.deepEqual([tab.told, tab.gaps], [numbers(0, 1_500), 0]);
+});
+
+test('a snapshot of one history is for nobody in another', () => {
+  const rig = rigOf();
+  const [one, two] = [connected(rig, 'one'), connected(rig, 'two', { wantsSet: false })];
+  rig.lose();
+  rig.relay.renew();
+  rig.attach(two);
+  rig.quiet();
+  rig.attach(one);
+  rig.quiet();
+  assert.deepEqual([one.epoch, one.live, one.snapshots], ['one+', true, 2]);
+});
+
+test('what a filter is told to be unusable is told to each tab', () => {
+  const rig = rigOf();
+  const one = connected(rig, 'one');
+  rig.relay.conn.out.push({ type: 'error', error: { code: 'invalid', message: '' }, ref_type: 'subscribe' });
+  rig.fall();
+  const two = connected(rig, 'two');
+  assert.deepEqual([one.errors, two.errors], [['invalid'], ['invalid']]);
+});
+
+test('a connection that does not come about is begun anew for those who wait on', () => {
+  const rig = rigOf();
+  const [one, two] = [rig.tab('one'), rig.tab('two')];
+  rig.attach(one);
+  rig.attach(two);
+  rig.leave(one, 4102);
+  rig.quiet();
+  assert.deepEqual([two.live, rig.writes.filter(({ open }) => open).length, rig.writes.some(({ shut }) => shut === 4102)], [true, 2, true]);
 });
 
 test('what the relay has no more comes as a snapshot, for the one that lacks it', () => {
@@ -115,7 +164,7 @@ test('a filter: what is skipped is accounted for, to tabs that come later and in
   rig.quiet();
   const visible = numbers(0, 27).filter((seq) => seq % 3 !== 0);
   assert.deepEqual([one.told, one.position, one.head, one.pongs], [visible, 27, 27, 1]);
-  assert.deepEqual([two.told, two.position, two.gaps], [visible.filter((seq) => seq > two.began), 27, 0]);
+  assert.deepEqual([two.told, two.position, two.gaps, two.snapshots], [visible.filter((seq) => seq > two.began), 27, 0, 0]);
 });
 
 test('a command is answered to the tab whose it was; two of one id leave one after the other', () => {
@@ -142,6 +191,16 @@ test('a tab that leaves before its answer gets it when it asks again, and it was
   assert.equal(one.answers.get('a').type, 'ack');
   assert.equal(rig.relay.head, 1);
   assert.deepEqual([one.told, two.told], [[1], [1]]);
+});
+
+test('a tab that has gone says nothing more', () => {
+  const rig = rigOf({ rate: { rate_per_s: 20, burst: 20 } });
+  const [one] = [connected(rig, 'one'), connected(rig, 'two')];
+  for (let n = 0; n < 50; n += 1) rig.say(one, one.command(`a${n}`, 'o', `s${n}`));
+  rig.leave(one);
+  rig.pass(10_000);
+  rig.quiet();
+  assert.ok(rig.relay.head < 25);
 });
 
 test('tabs together stay below the rate, and one that floods leaves room for the others', () => {
@@ -338,7 +397,7 @@ function play(seed) {
   const often = ['publish', 'rise', 'rise', 'rise', 'fall', 'fall', 'fall', 'fall', 'commit', 'commit', 'attach', 'attach', 'command', 'pass'];
   const seldom = ['burst', 'leave', 'lose', 'hand', 'renew', 'ping', 'sync'];
   for (let n = 0; n < 400; n += 1) {
-    steps[luck.is(0.85) ? luck.one(often) : luck.one(seldom)]();
+    steps[luck.is(0.9) ? luck.one(often) : luck.one(seldom)]();
     resend();
   }
   for (let n = 0; n < 200; n += 1) {

@@ -323,6 +323,11 @@ export class Tab {
         this.answers.set(frame.id, frame);
         return;
       case 'connected':
+        this.greeted = (this.greeted ?? 0) + 1;
+        return;
+      case 'error':
+        this.errors = [...(this.errors ?? []), frame.error.code];
+        return;
       case 'auth:failed':
       case 'hint':
         return;
@@ -334,6 +339,7 @@ export class Tab {
   #synced(payload) {
     if (payload.status === 'resumed') {
       assert.deepEqual([payload.epoch, payload.seq <= this.position], [this.epoch, true]);
+      this.resumedAt = this.position;
       return;
     }
     const { sync_id, epoch, seq, part, parts, orders } = payload;
