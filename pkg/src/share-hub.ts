@@ -184,6 +184,8 @@ export class Hub implements Out {
     if (stretch) return this.#logged(stretch, text, frame.type === 'cursor');
     switch (frame.type) {
       case 'connected':
+      // Nobody has been shown its parts, and another follows by itself.
+      case 'sync_aborted':
         return true;
       case 'pong':
         this.#deliver();
@@ -196,9 +198,6 @@ export class Hub implements Out {
         return true;
       case 'sync_complete':
         return this.#synced(frame.payload, now);
-      case 'sync_aborted':
-        this.#walk.aborted();
-        return true;
       case 'reset':
         this.#reset(frame, text);
         return true;

@@ -75,11 +75,6 @@ export class ShareWalk {
     this.#asked = this.#parts = this.rewind = undefined;
   }
 
-  /** What came of a snapshot is void; another follows by itself. */
-  aborted(): void {
-    this.#parts = undefined;
-  }
-
   /** A part; the snapshot, with the last. */
   part({ sync_id: syncId, epoch, seq, part, parts: of, orders }: Frame): Snapshot | undefined {
     if (part === 1) this.#parts = { syncId, epoch, seq, of, orders: [] };

@@ -89,6 +89,39 @@ test('a snapshot of one history is for nobody in another', () => {
   assert.deepEqual([one.epoch, one.live, one.snapshots], ['one+', true, 2]);
 });
 
+test('a relay that goes on further than it has sent has left something out: all get its snapshot', () => {
+  const rig = rigOf();
+  const [one, two] = [connected(rig, 'one'), connected(rig, 'two')];
+  rig.relay.publish('o', 'heard');
+  rig.quiet();
+  for (let n = 0; n < 4; n += 1) rig.relay.publish('o', `s${n}`);
+  rig.relay.conn.at = rig.relay.conn.told = 5;
+  rig.say(one, one.sync(true));
+  rig.quiet();
+  for (const tab of [one, two]) assert.deepEqual([tab.snapshots, tab.position, tab.skipped], [2, 5, [[1, 5]]]);
+});
+
+test('a snapshot that comes unasked serves who asks meanwhile', () => {
+  const rig = rigOf();
+  const one = connected(rig, 'one');
+  const part = (n) => ({ type: 'sync_complete', payload: { status: 'snapshot', sync_id: 'relay.9', epoch: 'one', seq: 0, part: n, parts: 2, orders: [] } });
+  rig.relay.conn.out.push(part(1));
+  rig.fall();
+  rig.say(one, one.sync(true));
+  rig.relay.conn.out.push(part(2));
+  rig.quiet();
+  assert.deepEqual([written(rig, 'orders:sync').length, one.snapshots], [0, 2]);
+});
+
+test('what was seen last, as far as it has no gap', () => {
+  const event = (seq, epoch = 'one') => ({ type: 'order:updated', seq, epoch, payload: {} });
+  const of = (...messages) => seen(messages.map((message) => JSON.stringify(message)));
+  assert.equal(of({ type: 'pong', payload: { seq: 4 } }, { type: 'reset', seq: 3, epoch: 'one' }), undefined);
+  const { epoch, entries } = of(event(1), [event(7), { type: 'cursor', from: 7, seq: 9, epoch: 'one' }], { type: 'ack', id: 'a', seq: 5 }, event(10));
+  assert.deepEqual([epoch, entries.map(({ from, seq }) => [from, seq])], ['one', [[6, 7], [7, 9], [9, 10]]]);
+  assert.deepEqual(of(event(1), event(2), event(3, 'two')).entries.map(({ seq }) => seq), [3]);
+});
+
 test('what a filter is told to be unusable is told to each tab', () => {
   const rig = rigOf();
   const one = connected(rig, 'one');
@@ -275,6 +308,22 @@ test('renewals: the longest token is in force, those it covers are answered at o
   rig.pass(10_250);
   rig.quiet();
   assert.deepEqual([tabs[2].renewed, rig.relay.refusals], [2, []]);
+});
+
+test('a tab that goes before its renewal was looked at is not answered', () => {
+  const rig = rigOf();
+  const [one, two] = [connected(rig, 'one'), connected(rig, 'two')];
+  for (const tab of [one, two]) {
+    tab.ends += tab === one ? 60_000 : 120_000;
+    rig.say(tab, tab.auth(rig.now));
+    tab.live = true;
+    rig.quiet();
+  }
+  assert.deepEqual([one.renewed, two.renewed], [1, undefined]);
+  rig.leave(two);
+  rig.pass(20_000);
+  rig.quiet();
+  assert.equal(written(rig, 'auth').length, 2);
 });
 
 test('the tab whose token is in force goes: another\'s takes its place before it runs out', () => {
