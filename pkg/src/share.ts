@@ -3,7 +3,8 @@
 
 import { bearerOf, keyOf } from './share-key.js';
 import type { Frame } from './share-log.js';
-import { Seat, type Sharer } from './share-seat.js';
+import type { Sharer } from './share-place.js';
+import { Seat } from './share-seat.js';
 import { HANDED_OVER } from './share-tab.js';
 import type { Sharing } from './sharing.js';
 import type { Role } from './types.js';
