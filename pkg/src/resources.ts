@@ -13,6 +13,7 @@ const KINDS: readonly ResourceKind[] = [
   'shared_socket',
   'lock',
   'channel',
+  'worker',
   'timer',
   'listener',
   'closure',

@@ -3,7 +3,8 @@
 
 import { bearerOf, keyOf } from './share-key.js';
 import type { Frame } from './share-log.js';
-import type { Sharer } from './share-place.js';
+import { placeAtWorker } from './share-line.js';
+import type { Place, Sharer } from './share-place.js';
 import { Seat } from './share-seat.js';
 import { HANDED_OVER } from './share-tab.js';
 import type { Sharing } from './sharing.js';
@@ -19,21 +20,24 @@ const ABNORMAL = 1006;
 const [CONNECTING, OPEN, CLOSING, CLOSED] = [0, 1, 2, 3];
 
 /** By what those who share have in common. */
-const seats = new Map<string, Seat>();
+const places = new Map<string, Place>();
 
-/** Seats that nobody has a connection on, and nobody is to come back to. */
+/** Places that nobody has a connection at, and nobody is to come back to. */
 export function letGo(): void {
-  for (const seat of [...seats.values()]) seat.rest();
+  for (const place of [...places.values()]) place.rest();
 }
 
-function seatOf(key: string, url: string, protocols: readonly string[]): Seat {
-  const known = seats.get(key);
+/** At a SharedWorker where there is one, else among the pages. */
+function placeOf(key: string, url: string, protocols: readonly string[]): Place {
+  const known = places.get(key);
   if (known) return known;
-  const seat: Seat = new Seat(`tautline:share:${key}`, url, protocols, () => {
-    if (seats.get(key) === seat) seats.delete(key);
-  });
-  seats.set(key, seat);
-  return seat;
+  const name = `tautline:share:${key}`;
+  const gone = () => {
+    if (places.get(key) === place) places.delete(key);
+  };
+  const place: Place = placeAtWorker(name, url, protocols, gone) ?? new Seat(name, url, protocols, gone);
+  places.set(key, place);
+  return place;
 }
 
 /** A share in a connection; to the module it is a `WebSocket`. */
@@ -46,7 +50,7 @@ export class SharedSocket extends EventTarget implements Sharer {
   readonly #sharing: Sharing;
   readonly #protocols: readonly string[];
   #bearer = '';
-  #seat: Seat | undefined;
+  #place: Place | undefined;
   #port = '';
   #chars = 0;
 
@@ -70,7 +74,7 @@ export class SharedSocket extends EventTarget implements Sharer {
     // With another filter, or for somebody else, it shares another connection.
     else if (frame.type === 'subscribe' || frame.type === 'unsubscribe') this.#quit(HANDED_OVER, 'another filter');
     else if (frame.type === 'auth' && bearerOf(frame.token) !== this.#bearer) this.#quit(TOKEN_EXPIRED, 'another bearer');
-    else this.#seat?.say(this.#port, text);
+    else this.#place?.say(this.#port, text);
   }
 
   close(code = 1000, reason = ''): void {
@@ -101,7 +105,7 @@ export class SharedSocket extends EventTarget implements Sharer {
 
   /** @internal */
   end(code: number, reason: string): void {
-    this.#seat = undefined;
+    this.#place = undefined;
     if (this.readyState < CLOSING) this.#closed(code, reason, code !== HANDED_OVER && code !== ABNORMAL);
   }
 
@@ -116,14 +120,14 @@ export class SharedSocket extends EventTarget implements Sharer {
     this.#bearer = bearerOf(frame.token);
     const key = await keyOf(this.url, this.#protocols, frame);
     if (this.readyState !== OPEN) return;
-    this.#seat = seatOf(key, this.url, this.#protocols);
-    this.#port = this.#seat.join(this);
+    this.#place = placeOf(key, this.url, this.#protocols);
+    this.#port = this.#place.join(this);
   }
 
   #leave(code: number): void {
-    const seat = this.#seat;
-    this.#seat = undefined;
-    seat?.leave(this.#port, code);
+    const place = this.#place;
+    this.#place = undefined;
+    place?.leave(this.#port, code);
   }
 
   #message(data: string): void {

@@ -279,6 +279,7 @@ export type ResourceKind =
   | 'shared_socket'
   | 'lock'
   | 'channel'
+  | 'worker'
   | 'timer'
   | 'listener'
   | 'closure'

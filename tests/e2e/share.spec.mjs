@@ -70,8 +70,12 @@ async function once(page) {
   expect([gaps, errors]).toEqual([0, []]);
 }
 
-test('eight tabs have one connection; each hears everything and makes its own orders', async ({ context }) => {
-  const restaurant = 'share-eight';
+/** Without a SharedWorker, tabs share by locks. */
+const WAYS = { worker: () => {}, locks: (context) => context.addInitScript(() => delete window.SharedWorker) };
+
+for (const [way, prepare] of Object.entries(WAYS)) test(`${way}: eight tabs have one connection; each hears everything and makes its own orders`, async ({ context }) => {
+  const restaurant = `share-eight-${way}`;
+  await prepare(context);
   await relay.postOrder({}, { restaurant });
   const pages = [];
   for (let n = 0; n < TABS; n += 1) pages.push(await open(await context.newPage(), restaurant));
@@ -87,7 +91,7 @@ test('eight tabs have one connection; each hears everything and makes its own or
 
   // Everything that sharing took is on the ledger, and let go of.
   const counts = (page) => page.evaluate(() => Object.fromEntries(Object.entries(window.__tautline.resources.counts()).filter(([, count]) => count > 0)));
-  for (const page of pages) expect(await counts(page)).toMatchObject({ shared_socket: 1 });
+  for (const page of pages) expect(await counts(page)).toMatchObject({ shared_socket: 1, ...(way === 'worker' ? { worker: 1 } : { channel: expect.any(Number) }) });
   for (const page of pages) await page.evaluate(() => window.__tautline.dispose());
   for (const page of pages) await expect.poll(() => counts(page)).toEqual({});
   await expect.poll(() => sessions(restaurant)).toBe(0);
@@ -116,6 +120,32 @@ test('tabs of another person, role, restaurant or filter have a connection of th
   await current(one, restaurant);
   await expect.poll(() => two.evaluate(() => window.__tautline.orders.orders().map(({ table_number }) => table_number))).toEqual(['7']);
   expect(await sessions(restaurant)).toBe(4);
+});
+
+test('worker: the leader closes, and nobody else notices but the one that leads then', async ({ context }) => {
+  const restaurant = 'share-unnoticed';
+  let pages = [];
+  for (let n = 0; n < 3; n += 1) pages.push(await open(await context.newPage(), restaurant));
+  const leader = pages[(await Promise.all(pages.map(role))).indexOf('leader')];
+  pages = pages.filter((page) => page !== leader);
+  await leader.close();
+  await expect.poll(() => roles(pages)).toEqual(LEADING(2));
+  await relay.postOrder({}, { restaurant });
+  for (const page of pages) {
+    await current(page, restaurant);
+    await once(page);
+    expect(await page.evaluate(() => window.heard.closes)).toEqual([]);
+  }
+  expect(await sessions(restaurant)).toBe(1);
+});
+
+test('a worker that cannot be loaded: tabs share by locks', async ({ context }) => {
+  const restaurant = 'share-no-worker';
+  await context.route('**/share-worker.js', (route) => route.fulfill({ status: 404 }));
+  const pages = [];
+  for (let n = 0; n < 2; n += 1) pages.push(await open(await context.newPage(), restaurant));
+  for (const page of pages) expect(await page.evaluate(() => window.__tautline.resources.counts())).toMatchObject({ worker: 0, shared_socket: 1 });
+  expect([await sessions(restaurant), await roles(pages)]).toEqual([1, LEADING(2)]);
 });
 
 test('without what tabs find each other by, each has its own connection, and says so once', async ({ context }) => {
@@ -183,9 +213,10 @@ const TROUBLES = {
   },
 };
 
-test(`the leader dies or freezes ${ROUNDS} times: no event is lost or repeated, no order made twice`, async ({ context }) => {
+for (const [way, prepare] of Object.entries(WAYS)) test(`${way}: the leader dies or freezes ${ROUNDS} times: no event is lost or repeated, no order made twice`, async ({ context }) => {
   test.setTimeout(60_000 + ROUNDS * 8_000);
-  const restaurant = 'share-rounds';
+  const restaurant = `share-rounds-${way}`;
+  await prepare(context);
   let pages = [];
   for (let n = 0; n < TABS; n += 1) pages.push(await open(await context.newPage(), restaurant));
   const took = {};
@@ -229,6 +260,6 @@ test(`the leader dies or freezes ${ROUNDS} times: no event is lost or repeated, 
   for (const { name } of alive) expect(tables).toContain(name);
   for (const [kind, times] of Object.entries(took)) {
     const sorted = [...times].sort((one, other) => one - other);
-    console.log(`share, leader's ${kind}: ${times.length} times, all tabs current after ${sorted[sorted.length >> 1]} ms (median), ${sorted.at(-1)} ms (worst)`);
+    console.log(`share by ${way}, leader's ${kind}: ${times.length} times, all tabs current after ${sorted[sorted.length >> 1]} ms (median), ${sorted.at(-1)} ms (worst)`);
   }
 });
