@@ -1,18 +1,21 @@
 // A page's line to the SharedWorker, and its places there. Where the worker does not start, or stops answering, the page shares by locks.
 
-import { Alarm } from './share-held.js';
+import { Alarm, Lock } from './share-held.js';
 import { Place } from './share-place.js';
 import type { FromHub, ToHub } from './share-reign.js';
 import type { FromWorker, ToWorker } from './share-worker.js';
 import { enter, leave } from './twin.js';
 import type { Role } from './types.js';
 
-/** Between looks whether the worker runs, and so many without an answer when it does not. */
+/** Between looks whether the worker runs, and so many without an answer when it does not: more, until it has begun. */
 const LOOK_MS = 1_000;
 const MISSED_MAX = 3;
+const BEGINS_MAX = 10;
 
 let line: Line | undefined;
 let failed = false;
+/** What the tabs of a place were sent last, by a worker that is dead. */
+const left = new Map<string, readonly string[]>();
 
 /** A place at the worker; `undefined` where there is none. */
 export function placeAtWorker(name: string, url: string, protocols: readonly string[], gone: () => void): Place | undefined {
@@ -33,6 +36,8 @@ class Line {
   readonly #entry = enter('worker', 'share', () => this.#close());
   readonly #places = new Map<string, AtWorker>();
   readonly #look = new Alarm('share look');
+  /** The lock that the worker lives by is granted when it is dead: it shares a process with one of the pages. */
+  #life: Lock | undefined;
   #missed = 0;
 
   constructor() {
@@ -49,6 +54,7 @@ class Line {
     if (!this.#places.delete(page) || this.#places.size > 0) return;
     if (line === this) line = undefined;
     this.#look.clear();
+    this.#life?.end();
     leave(this.#entry);
     this.#close();
   }
@@ -59,7 +65,10 @@ class Line {
 
   #heard(said: FromWorker): void {
     this.#missed = 0;
-    if (said.is === 'here') return;
+    if (said.is === 'here') {
+      this.#life ??= new Lock(said.life, false, () => this.#dead(), () => {});
+      return;
+    }
     const place = this.#places.get(said.page);
     if (said.is === 'lead') place?.lead();
     else place?.told(said.message);
@@ -69,9 +78,14 @@ class Line {
     this.post({ is: 'look' });
     this.#look.set(LOOK_MS, () => {
       this.#missed += 1;
-      if (this.#missed > MISSED_MAX) this.#fail();
+      if (this.#missed > (this.#life ? MISSED_MAX : BEGINS_MAX)) this.#fail();
       else this.#lookOut();
     });
+  }
+
+  /** All come back, to another worker. */
+  #dead(): void {
+    for (const place of [...this.#places.values()]) place.outlive();
   }
 
   /** It is not there, or does not run: all go on another way. */
@@ -117,12 +131,21 @@ class AtWorker extends Place {
     for (const { sharer, at } of this.ports.values()) if (at !== undefined) sharer.role('leader');
   }
 
+  /** The worker is dead. */
+  outlive(): void {
+    const [first] = this.ports.values();
+    if (first) left.set(this.#name, first.sharer.trail);
+    this.end();
+  }
+
   told(message: FromHub): void {
     this.took(message);
   }
 
   protected override begin(): void {
-    this.#line.post({ is: 'enter', name: this.#name, page: this.page, url: this.#url, protocols: this.#protocols });
+    const trail = left.get(this.#name) ?? [];
+    left.delete(this.#name);
+    this.#line.post({ is: 'enter', name: this.#name, page: this.page, url: this.#url, protocols: this.#protocols, trail });
     this.place();
   }
 
