@@ -214,8 +214,8 @@ export class WebSocketService {
   }
 
   /**
-   * Whose connection it is, with `share: 'device'`: `leader`, this page holds it for all; `follower`, another tab does; `solo`, its own,
-   * or none.
+   * Whose connection it is, with `share: 'device'`: `leader`, that of all tabs, and this is the one of them that leads; `follower`, another
+   * one does; `solo`, its own, or none.
    */
   role(): Role {
     return this.#sharing?.role ?? 'solo';

@@ -8,7 +8,7 @@ import type { ItemStatus, Order, OrderStatus } from './order.js';
  */
 export type ConnectionState = 'disconnected' | 'connecting' | 'connected' | 'reconnecting' | 'error';
 
-/** Whose connection a service uses: this page's for all tabs, another tab's, or one of its own. */
+/** Whose connection a service uses: that of all tabs, as the one that leads or not, or one of its own. */
 export type Role = 'leader' | 'follower' | 'solo';
 
 /** Why `getToken` is called: a new attempt, before the token runs out, after it ran out, after it was refused. */
@@ -64,8 +64,9 @@ export interface ServiceOptions {
   subprotocol?: boolean | undefined;
   /**
    * `device`: one connection for all tabs of the page's origin whose `url`, `restaurantId`, filter and token's bearer (`sub`, role, and
-   * whatever else it claims) are the same; each tab keeps its own subscriptions, position and outbox. Needs `getToken`, Web Locks and
-   * BroadcastChannel, so a secure context; without them, and with a server of the plain dialect, each has its own. Default `none`.
+   * whatever else it claims) are the same; each tab keeps its own subscriptions, position and outbox. Held by a SharedWorker, or by one of
+   * the tabs. Needs `getToken`, Web Locks and BroadcastChannel, so a secure context; without them, and with a server of the plain dialect,
+   * each has its own. Default `none`.
    */
   share?: 'none' | 'device' | undefined;
   /** The resource ledger keeps where each resource was made; console logging, tokens redacted. Default false. */
