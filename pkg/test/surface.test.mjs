@@ -77,7 +77,7 @@ test('options, events and error fields are declared', () => {
   assert.deepEqual(sorted(instance('TautlineError')), sorted(ERROR));
   assert.deepEqual(sorted(instance('VoiceOptions')), sorted(VOICE_OPTIONS));
   assert.deepEqual(sorted(instance('VoiceEvents')), sorted(VOICE_EVENTS));
-  assert.deepEqual(sorted(instance('PoolOptions')), sorted([...OPTIONS.filter((name) => !['url', 'outboxLimit'].includes(name)), ...POOL_OPTIONS]));
+  assert.deepEqual(sorted(instance('PoolOptions')), sorted([...OPTIONS.filter((name) => !['url', 'outboxLimit', 'share'].includes(name)), ...POOL_OPTIONS]));
   assert.deepEqual(sorted(instance('PoolEvents')), sorted(POOL_EVENTS));
 });
 

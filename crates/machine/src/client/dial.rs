@@ -254,8 +254,7 @@ impl Client {
                 };
                 self.tell(Notice::Disconnected {
                     closed: closed.clone(),
-                    will_reconnect: closed.is_hand_over()
-                        || (!barred && !self.attempts_used_up()),
+                    will_reconnect: closed.is_hand_over() || (!barred && !self.attempts_used_up()),
                 });
                 self.lost(closed, true, now);
             }
