@@ -11,6 +11,8 @@ pub(crate) enum Kind {
     Socket,
     /// A WebSocket let go of, whose `close` event has not come yet.
     SocketClosing,
+    /// A share in a connection that another tab of the browser may hold.
+    SharedSocket,
     /// A `setTimeout`.
     Timer,
     /// An event listener.
@@ -46,6 +48,7 @@ impl Kind {
         match self {
             Self::Socket => "socket",
             Self::SocketClosing => "socket_closing",
+            Self::SharedSocket => "shared_socket",
             Self::Timer => "timer",
             Self::Listener => "listener",
             Self::Closure => "closure",

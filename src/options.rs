@@ -56,6 +56,8 @@ pub(crate) struct ServiceOptions {
     pub(crate) url: UrlOption,
     pub(crate) get_token: Option<Function>,
     pub(crate) subprotocol: bool,
+    /// Makes sockets in the browser's place.
+    pub(crate) make_socket: Option<Function>,
     /// Tells the layer of an event; it does not throw.
     pub(crate) emit: Function,
     /// Tells the pool that it is a member of, of everything but messages.
@@ -146,6 +148,7 @@ impl ServiceOptions {
             url,
             get_token,
             subprotocol: given.subprotocol().is_truthy(),
+            make_socket: None,
             emit,
             pool: None,
         })

@@ -60,7 +60,8 @@ struct OutboxStats {
 #[wasm_bindgen]
 impl WebSocketService {
     /// A service at rest. `config` holds the options that are data; `emit` is told each event and its value: `message` for
-    /// a message, `outbox` when the outbox has changed.
+    /// a message, `outbox` when the outbox has changed. `make_socket`, given an address and subprotocols, makes a socket or
+    /// something of its shape; without it the browser does.
     ///
     /// # Errors
     /// `invalid_argument`.
@@ -70,9 +71,12 @@ impl WebSocketService {
         url: JsValue,
         get_token: Option<Function>,
         emit: Function,
+        make_socket: Option<Function>,
     ) -> Result<Self, JsValue> {
+        let mut options = ServiceOptions::new(config, url, get_token, emit)?;
+        options.make_socket = make_socket;
         Ok(Self {
-            core: Core::new(ServiceOptions::new(config, url, get_token, emit)?),
+            core: Core::new(options),
         })
     }
 

@@ -15,7 +15,7 @@ import { enter, leave, ledger, watch } from './twin.js';
 import type { Entry, Freshness, Message, Stats } from './types.js';
 
 /** What goes into the timeline; the state is shown besides. */
-const EVENTS = ['stateChange', 'connected', 'disconnected', 'reconnecting', 'maxReconnectAttemptsReached', 'resumed', 'gap', 'stale', 'fresh', 'degraded', 'error'] as const;
+const EVENTS = ['stateChange', 'connected', 'disconnected', 'reconnecting', 'maxReconnectAttemptsReached', 'resumed', 'gap', 'stale', 'fresh', 'degraded', 'role', 'error'] as const;
 
 /** What it looks at: a client of `tautline` or of `tautline/core`, or anything with such a service. */
 export interface Inspected {

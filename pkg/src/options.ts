@@ -1,4 +1,4 @@
-import { functionOf, optionalBoolean, optionalCount, optionalMs, optionalText, optionsOf, present, text } from './check.js';
+import { functionOf, oneOf, optionalBoolean, optionalCount, optionalMs, optionalText, optionsOf, present, text } from './check.js';
 import { TautlineError, invalid } from './errors.js';
 import type { ServiceOptions } from './types.js';
 
@@ -22,7 +22,9 @@ export function serviceOptions(options: ServiceOptions | undefined) {
     subprotocol: optionalBoolean('subprotocol', given.subprotocol),
     debug: optionalBoolean('debug', given.debug),
   });
-  return { config, url: url(given.url), getToken: getToken(given.getToken) };
+  const share = given.share === undefined ? 'none' : oneOf('share', ['none', 'device'], given.share);
+  // Who may share is known by the token.
+  return { config, url: url(given.url), getToken: getToken(given.getToken), share: share === 'device' && given.getToken !== undefined };
 }
 
 /** Without an end is absent: the module counts in whole numbers. */

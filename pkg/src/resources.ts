@@ -10,6 +10,10 @@ import type { MemoryReport, Priority, Registration, Resource, ResourceKind } fro
 const KINDS: readonly ResourceKind[] = [
   'socket',
   'socket_closing',
+  'shared_socket',
+  'lock',
+  'channel',
+  'worker',
   'timer',
   'listener',
   'closure',

@@ -7,6 +7,7 @@ import { Handle } from './handle.js';
 import { Messages, type MessagesOptions } from './messages.js';
 import { serviceOptions } from './options.js';
 import { Recording } from './recording.js';
+import { Sharing } from './sharing.js';
 import { dispose } from './symbols.js';
 import { ledger } from './twin.js';
 import type {
@@ -17,6 +18,7 @@ import type {
   Freshness,
   Message,
   RequestOptions,
+  Role,
   SendHandle,
   SendOptions,
   SendStatus,
@@ -73,6 +75,7 @@ export function serviceHandle(what: string, service: WebSocketService): Handle<G
 export class WebSocketService {
   readonly #handle: Handle<GlueService>;
   readonly #audience: Audience;
+  #sharing: Sharing | undefined;
   #lastStats = NO_STATS;
   #lastFreshness = NO_FRESHNESS;
   #lastRecording = NO_RECORDING;
@@ -82,7 +85,7 @@ export class WebSocketService {
   }
 
   constructor(options?: ServiceOptions) {
-    const { config, url, getToken } = serviceOptions(options);
+    const { config, url, getToken, share } = serviceOptions(options);
     if (config.debug) ledger().stacks = true;
     const life = { event: 'stateChange', rests: ['disconnected'] };
     const kind = { priority: 'critical', life, changed: () => this.#audience.changed(), shutdown: () => this.dispose() } as const;
@@ -90,7 +93,9 @@ export class WebSocketService {
     const told = (event: string, value: unknown) => this.#told(event, value, debug);
     this.#handle = new Handle('WebSocketService', kind, (lend) => {
       const asked = typeof url === 'function' ? lend(url) : url;
-      return new GlueService(config, asked, getToken && lend(getToken), lend(told));
+      if (!share) return new GlueService(config, asked, getToken && lend(getToken), lend(told));
+      const sharing = (this.#sharing = new Sharing(lend((event: string, role: unknown) => this.#told(event, role, debug))));
+      return new GlueService(config, sharing.asking(asked), getToken && lend(getToken), lend(told), (where: string, protocols: string[]) => sharing.open(where, protocols));
     });
     this.#audience = new Audience(this.#handle.events, this.#handle.emitter());
   }
@@ -208,6 +213,14 @@ export class WebSocketService {
     return this.#handle.ask((glue) => glue.getConnectionState() as ConnectionState, 'disconnected');
   }
 
+  /**
+   * Whose connection it is, with `share: 'device'`: `leader`, that of all tabs, and this is the one of them that leads; `follower`, another
+   * one does; `solo`, its own, or none.
+   */
+  role(): Role {
+    return this.#sharing?.role ?? 'solo';
+  }
+
   /** Calls back at every such event; the function returned ends that. */
   on<E extends keyof TautlineEvents>(event: E, listener: Listener<E>): () => void {
     return this.#handle.listen(event, functionOf('on(event, listener)', listener), false);
@@ -267,6 +280,7 @@ export class WebSocketService {
       this.recording();
     }
     this.#handle.dispose();
+    this.#sharing?.rest();
   }
 
   /** The same as `dispose()`: `using` works. */
@@ -276,8 +290,9 @@ export class WebSocketService {
 
   #told(event: string, value: unknown, debug: boolean | undefined): void {
     if (debug) console.debug('tautline', event, value);
-    if (event === 'message') this.#audience.deliver(value);
-    else if (event === 'outbox') this.#audience.outboxChanged();
+    if (event === 'message') return this.#audience.deliver(value);
+    if (event === 'stateChange' && (value === 'disconnected' || value === 'error')) this.#sharing?.rest();
+    if (event === 'outbox') this.#audience.outboxChanged();
     else this.#handle.tell(event, value);
   }
 }

@@ -8,6 +8,9 @@ import type { ItemStatus, Order, OrderStatus } from './order.js';
  */
 export type ConnectionState = 'disconnected' | 'connecting' | 'connected' | 'reconnecting' | 'error';
 
+/** Whose connection a service uses: that of all tabs, as the one that leads or not, or one of its own. */
+export type Role = 'leader' | 'follower' | 'solo';
+
 /** Why `getToken` is called: a new attempt, before the token runs out, after it ran out, after it was refused. */
 export type TokenReason = 'connect' | 'renew' | 'expired' | 'rejected';
 
@@ -59,6 +62,13 @@ export interface ServiceOptions {
   client?: { readonly name: string; readonly version?: string | undefined } | undefined;
   /** Also offer `tautline.v1` as a WebSocket subprotocol; only for servers known to echo it. Default false. */
   subprotocol?: boolean | undefined;
+  /**
+   * `device`: one connection for all tabs of the page's origin whose `url`, `restaurantId`, filter and token's bearer (`sub`, role, and
+   * whatever else it claims) are the same; each tab keeps its own subscriptions, position and outbox. Held by a SharedWorker, or by one of
+   * the tabs. Needs `getToken`, Web Locks and BroadcastChannel, so a secure context; without them, and with a server of the plain dialect,
+   * each has its own. Default `none`.
+   */
+  share?: 'none' | 'device' | undefined;
   /** The resource ledger keeps where each resource was made; console logging, tokens redacted. Default false. */
   debug?: boolean | undefined;
 }
@@ -231,6 +241,8 @@ export type MessageEvents = {
 export interface TautlineEvents extends MessageEvents {
   /** The state changed; its new value. */
   stateChange: ConnectionState;
+  /** With `share: 'device'`, whose connection it is now; also by `role()`. */
+  role: Role;
   /** Connected and authenticated. */
   connected: undefined;
   /** The socket closed. */
@@ -265,6 +277,10 @@ export interface TautlineEvents extends MessageEvents {
 export type ResourceKind =
   | 'socket'
   | 'socket_closing'
+  | 'shared_socket'
+  | 'lock'
+  | 'channel'
+  | 'worker'
   | 'timer'
   | 'listener'
   | 'closure'

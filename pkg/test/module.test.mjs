@@ -51,6 +51,7 @@ test('arguments are checked, and the message says what to pass instead', async (
     [() => new WebSocketService({ url: [] }), /at least one address/],
     [() => new WebSocketService({ url: ['wss://a', 'ftp://b'] }), /url takes a ws:, wss:, http: or https: address, or a path; got "ftp:\/\/b"/],
     [() => new WebSocketService({ getToken: 'token' }), /getToken takes a function/],
+    [() => new WebSocketService({ share: 'all' }), /share takes one of none, device; got "all"/],
     [() => new WebSocketService({ client: { name: '' } }), /client\.name takes a string/],
     [() => new WebSocketService(null), /takes an object; got null/],
     [() => new ConnectionManager(service, { lingerMs: -1 }), /lingerMs.*at least 0; got -1/],

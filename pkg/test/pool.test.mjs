@@ -51,6 +51,7 @@ test('arguments are checked, and the message says what to pass instead', async (
     [{ urls, url: 'wss://a.example' }, /takes urls in place/],
     [{ urls, outboxLimit: 5 }, /takes messageQueueSize in place/],
     [{ urls, maxConnections: 0 }, /maxConnections takes a whole number of at least 1/],
+    [{ urls, share: 'device' }, /takes no share/],
     [{ urls, loadBalancingStrategy: 'random' }, /one of health-based, round-robin, least-pending/],
     [{ urls, enableFailover: 'yes' }, /true or false/],
     [{ urls, healthCheckInterval: 100 }, /at least 1000/],

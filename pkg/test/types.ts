@@ -66,6 +66,11 @@ function pool(): void {
   // @ts-expect-error priorities have names
   void made.send({ type: 'kds:update', priority: 1 });
   same<ReturnType<typeof made.getConnectionState>, ConnectionState>(true);
+  new WebSocketService({ share: 'device' }).on('role', (role) => same<typeof role, 'leader' | 'follower' | 'solo'>(true));
+  // @ts-expect-error no such way to share
+  new WebSocketService({ share: 'all' });
+  // @ts-expect-error a pool's connections are its own
+  new WebSocketPool({ urls: [], share: 'device' });
   {
     using ends = made;
     void ends;

@@ -161,7 +161,8 @@ impl Core {
         };
         let socket = listener.and_then(|on_message| {
             let on_message = |socket: &_| Listener::of(socket, "message", &on_message);
-            Socket::open(&url, &protocols, on_message, move |event| {
+            let make = self.options.make_socket.as_ref();
+            Socket::open(&url, &protocols, make, on_message, move |event| {
                 if host::is_dead() {
                     return;
                 }

@@ -1,7 +1,7 @@
 use super::Listener;
 use crate::js::Methods;
 use crate::ledger::{Entry, Kind, bound};
-use js_sys::Array;
+use js_sys::{Array, Function};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use wasm_bindgen::prelude::*;
@@ -33,16 +33,24 @@ pub(crate) struct Socket {
 }
 
 impl Socket {
-    /// Opens a socket; `protocols` are offered as subprotocols, `on_message` listens for the browser's own events.
+    /// Opens a socket; `protocols` are offered as subprotocols, `on_message` listens for the browser's own events. `make`
+    /// gives the socket in the browser's place, or something of its shape (`pkg/src/sharing.ts`).
     pub(crate) fn open(
         url: &str,
         protocols: &Array,
+        make: Option<&Function>,
         on_message: impl FnOnce(&EventTarget) -> Result<Listener, JsValue>,
         on_event: impl Fn(SocketEvent) + 'static,
     ) -> Result<Self, JsValue> {
-        let socket = WebSocket::new_with_str_sequence(url, protocols)?;
+        let (kind, socket) = match make {
+            None => (
+                Kind::Socket,
+                WebSocket::new_with_str_sequence(url, protocols)?,
+            ),
+            Some(make) => made(make, url, protocols)?,
+        };
         // An `error` event says nothing that the `close` after it does not.
-        let _entry = enter(Kind::Socket, &socket)?;
+        let _entry = enter(kind, &socket)?;
         let on_event = Rc::new(on_event);
         let (opened, closed) = (Rc::clone(&on_event), on_event);
         let _listeners = [
@@ -91,6 +99,20 @@ impl Drop for Socket {
         // Throws only for a code or reason outside the standard's range.
         let _ = self.socket.close_with_code_and_reason(code, reason);
     }
+}
+
+/// A socket of the browser's, or a share in one: web-sys's methods are looked up by name, on whatever has them.
+fn made(make: &Function, url: &str, protocols: &Array) -> Result<(Kind, WebSocket), JsValue> {
+    let socket = make.call2(&JsValue::UNDEFINED, &url.into(), protocols)?;
+    if socket.is_undefined() {
+        return Err(socket);
+    }
+    let kind = if socket.is_instance_of::<WebSocket>() {
+        Kind::Socket
+    } else {
+        Kind::SharedSocket
+    };
+    Ok((kind, socket.unchecked_into()))
 }
 
 fn enter(kind: Kind, socket: &WebSocket) -> Result<Entry, JsValue> {

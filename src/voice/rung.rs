@@ -158,7 +158,7 @@ impl Driver {
         };
         let socket = (self.rtc.socket_url()).and_then(|url| {
             let protocols = self.rtc.protocols(&token)?;
-            Socket::open(&url, &protocols, on_message, on_event)
+            Socket::open(&url, &protocols, None, on_message, on_event)
         });
         match socket {
             Ok(socket) => {

@@ -33,10 +33,12 @@ test('each file is reached from an entry, or declares what is; and each that is 
   assert.deepEqual(shipped().sort(), [...new Set([...reached, ...declared, ...PAPERS])].sort());
 });
 
-test('the only addresses of files in it are the module\'s and the worklets\'', () => {
+test('the only addresses of files in it are the module\'s, the worklets\' and the SharedWorker\'s', () => {
   const assets = shipped().filter((file) => file.endsWith('.js')).flatMap((file) => [...read(file).matchAll(/new URL\([^)]*import\.meta\.url\)/g)].map(([found]) => `${file}: ${found}`));
   assert.deepEqual(assets.sort(), [
+    "core/dist/share-line.js: new URL('./share-worker.js', import.meta.url)",
     "core/wasm/beside.js: new URL('./tautline_bg.wasm', import.meta.url)",
+    "dist/share-line.js: new URL('./share-worker.js', import.meta.url)",
     "dist/voice-options.js: new URL('./worklet.js?no-inline', import.meta.url)",
     "wasm/beside.js: new URL('./tautline_bg.wasm', import.meta.url)",
   ]);

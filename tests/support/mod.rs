@@ -70,8 +70,13 @@ pub(crate) async fn play(name: &str) -> Result<(), JsValue> {
 )]
 fn classes(trap: &Trap, memory: &Memory) -> Result<JsValue, JsValue> {
     let emit = Function::new_no_args("");
-    let service =
-        WebSocketService::new(Object::new().into(), JsValue::UNDEFINED, None, emit.clone())?;
+    let service = WebSocketService::new(
+        Object::new().into(),
+        JsValue::UNDEFINED,
+        None,
+        emit.clone(),
+        None,
+    )?;
     let manager = ConnectionManager::new(&service, None);
     let orders = OrderUpdates::new(&service, emit.clone());
     let none = Array::new();

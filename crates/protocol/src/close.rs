@@ -45,6 +45,8 @@ impl CloseCode {
     pub const CONNECT_TIMEOUT: Self = Self(4102);
     /// Client: page hidden for the back/forward cache.
     pub const PAGE_HIDDEN: Self = Self(4103);
+    /// Client: the connection that tabs share is another one now (never sent, and not for a server to say).
+    pub const HANDED_OVER: Self = Self(4104);
 
     /// What the client does after this code (`docs/protocol.md` §1, Close codes).
     pub fn action(self) -> CloseAction {

@@ -254,7 +254,7 @@ impl Client {
                 };
                 self.tell(Notice::Disconnected {
                     closed: closed.clone(),
-                    will_reconnect: !barred && !self.attempts_used_up(),
+                    will_reconnect: closed.is_hand_over() || (!barred && !self.attempts_used_up()),
                 });
                 self.lost(closed, true, now);
             }
@@ -300,6 +300,9 @@ impl Client {
             None => {
                 if dial.stage == DialStage::Socket {
                     self.count_unopened(dial.attempt);
+                }
+                if closed.is_hand_over() {
+                    return self.dial(TokenReason::Connect, dial.token, now);
                 }
                 if closed.code.action() == CloseAction::Forbidden {
                     return self.forbid(
@@ -352,6 +355,11 @@ impl Client {
             .server
             .spread_ms
             .filter(|_| was_live && closed.code.is_abnormal());
+        if closed.is_hand_over() {
+            // Neither the server nor the token has failed.
+            let token = self.tokens.in_use.clone();
+            return self.dial(TokenReason::Connect, token, now);
+        }
         let action = closed.code.action();
         if was_live && matches!(action, CloseAction::Backoff { .. } | CloseAction::Restart) {
             self.addresses.failed(now);

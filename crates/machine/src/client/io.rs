@@ -159,6 +159,14 @@ pub struct Closed {
     pub was_clean: bool,
 }
 
+impl Closed {
+    /// Whether the connection that tabs share is another one now. Only the layer below ends a connection with a code and
+    /// without a close frame: a server that says 4104 is one of an unknown mind.
+    pub(super) fn is_hand_over(&self) -> bool {
+        self.code == CloseCode::HANDED_OVER && !self.was_clean
+    }
+}
+
 /// A sign of the page's life (`pkg/README.md`, page lifecycle).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PageEvent {

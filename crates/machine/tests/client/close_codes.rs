@@ -2,7 +2,7 @@
 
 use crate::support::{Driver, Success, closed, with_token};
 use tautline_machine::client::{
-    Config, ConnectionState, Input, Notice, PageEvent, Timer, TokenReason,
+    Closed, Config, ConnectionState, Input, Notice, PageEvent, Timer, TokenReason,
 };
 use tautline_protocol::ErrorCode;
 
@@ -166,6 +166,53 @@ fn a_restart_names_its_window() {
     let mut d = settled();
     d.close(1012);
     assert!((100..=500).contains(&d.delay()));
+}
+
+#[test]
+fn a_connection_that_is_handed_over_goes_on_at_once_with_the_same_token() {
+    let config = Config {
+        max_reconnect_attempts: Some(0),
+        addresses: 2,
+        ..with_token()
+    };
+    let mut d = Driver::live_with(config, &Success::default());
+    let handed = closed(4104, "");
+    for _ in 0..20 {
+        d.forget();
+        d.input(Input::Closed(d.attempt, handed.clone()));
+        assert!(d.notices().contains(&Notice::Disconnected {
+            closed: handed.clone(),
+            will_reconnect: true
+        }));
+        assert_eq!(d.addresses(), [0], "no address has failed");
+        d.url();
+        assert_eq!(d.asked_token(), None);
+        d.open();
+        // And once more before it has come up.
+        d.input(Input::Closed(d.attempt, handed.clone()));
+        assert_eq!(d.addresses().last(), Some(&0));
+        d.url();
+        assert_eq!(d.asked_token(), None);
+        d.open();
+        d.greet(true);
+        let auth = d.sent_of("auth").remove(0);
+        assert_eq!(auth["token"], "t1");
+        d.frame(Success::resumed(0).head(false));
+        assert_eq!(d.client.state(), ConnectionState::Connected);
+    }
+}
+
+#[test]
+fn a_server_that_says_it_is_handed_over_is_backed_off_from() {
+    let mut d = settled();
+    d.input(Input::Closed(
+        d.attempt,
+        Closed {
+            was_clean: true,
+            ..closed(4104, "")
+        },
+    ));
+    assert_eq!((d.dials(), d.delay() >= 100), (0, true));
 }
 
 #[test]

@@ -107,7 +107,7 @@ pub(crate) fn closed(code: u16, reason: &str) -> Closed {
     Closed {
         code: CloseCode(code),
         reason: reason.to_owned(),
-        was_clean: code != 1006,
+        was_clean: !matches!(code, 1006 | 4104),
     }
 }
 
