@@ -40,9 +40,10 @@ export class WebSocketPool {
 
   constructor(options: PoolOptions) {
     const given = optionsOf('new WebSocketPool()', options);
-    const { url, outboxLimit }: ServiceOptions = given;
+    const { url, outboxLimit, outboxStorage }: ServiceOptions = given;
     if (url !== undefined) throw invalid('a WebSocketPool takes urls in place of url', url);
     if (outboxLimit !== undefined) throw invalid('a WebSocketPool takes messageQueueSize in place of outboxLimit', outboxLimit);
+    if (outboxStorage !== undefined) throw invalid('a WebSocketPool keeps what waits in memory; it takes no outboxStorage', outboxStorage);
     const { config, getToken } = serviceOptions(given);
     const urls = (this.#urls = urlsOf(given.urls));
     const most = optionalCount('maxConnections', given.maxConnections, 1) ?? 5;
