@@ -36,6 +36,8 @@ extern "C" {
     fn outbox_limit(this: &Given) -> JsValue;
     #[wasm_bindgen(method, getter, js_name = outboxTtlMs)]
     fn outbox_ttl_ms(this: &Given) -> JsValue;
+    #[wasm_bindgen(method, getter, js_name = outboxStored)]
+    fn outbox_stored(this: &Given) -> JsValue;
     #[wasm_bindgen(method, getter, js_name = authProbeInterval)]
     fn auth_probe_interval(this: &Given) -> JsValue;
     #[wasm_bindgen(method, getter, js_name = staleAfter)]
@@ -131,6 +133,7 @@ impl ServiceOptions {
                 .map_or(usual.outbox_limit, |limit| limit as usize),
             outbox_bytes: usual.outbox_bytes,
             outbox_ttl_ms: ms(given.outbox_ttl_ms(), usual.outbox_ttl_ms, "outboxTtlMs")?,
+            outbox_stored: given.outbox_stored().is_truthy(),
             auth_probe_interval_ms: ms(
                 given.auth_probe_interval(),
                 usual.auth_probe_interval_ms,

@@ -4,7 +4,7 @@ use crate::convert::to_js_null;
 use crate::core::{Core, Outcome, Sending, Signal, now};
 use crate::error::Error;
 use crate::options::ServiceOptions;
-use js_sys::{Function, Promise};
+use js_sys::{Array, Function, Promise};
 use serde::Serialize;
 use std::rc::Rc;
 use tautline_machine::client::{Command, ConnectionState, Input};
@@ -60,8 +60,9 @@ struct OutboxStats {
 #[wasm_bindgen]
 impl WebSocketService {
     /// A service at rest. `config` holds the options that are data; `emit` is told each event and its value: `message` for
-    /// a message, `outbox` when the outbox has changed. `make_socket`, given an address and subprotocols, makes a socket or
-    /// something of its shape; without it the browser does.
+    /// a message, `outbox` when the outbox has changed, and with `outboxStored` `store`, `unstore`, `aside` and `adopt` for
+    /// whoever keeps it. `make_socket`, given an address and subprotocols, makes a socket or something of its shape; without
+    /// it the browser does.
     ///
     /// # Errors
     /// `invalid_argument`.
@@ -172,6 +173,16 @@ impl WebSocketService {
     /// What waits for a connection or an answer, oldest first.
     pub fn outbox(&self) -> JsValue {
         self.core.outbox()
+    }
+
+    /// A write that the event `store` asked for has ended.
+    pub fn stored(&self, id: String, sent: bool, kept: bool) {
+        self.core.input(Input::Stored { id, sent, kept });
+    }
+
+    /// What storage has from pages that are dead: the answer to the event `adopt`, or found since.
+    pub fn adopted(&self, answer: bool, entries: &Array, lost: &Array) {
+        self.core.adopted(answer, entries, lost);
     }
 
     /// Tells the server what to send from now on, `filter` being JSON text; absent is everything. Resolves when it has

@@ -27,6 +27,13 @@ scenarios! {
     refused_auth_ends_in_error_and_a_new_token_leads_out = "authEnds",
     many_events_leave_the_page_room = "manyEventsLeaveThePageRoom",
     a_full_socket_is_waited_for = "aFullSocketIsWaitedFor",
+    // tests/browser/stored.js
+    an_outbox_outlives_its_service = "storedAcrossServices",
+    what_a_service_leaves_another_inherits = "storedInherits",
+    what_is_refused_for_good_is_set_aside = "storedPoison",
+    what_is_too_old_is_reported_and_not_sent = "storedTooOld",
+    without_storage_memory_has_to_do = "storedWithout",
+    sixty_stored_services_leave_nothing = "storedRounds",
     // tests/browser/pool.js
     a_pool_delivers_once_whatever_is_cut = "poolOnce",
     a_hundred_and_fifty_pools_leave_nothing = "poolRounds",

@@ -11,6 +11,7 @@ export const ERROR_CODES = [
   'disposed',
   'outbox_full',
   'outbox_expired',
+  'storage_unavailable',
   'message_too_large',
   'nack',
   'request_timeout',

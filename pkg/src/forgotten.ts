@@ -11,6 +11,8 @@ export interface Remains {
   readonly name: string;
   readonly madeAt: string;
   readonly glue: { dispose(): void; free(): void };
+  /** What ends with it, beside the module's object. */
+  readonly also: { end(): void } | undefined;
   /** What it was made on. */
   readonly under: WeakRef<{ readonly live: boolean }> | undefined;
 }
@@ -35,9 +37,12 @@ export function abandon({ glue }: Remains): void {
 }
 
 function collected(remains: Remains): void {
-  const { id, name, madeAt, glue, under } = remains;
+  const { id, name, madeAt, glue, also, under } = remains;
   ledger().objects.delete(id);
-  if (trap()) return abandon(remains);
+  if (trap()) {
+    also?.end();
+    return abandon(remains);
+  }
   // What was made on something that is over holds nothing, and what goes together is reported by what it was made on.
   if (under === undefined || under.deref()?.live) {
     console.warn(`tautline: a ${name} was forgotten without dispose(); it is ended now. Keep it while it is wanted, then dispose of it. It was made at\n${madeAt}`);
@@ -46,4 +51,5 @@ function collected(remains: Remains): void {
     glue.dispose();
     glue.free();
   });
+  also?.end();
 }

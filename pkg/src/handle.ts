@@ -21,6 +21,8 @@ export interface Kind {
   readonly life?: { readonly event: string; readonly rests: readonly string[] };
   /** What it was made on. */
   readonly under?: Handle<Glue>;
+  /** What ends with it; it does not lead back here. */
+  readonly also?: { end(): void } | undefined;
   /** Hears when listeners came or went. */
   readonly changed?: () => void;
   /** What `shutdownAll()` calls: the public object's `dispose`. */
@@ -86,7 +88,7 @@ export class Handle<G extends Glue> implements ManagedObject {
     const book = ledger();
     const id = book.nextId++;
     this.#glue = glue;
-    this.#remains = { id, name, glue, madeAt: stackHere(), under: kind.under && new WeakRef(kind.under) };
+    this.#remains = { id, name, glue, madeAt: stackHere(), also: kind.also, under: kind.under && new WeakRef(kind.under) };
     book.objects.set(id, new WeakRef<ManagedObject>(this));
     watchFor(this, this.#remains);
   }
@@ -194,6 +196,7 @@ export class Handle<G extends Glue> implements ManagedObject {
         if (!trap()) entering(() => glue.free());
       });
     }
+    this.#kind.also?.end();
     this.#silence();
   }
 
@@ -205,7 +208,8 @@ export class Handle<G extends Glue> implements ManagedObject {
   /** @internal */
   trapped(error: TautlineError): boolean {
     if (this.#remains) abandon(this.#remains);
-    const { life } = this.#kind;
+    const { life, also } = this.#kind;
+    also?.end();
     if (life) this.events.emit(life.event, 'error');
     const heard = this.events.emit('error', error);
     this.#silence(error);

@@ -2,6 +2,8 @@ import { functionOf, oneOf, optionalBoolean, optionalCount, optionalMs, optional
 import { TautlineError, invalid } from './errors.js';
 import type { ServiceOptions } from './types.js';
 
+const STORAGES = ['memory', 'indexeddb'] as const;
+
 /** The service's options as the module takes them: what is data, and the two that may be functions. */
 export function serviceOptions(options: ServiceOptions | undefined) {
   const given = optionsOf('new WebSocketService()', options);
@@ -16,6 +18,8 @@ export function serviceOptions(options: ServiceOptions | undefined) {
     pongTimeoutMs: optionalMs('pongTimeoutMs', given.pongTimeoutMs, 1),
     outboxLimit: optionalCount('outboxLimit', given.outboxLimit),
     outboxTtlMs: optionalMs('outboxTtlMs', given.outboxTtlMs),
+    // The module knows only that somebody keeps it.
+    outboxStored: (given.outboxStorage !== undefined && oneOf('outboxStorage', STORAGES, given.outboxStorage) === 'indexeddb') || undefined,
     authProbeInterval: optionalMs('authProbeInterval', given.authProbeInterval),
     staleAfter: optionalMs('staleAfter', given.staleAfter, 1),
     client: client && present({ name: text('client.name', client.name), version: optionalText('client.version', client.version) }),

@@ -11,7 +11,7 @@ export type MessagePriority = 'high' | 'normal' | 'low';
  * Options of a {@link WebSocketPool}: a service's, but `urls` in place of `url` and `messageQueueSize` in place of `outboxLimit`. All times
  * are in milliseconds.
  */
-export interface PoolOptions extends Omit<ServiceOptions, 'url' | 'outboxLimit' | 'share'> {
+export interface PoolOptions extends Omit<ServiceOptions, 'url' | 'outboxLimit' | 'outboxStorage' | 'share'> {
   /** Addresses of relays that serve the same log, or ways to one relay; each is connected to once. */
   urls: readonly string[];
   /** How many of them are connected to at once; the others are spare and take the place of one that fails. Default 5. */

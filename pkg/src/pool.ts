@@ -40,9 +40,10 @@ export class WebSocketPool {
 
   constructor(options: PoolOptions) {
     const given = optionsOf('new WebSocketPool()', options);
-    const { url, outboxLimit, share }: ServiceOptions = given;
+    const { url, outboxLimit, outboxStorage, share }: ServiceOptions = given;
     if (url !== undefined) throw invalid('a WebSocketPool takes urls in place of url', url);
     if (outboxLimit !== undefined) throw invalid('a WebSocketPool takes messageQueueSize in place of outboxLimit', outboxLimit);
+    if (outboxStorage !== undefined) throw invalid('a WebSocketPool keeps what waits in memory; it takes no outboxStorage', outboxStorage);
     if (share !== undefined) throw invalid('a WebSocketPool has connections of its own, and takes no share', share);
     const { config, getToken } = serviceOptions(given);
     const urls = (this.#urls = urlsOf(given.urls));

@@ -1,15 +1,16 @@
 import { WebSocketService as GlueService } from '../wasm/tautline.js';
 import { Audience } from './audience.js';
 import { functionOf, json, oneOf, optionalCount, optionalId, optionalMs, optionalSignal, optionsOf, patternOf, text } from './check.js';
-import { invalid } from './errors.js';
+import { TautlineError, invalid } from './errors.js';
 import { type EventFilter, filterText } from './filter.js';
-import { Handle } from './handle.js';
+import { Handle, isLoaded } from './handle.js';
 import { Messages, type MessagesOptions } from './messages.js';
 import { serviceOptions } from './options.js';
 import { Recording } from './recording.js';
 import { Sharing } from './sharing.js';
+import { OutboxStorage } from './storage.js';
 import { dispose } from './symbols.js';
-import { ledger } from './twin.js';
+import { enter, leave, ledger } from './twin.js';
 import type {
   Ack,
   ConnectionState,
@@ -75,6 +76,7 @@ export function serviceHandle(what: string, service: WebSocketService): Handle<G
 export class WebSocketService {
   readonly #handle: Handle<GlueService>;
   readonly #audience: Audience;
+  readonly #storage: OutboxStorage | undefined;
   #sharing: Sharing | undefined;
   #lastStats = NO_STATS;
   #lastFreshness = NO_FRESHNESS;
@@ -88,8 +90,9 @@ export class WebSocketService {
     const { config, url, getToken, share } = serviceOptions(options);
     if (config.debug) ledger().stacks = true;
     const life = { event: 'stateChange', rests: ['disconnected'] };
-    const kind = { priority: 'critical', life, changed: () => this.#audience.changed(), shutdown: () => this.dispose() } as const;
-    const { debug } = config;
+    const { debug, outboxStored } = config;
+    this.#storage = outboxStored && isLoaded() ? this.#storageFor(url, config.restaurantId) : undefined;
+    const kind = { priority: 'critical', life, changed: () => this.#audience.changed(), also: this.#storage, shutdown: () => this.dispose() } as const;
     const told = (event: string, value: unknown) => this.#told(event, value, debug);
     this.#handle = new Handle('WebSocketService', kind, (lend) => {
       const asked = typeof url === 'function' ? lend(url) : url;
@@ -98,6 +101,7 @@ export class WebSocketService {
       return new GlueService(config, sharing.asking(asked), getToken && lend(getToken), lend(told), (where: string, protocols: string[]) => sharing.open(where, protocols));
     });
     this.#audience = new Audience(this.#handle.events, this.#handle.emitter());
+    this.#storage?.begin();
   }
 
   /**
@@ -128,6 +132,10 @@ export class WebSocketService {
     const signal = optionalSignal('send({signal})', given.signal);
     text('send(type)', type);
     const body = json('send(type, payload)', payload);
+    return this.#send(type, body, id, ttlMs, signal);
+  }
+
+  #send(type: string, body: string, id: string | undefined, ttlMs: number | undefined, signal: AbortSignal | undefined): SendHandle {
     const sent = this.#handle.act((glue) => glue.send(type, body, id, ttlMs, signal) as { id: string; done: Promise<Ack> });
     return new Sent(this.#handle, sent.id, this.#handle.later(() => sent.done));
   }
@@ -146,9 +154,29 @@ export class WebSocketService {
     return this.#handle.later((glue) => glue.request(type, body, timeoutMs, id, signal) as Promise<Ack<R>>);
   }
 
-  /** What waits for a connection or an answer, oldest first. */
+  /** What waits for a connection or an answer, oldest first; before it what is set aside (see {@link ServiceOptions.outboxStorage}). */
   outbox(): readonly Entry[] {
-    return this.#handle.ask((glue) => glue.outbox() as Entry[], []);
+    const waiting = this.#handle.ask((glue) => glue.outbox() as Entry[], []);
+    const aside = this.#handle.live ? ((this.#storage?.entries() ?? []) as Entry[]) : [];
+    return aside.length > 0 ? [...aside, ...waiting] : waiting;
+  }
+
+  /**
+   * Sends a message once more that was set aside (`status: 'failed'` in `outbox()`), under its own id: a server that has done it
+   * within its memory (`reason.outcome` `unknown`) does not do it again. Throws `invalid_argument` where there is none, else what `send` does.
+   */
+  retry(id: string): SendHandle {
+    text('retry(id)', id);
+    this.#handle.glue();
+    const sent = this.#storage?.retry(id, (type, body, ttlMs) => this.#send(type, body, id, ttlMs, undefined));
+    if (!sent) throw invalid('retry() takes the id of a message that is set aside', id);
+    return sent;
+  }
+
+  /** Throws a message away that was set aside. Answers whether there was one. */
+  discard(id: string): boolean {
+    text('discard(id)', id);
+    return this.#handle.live && this.#storage?.discard(id) === true;
   }
 
   /** Calls back with the outbox whenever it has changed; the function returned ends that. */
@@ -272,7 +300,10 @@ export class WebSocketService {
     this.#handle.act((glue) => glue.setToken(token));
   }
 
-  /** Ends the object: closes, lets go of everything, rejects what is pending with `disposed`. Twice does nothing. */
+  /**
+   * Ends the object: closes, lets go of everything, rejects what is pending with `disposed`. Twice does nothing. With `outboxStorage`
+   * what waits stays in storage for the next service, and is rejected with `outcome` `unknown`: that one may send it.
+   */
   dispose(): void {
     if (this.#handle.live) {
       this.stats();
@@ -288,7 +319,28 @@ export class WebSocketService {
     this.dispose();
   }
 
+  #storageFor(url: ServiceOptions['url'], restaurant: string | undefined): OutboxStorage {
+    const weak = new WeakRef(this);
+    const live = (call: (service: WebSocketService) => void) => {
+      const service = weak.deref();
+      if (service) call(service);
+    };
+    const env = {
+      enter,
+      leave,
+      error: (code: 'storage_unavailable', message: string, fields: { cause?: unknown }) => new TautlineError(code, message, fields),
+      failed: (error: unknown) => live((service) => service.#handle.tell('error', error)),
+      stored: (id: string, sent: boolean, kept: boolean) => live((service) => service.#handle.clean((glue) => glue.stored(id, sent, kept))),
+      adopted: (answer: boolean, entries: unknown[], lost: string[]) => live((service) => service.#handle.clean((glue) => glue.adopted(answer, entries, lost))),
+      changed: () => live((service) => service.#audience.outboxChanged()),
+    };
+    // Relays of one log are one place, whichever of them is connected to.
+    const first = typeof url === 'object' ? url[0] : url;
+    return new OutboxStorage(env, typeof first === 'function' ? undefined : (first ?? '/ws'), restaurant);
+  }
+
   #told(event: string, value: unknown, debug: boolean | undefined): void {
+    if (this.#storage?.heard(event, value)) return;
     if (debug) console.debug('tautline', event, value);
     if (event === 'message') return this.#audience.deliver(value);
     if (event === 'stateChange' && (value === 'disconnected' || value === 'error')) this.#sharing?.rest();

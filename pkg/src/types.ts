@@ -1,5 +1,5 @@
 import './symbols.js';
-import type { TautlineError } from './errors.js';
+import type { ErrorCode, NackCode, Outcome, TautlineError } from './errors.js';
 import type { ItemStatus, Order, OrderStatus } from './order.js';
 
 /**
@@ -54,6 +54,12 @@ export interface ServiceOptions {
   outboxLimit?: number | undefined;
   /** How long such a message may wait, ms. Default 60000. */
   outboxTtlMs?: number | undefined;
+  /**
+   * Where such messages wait. `'indexeddb'`: on the disk, from before they are sent until they are answered, so that they outlive a
+   * crash, a reload or the tab; the next service for the same server and user sends each once, or tells why not (`outbox()`).
+   * Where the browser has no storage for it an `error` event says so (`storage_unavailable`), and memory has to do. Default `'memory'`.
+   */
+  outboxStorage?: 'memory' | 'indexeddb' | undefined;
   /** Between tries for a new token after auth was refused, ms; 0 = never. Default 300000. */
   authProbeInterval?: number | undefined;
   /** Without a confirmed position until `stale`, ms. Default: two heartbeats. */
@@ -134,10 +140,31 @@ export interface Entry {
   readonly id: string;
   /** The message's type. */
   readonly type: string;
-  /** Not written yet, or written and not settled. */
-  readonly status: 'queued' | 'sent';
+  /**
+   * Not written yet, written and not settled, or (`outboxStorage`) refused for good or too old, and set aside: `retry(id)` and
+   * `discard(id)` are for these.
+   */
+  readonly status: 'queued' | 'sent' | 'failed';
   /** How long ago it was handed over, ms. */
   readonly ageMs: number;
+  /** Another page left it here when it ended: no promise waits for it. */
+  readonly adopted?: true;
+  /** Why it was set aside. */
+  readonly reason?: SetAside;
+}
+
+/** Why a message was set aside, as its promise would have told. */
+export interface SetAside {
+  /** `nack`, `outbox_expired` or `message_too_large`. */
+  readonly code: ErrorCode;
+  /** What there is to be said of it; for people who develop. */
+  readonly message: string;
+  /** `nack`: why the server refused. */
+  readonly nackCode?: NackCode;
+  /** Whether it may have been applied all the same. */
+  readonly outcome?: Outcome;
+  /** When, ms since 1970 by this device's clock. */
+  readonly atMs: number;
 }
 
 /** A frame as it came, the engine's own object. */
@@ -292,7 +319,10 @@ export type ResourceKind =
   | 'audio_context'
   | 'worklet'
   | 'lease'
-  | 'iterator';
+  | 'iterator'
+  | 'database'
+  | 'lock'
+  | 'channel';
 
 /** One resource on the ledger. */
 export interface Resource {

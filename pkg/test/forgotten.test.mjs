@@ -52,6 +52,20 @@ afterEach(async () => {
   assert.equal(globalThis[Symbol.for('tautline.resources')].objects.size, 0, 'objects that are listed');
 });
 
+test('a service whose outbox is stored is ended like any other', async (context) => {
+  // There is no storage here, which nobody hears.
+  const error = context.mock.method(console, 'error', () => {});
+  await (async () => {
+    const service = new WebSocketService({ ...options, outboxStorage: 'indexeddb' });
+    await service.connect();
+    await service.send('kds:update', {}).done;
+  })();
+  assert.deepEqual(error.mock.calls.map(({ arguments: [{ code }] }) => code), ['storage_unavailable']);
+  error.mock.resetCalls(); // an error holds those in whose methods it was made
+  await collected(nothing);
+  assert.deepEqual(reported(), ['WebSocketService']);
+});
+
 test('a connected service that nobody can reach is ended, and reported once', async () => {
   await (async () => {
     const service = new WebSocketService(options);

@@ -8,15 +8,15 @@ import * as tautline from '../dist/index.js';
 import { problems } from './snippets.mjs';
 
 const CLASSES = {
-  WebSocketService: ['connect', 'disconnect', 'dispose', 'freshness', 'getConnectionState', 'isConnected', 'listenerCount', 'messages', 'off', 'on', 'onOutbox', 'once', 'outbox', 'reconnectNow', 'recording', 'removeAllListeners', 'request', 'role', 'send', 'setFilter', 'setToken', 'stats', 'subscribe'],
+  WebSocketService: ['connect', 'disconnect', 'dispose', 'freshness', 'getConnectionState', 'isConnected', 'listenerCount', 'messages', 'off', 'on', 'onOutbox', 'once', 'outbox', 'discard', 'reconnectNow', 'recording', 'removeAllListeners', 'request', 'retry', 'role', 'send', 'setFilter', 'setToken', 'stats', 'subscribe'],
   ConnectionManager: ['acquire', 'connect', 'disconnect', 'dispose', 'forceDisconnect', 'getStatus'],
   OrderUpdates: ['cancelOrder', 'cleanup', 'createOrder', 'dispose', 'fetchOrder', 'fetchOrders', 'initialize', 'onOrderUpdate', 'onOrders', 'orders', 'requestSync', 'updateItemStatus', 'updateOrderStatus'],
 };
 CLASSES.VoiceConnection = ['connect', 'disableMicrophone', 'disconnect', 'dispose', 'enableMicrophone', 'getConnectionState', 'getDataChannel', 'getMicrophoneStream', 'getPeerConnection', 'interrupt', 'isConnected', 'isConnecting', 'isMuted', 'listenerCount', 'off', 'on', 'once', 'reconnect', 'removeAllListeners', 'resumeAudio', 'send', 'setMicrophoneDevice', 'setMicrophoneStream', 'setOutputDevice', 'setupMicrophone', 'startTalking', 'stats', 'stopTalking', 'transcript'];
 CLASSES.WebSocketPool = ['connect', 'disconnect', 'dispose', 'getConnectionState', 'getHealthStatus', 'getStatistics', 'isConnected', 'listenerCount', 'off', 'on', 'once', 'removeAllListeners', 'send', 'setFilter', 'subscribe'];
 const OBJECTS = { resources: ['counts', 'list', 'memory', 'onChange', 'register', 'shutdownAll'] };
-const TYPES = ['Tautline', 'TautlineEvents', 'Lease', 'SendHandle', 'Ack', 'Entry', 'Freshness', 'Stats', 'ConnectionState', 'Role', 'ResourceKind', 'Order', 'NewOrder', 'Item', 'OrderUpdate', 'ErrorCode', 'EventFilter', 'OrderConditions', 'VoiceEvents', 'VoiceState', 'VoiceStats', 'VoiceAlarm', 'TranscriptItem', 'ToolCall', 'RealtimeEvent', 'RealtimeSession', 'PoolOptions', 'PoolMessage', 'PoolEvents', 'MemberHealth', 'PoolStatistics', 'LoadBalancingStrategy', 'MessagePriority'];
-const OPTIONS = ['url', 'restaurantId', 'getToken', 'reconnectInterval', 'maxReconnectDelay', 'maxReconnectAttempts', 'connectTimeout', 'heartbeatInterval', 'pongTimeoutMs', 'outboxLimit', 'outboxTtlMs', 'authProbeInterval', 'staleAfter', 'client', 'subprotocol', 'share', 'debug'];
+const TYPES = ['Tautline', 'TautlineEvents', 'Lease', 'SendHandle', 'Ack', 'Entry', 'SetAside', 'Freshness', 'Stats', 'ConnectionState', 'Role', 'ResourceKind', 'Order', 'NewOrder', 'Item', 'OrderUpdate', 'ErrorCode', 'EventFilter', 'OrderConditions', 'VoiceEvents', 'VoiceState', 'VoiceStats', 'VoiceAlarm', 'TranscriptItem', 'ToolCall', 'RealtimeEvent', 'RealtimeSession', 'PoolOptions', 'PoolMessage', 'PoolEvents', 'MemberHealth', 'PoolStatistics', 'LoadBalancingStrategy', 'MessagePriority'];
+const OPTIONS = ['url', 'restaurantId', 'getToken', 'reconnectInterval', 'maxReconnectDelay', 'maxReconnectAttempts', 'connectTimeout', 'heartbeatInterval', 'pongTimeoutMs', 'outboxLimit', 'outboxTtlMs', 'outboxStorage', 'authProbeInterval', 'staleAfter', 'client', 'subprotocol', 'share', 'debug'];
 const POOL_OPTIONS = ['urls', 'maxConnections', 'loadBalancingStrategy', 'enableFailover', 'healthCheckInterval', 'messageQueueSize'];
 const VOICE_OPTIONS = ['relay', 'callsUrl', 'model', 'session', 'restaurantId', 'iceServers', 'microphone', 'startMuted', 'muteAudioOutput', 'connectTimeoutMs', 'maxReconnectAttempts', 'getToken', 'fallback', 'debug', 'transport', 'socketUrl', 'workletUrl'];
 const VOICE_EVENTS = ['connection.change', 'connected', 'dataChannelReady', 'dataChannelMessage', 'transcript', 'tool.call', 'track.received', 'level', 'speaking', 'microphone.muted', 'microphone.ended', 'microphone.denied', 'needsGesture', 'ice.disconnection', 'disconnection', 'reconnect.needed', 'connection.timeout', 'fallback', 'rollover', 'stats', 'alarm', 'error'];
@@ -77,7 +77,7 @@ test('options, events and error fields are declared', () => {
   assert.deepEqual(sorted(instance('TautlineError')), sorted(ERROR));
   assert.deepEqual(sorted(instance('VoiceOptions')), sorted(VOICE_OPTIONS));
   assert.deepEqual(sorted(instance('VoiceEvents')), sorted(VOICE_EVENTS));
-  assert.deepEqual(sorted(instance('PoolOptions')), sorted([...OPTIONS.filter((name) => !['url', 'outboxLimit', 'share'].includes(name)), ...POOL_OPTIONS]));
+  assert.deepEqual(sorted(instance('PoolOptions')), sorted([...OPTIONS.filter((name) => !['url', 'outboxLimit', 'outboxStorage', 'share'].includes(name)), ...POOL_OPTIONS]));
   assert.deepEqual(sorted(instance('PoolEvents')), sorted(POOL_EVENTS));
 });
 

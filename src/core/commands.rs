@@ -95,6 +95,8 @@ struct OutboxEntry<'a> {
     #[serde(rename = "ageMs")]
     age_ms: f64,
     bytes: usize,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    adopted: bool,
 }
 
 impl Core {
@@ -240,6 +242,7 @@ impl Core {
                     status: status(entry.state),
                     age_ms: entry.age_ms as f64,
                     bytes: entry.bytes,
+                    adopted: entry.adopted,
                 })
                 .collect();
             to_js(&entries)

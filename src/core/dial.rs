@@ -126,6 +126,11 @@ impl Core {
         self.input(Input::Token(attempt, answer));
     }
 
+    /// The address that the socket was opened to.
+    pub(super) fn socket_url(&self) -> Option<String> {
+        self.connection.borrow().url.clone()
+    }
+
     pub(super) fn last_token(&self) -> Option<String> {
         self.connection.borrow().token.clone()
     }

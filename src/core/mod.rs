@@ -11,6 +11,7 @@ mod http;
 mod orders;
 mod perform;
 mod receive;
+mod stored;
 mod waiters;
 
 pub(crate) use commands::{Outcome, Sending};

@@ -43,6 +43,10 @@ impl Core {
             Output::OrdersStale => self.orders_stale(),
             Output::Keep(id) => self.keep(&id, current),
             Output::Settled(id, answer) => self.settled(&id, &answer, current),
+            Output::Store { id, sent } => self.store(&id, sent),
+            Output::Unstore(id) => self.emit("unstore", &id.into()),
+            Output::SetAside(id, answer) => self.set_aside(&id, &answer, current),
+            Output::Adopt => self.adopt(current),
             Output::Tell(notice) => self.tell(notice),
             Output::Wait(_) => {}
         }

@@ -5,6 +5,7 @@ import { Audience } from './audience.js';
 import { Emitter } from './emitter.js';
 import { Receiver } from './receiver.js';
 import { same as saysTheSame } from './same.js';
+import { OutboxStorage } from './storage.js';
 
 const book = new Map();
 let next = 1;
@@ -268,6 +269,25 @@ function emitter(errors) {
 /** What listens to each service, for what is made on it. */
 const eventsOf = new WeakMap();
 
+/** What a service's outbox is kept by. */
+function storageOf(service, tell, url, restaurantId) {
+  const { enter, leave } = makeHost().twin;
+  const live = (call) => service().__wbg_ptr !== 0 && call(service());
+  return new OutboxStorage(
+    {
+      enter,
+      leave,
+      error: (code, message, fields) => new TautlineError(code, message, fields),
+      failed: (error) => tell('error', error),
+      stored: (...given) => live((one) => one.stored(...given)),
+      adopted: (...given) => live((one) => one.adopted(...given)),
+      changed: () => tell('outbox'),
+    },
+    typeof url === 'string' ? url : undefined,
+    restaurantId,
+  );
+}
+
 /** What the layer lays over the module's objects for whoever listens: as little as the scenarios need. */
 const layer = {
   WebSocketService(Class, [config, url, getToken]) {
@@ -276,13 +296,17 @@ const layer = {
     const audience = new Audience(events, subscribers);
     const tell = (event, value) => {
       audience.changed();
+      if (storage?.heard(event, value)) return;
       if (event === 'message') audience.deliver(value);
       else if (event === 'outbox') audience.outboxChanged();
       else if (!events.emit(event, value) && event === 'error') heard.errors.push(value);
     };
+    const storage = config.outboxStored && storageOf(() => service, tell, url, config.restaurantId);
     const service = new Class(config, url, getToken, tell);
     eventsOf.set(service, events);
+    storage?.begin();
     return Object.assign(service, {
+      storage,
       on: (event, callback, once) => events.add(event, callback, once),
       off: (event, callback) => events.off(event, callback),
       listenerCount: (event) => events.count(event),
@@ -291,6 +315,7 @@ const layer = {
       unsubscribe: (off) => off(),
       dispose() {
         Class.prototype.dispose.call(service);
+        storage?.end();
         for (const each of [events, subscribers]) each.clear();
       },
     });

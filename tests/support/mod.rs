@@ -21,11 +21,13 @@ type Trap = Closure<dyn Fn()>;
 type Memory = Closure<dyn Fn() -> f64>;
 
 /// The scenarios' modules, those that others import first.
-const SOURCES: [(&str, &str); 18] = [
+const SOURCES: [(&str, &str); 21] = [
     ("audience.js", include_str!("../../pkg/src/audience.js")),
     ("emitter.js", include_str!("../../pkg/src/emitter.js")),
     ("receiver.js", include_str!("../../pkg/src/receiver.js")),
     ("same.js", include_str!("../../pkg/src/same.js")),
+    ("database.js", include_str!("../../pkg/src/database.js")),
+    ("storage.js", include_str!("../../pkg/src/storage.js")),
     ("worklet.js", include_str!("../../pkg/src/worklet.js")),
     ("sound.js", include_str!("../../pkg/src/sound.js")),
     ("rtc.js", include_str!("../../pkg/src/rtc.js")),
@@ -36,6 +38,7 @@ const SOURCES: [(&str, &str); 18] = [
     ("plain.js", include_str!("../browser/plain.js")),
     ("orders.js", include_str!("../browser/orders.js")),
     ("lifetime.js", include_str!("../browser/lifetime.js")),
+    ("stored.js", include_str!("../browser/stored.js")),
     ("pool.js", include_str!("../browser/pool.js")),
     ("voice.js", include_str!("../browser/voice.js")),
     ("rung.js", include_str!("../browser/rung.js")),

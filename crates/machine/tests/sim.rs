@@ -41,6 +41,8 @@ mod oracle;
 mod page;
 #[path = "sim/relay.rs"]
 mod relay;
+#[path = "sim/storage.rs"]
+mod storage;
 #[path = "sim/tally.rs"]
 mod tally;
 #[path = "sim/till.rs"]

@@ -150,6 +150,8 @@ codes! {
         OutboxFull = "outbox_full",
         /// An entry waited longer than its time.
         OutboxExpired = "outbox_expired",
+        /// The outbox cannot be kept in the browser's storage; it is in memory.
+        StorageUnavailable = "storage_unavailable",
         /// Larger than the server takes.
         MessageTooLarge = "message_too_large",
         /// The server refused the command.

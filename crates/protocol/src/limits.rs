@@ -185,6 +185,10 @@ pub const RECONNECT_SPREAD_MS: u64 = 500;
 pub const RECONNECTS_PER_S: u64 = 500;
 /// Requests of a client in flight at once.
 pub const CLIENT_IN_FLIGHT: usize = 64;
+/// Messages set aside in a browser's storage, an address, restaurant and user.
+pub const CLIENT_ASIDE: usize = 100;
+/// Time they are kept there, and whatever a page left whose user does not come back, ms.
+pub const CLIENT_ASIDE_MS: u64 = 7 * 24 * 3_600_000;
 /// Bytes in the browser's own buffer beyond which a client's outbox fills instead.
 pub const CLIENT_BUFFERED_BYTES: u32 = 1024 * 1024;
 /// Bytes in a data channel's own buffer beyond which a client keeps the rest itself.

@@ -342,6 +342,9 @@ impl Page {
                 }
             }
             Output::Tell(_) => {}
+            Output::Store { .. } | Output::Unstore(_) | Output::SetAside(..) | Output::Adopt => {
+                unreachable!("its outbox is in memory")
+            }
             Output::Wait(_) => unreachable!("handled by the caller"),
         }
     }

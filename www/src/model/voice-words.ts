@@ -119,6 +119,10 @@ export const FAULTS: Readonly<Record<ErrorCode, FaultWords>> = {
     title: 'What was waiting is too old to be sent',
     advice: 'Say it again.',
   },
+  storage_unavailable: {
+    title: 'This browser keeps nothing that waits to be sent',
+    advice: 'Leave this page open until everything is sent.',
+  },
   overflow: {
     title: 'More came than this page could keep',
     advice: `Hang up. ${AGAIN}`,

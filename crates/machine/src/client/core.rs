@@ -291,7 +291,12 @@ impl Client {
         Self {
             addresses: Addresses::new(config.addresses),
             backoff: Backoff::new(config.reconnect_interval_ms, config.max_reconnect_delay_ms),
-            outbox: Outbox::new(config.outbox_limit, config.outbox_bytes, now),
+            outbox: Outbox::new(
+                config.outbox_limit,
+                config.outbox_bytes,
+                config.outbox_stored,
+                now,
+            ),
             ids: Ids {
                 instance: rng.name(),
                 count: 0,
@@ -398,6 +403,15 @@ impl Client {
                     self.flush_on(now);
                 }
             }
+            Input::Stored { id, sent, kept } => {
+                self.outbox.stored(&id, sent, kept);
+                self.flush_on(now);
+            }
+            Input::Adopted {
+                answer,
+                entries,
+                lost,
+            } => self.adopted(answer, entries, lost, now),
         }
         // After every input, not only `Tick`: a hidden page's timers may come a minute late.
         while let Some((due, timer)) = self.timers.take_due(now) {
@@ -460,6 +474,7 @@ impl Client {
         self.outbox
             .push(command, id.clone(), ttl_ms, self.server.max_message, now)?;
         self.flush(now);
+        self.outbox.write_newest(&mut self.out);
         self.arm_outbox();
         self.tell(Notice::Outbox);
         Ok(id)
@@ -530,6 +545,11 @@ impl Client {
     /// What the outbox holds, oldest first.
     pub fn entries(&self, now: Time) -> impl Iterator<Item = EntryView<'_>> {
         self.outbox.entries(now)
+    }
+
+    /// One of them.
+    pub fn entry(&self, id: &str, now: Time) -> Option<EntryView<'_>> {
+        self.outbox.entries(now).find(|entry| entry.id == id)
     }
 
     /// The connection as the page sees it.

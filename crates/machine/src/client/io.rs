@@ -62,6 +62,8 @@ pub struct Config {
     pub outbox_bytes: usize,
     /// How long a message may wait for a connection.
     pub outbox_ttl_ms: u64,
+    /// Whether the outbox outlives the page: the driver has storage for it.
+    pub outbox_stored: bool,
     /// Between tries for a new token after auth was refused; 0 = never.
     pub auth_probe_interval_ms: u64,
     /// Without a confirmed position until `stale`; `None` = two heartbeats.
@@ -85,6 +87,7 @@ impl Default for Config {
             outbox_limit: 1_000,
             outbox_bytes: 1024 * 1024,
             outbox_ttl_ms: 60_000,
+            outbox_stored: false,
             auth_probe_interval_ms: 300_000,
             stale_after_ms: None,
             client: None,
@@ -135,6 +138,41 @@ pub enum Input {
     ResumeFrom(Epoch, Seq),
     /// Whether the socket takes more now (`bufferedAmount` under its bound).
     Writable(AttemptId, bool),
+    /// An [`Output::Store`] has ended.
+    Stored {
+        /// Which entry.
+        id: String,
+        /// Whether it was written as one that may be sent.
+        sent: bool,
+        /// Whether it is in storage; else memory has to do for it.
+        kept: bool,
+    },
+    /// What pages that are dead have left in storage.
+    Adopted {
+        /// Whether this answers an [`Output::Adopt`]; else a page has died since.
+        answer: bool,
+        /// It, oldest first.
+        entries: Vec<Adopted>,
+        /// Entries of this page that another has taken over while it was away.
+        lost: Vec<String>,
+    },
+}
+
+/// An entry of a page that is dead; its storage is this page's by now.
+#[derive(Clone, Debug)]
+pub struct Adopted {
+    /// Its id.
+    pub id: String,
+    /// Its type.
+    pub kind: String,
+    /// Its payload, JSON text.
+    pub payload: String,
+    /// How long it may wait for a connection.
+    pub ttl_ms: u64,
+    /// How long ago it was handed over.
+    pub age_ms: u64,
+    /// How long ago it may have been sent.
+    pub sent_age_ms: Option<u64>,
 }
 
 /// What `getToken` came back with.
@@ -504,6 +542,19 @@ pub enum Output {
     Keep(String),
     /// Settle a command.
     Settled(String, Answer),
+    /// Write that entry ([`super::Client::entry`]) to storage, or write it again; answer with [`Input::Stored`].
+    Store {
+        /// Which.
+        id: String,
+        /// As one that may be sent from now on.
+        sent: bool,
+    },
+    /// Take that entry out of storage.
+    Unstore(String),
+    /// That entry was refused, or came too late, for good: set it aside in storage for the page to look at.
+    SetAside(String, Answer),
+    /// A connection is there: whatever pages of the same user left that are dead; answer with [`Input::Adopted`].
+    Adopt,
     /// Tell the page.
     Tell(Notice),
     /// Nothing more to do until then; ends every drain.

@@ -4,8 +4,8 @@
 use super::core::{Client, DialStage, Live, Phase, Renewal, failure};
 use super::feed::{Authenticated, PartVerdict, Verdict};
 use super::io::{
-    AttemptId, ConnectionState, EpochRef, Failure, Head, Notice, Output, Timer, Token, TokenAnswer,
-    TokenReason,
+    Adopted, AttemptId, ConnectionState, EpochRef, Failure, Head, Notice, Output, Timer, Token,
+    TokenAnswer, TokenReason,
 };
 use crate::Time;
 use tautline_protocol::client_frame::{self, Auth};
@@ -208,6 +208,7 @@ impl Client {
 
     fn start_flush(&mut self, dialect: Dialect, now: Time) {
         let before = self.outbox.len();
+        self.outbox.ask(&mut self.out);
         self.outbox
             .connected(dialect, self.server.max_message, now, &mut self.out);
         let moved = self.flush(now) || self.outbox.len() != before;
@@ -742,6 +743,28 @@ impl Client {
             self.out.push_back(Output::Send(attempt, frame));
         }
         Ok(())
+    }
+
+    /// Storage has handed over what dead pages left.
+    pub(super) fn adopted(
+        &mut self,
+        answer: bool,
+        entries: Vec<Adopted>,
+        lost: Vec<String>,
+        now: Time,
+    ) {
+        for id in lost {
+            self.outbox.lost(&id, now);
+        }
+        let live = match &self.phase {
+            Phase::Live(live) => Some((live.dialect, self.server.max_message)),
+            _ => None,
+        };
+        self.outbox.adopt(entries, live, now, &mut self.out);
+        if answer {
+            self.outbox.answered();
+        }
+        self.outbox_moved(now);
     }
 
     fn outbox_moved(&mut self, now: Time) {

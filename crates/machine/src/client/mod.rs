@@ -20,8 +20,8 @@ pub mod voice;
 
 pub use self::core::{Client, Freshness, Stats};
 pub use io::{
-    Answer, AttemptId, Closed, Command, Config, ConnectionState, EpochRef, Failure, Head, Input,
-    Notice, Output, PageEvent, Timer, Token, TokenAnswer, TokenReason, WaiterId,
+    Adopted, Answer, AttemptId, Closed, Command, Config, ConnectionState, EpochRef, Failure, Head,
+    Input, Notice, Output, PageEvent, Timer, Token, TokenAnswer, TokenReason, WaiterId,
 };
 pub use lease::{LeaseId, LeaseInput, LeaseOutput, Leases};
 pub use orders::{Change, OrderView, Orders, Patch, Source, Update, UpdateAction};

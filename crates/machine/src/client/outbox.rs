@@ -1,6 +1,10 @@
 //! What the page wants the server to do and has no answer for yet (`docs/protocol.md` §1, Commands).
 //!
-//! In v1 an entry stays until its ack and is resent under the same id; in the plain dialect it is written once.
+//! In v1 an entry stays until its ack and is resent under the same id; in the plain dialect it is written once. Where the
+//! outbox outlives the page (`docs/decisions/0041-an-outbox-that-outlives-the-tab.md`) nothing is sent that is not in
+//! storage, marked there as what may be on the wire.
+
+mod stored;
 
 use super::io::{Answer, AttemptId, Command, Failure, Output};
 use super::pace::Pace;
@@ -8,6 +12,7 @@ use super::record::Fields;
 use crate::Time;
 use crate::sorted::{SortedMap, SortedSet};
 use std::collections::VecDeque;
+use stored::is_for_good;
 use tautline_protocol::limits::{self, DEDUPE_MS};
 use tautline_protocol::{Dialect, ErrorCode, NackCode, Outcome, Seq, client_frame, is_command_id};
 
@@ -15,6 +20,9 @@ use tautline_protocol::{Dialect, ErrorCode, NackCode, Outcome, Seq, client_frame
 const WINDOW: usize = limits::CLIENT_IN_FLIGHT;
 /// More than the frame around type, id and payload takes.
 const FRAME_BYTES: usize = 40;
+
+/// An entry's place in the line; those of dead pages come before all that this one sends.
+type Key = i64;
 
 /// Where an entry is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +48,26 @@ pub struct EntryView<'a> {
     pub age_ms: u64,
     /// Bytes of its payload.
     pub bytes: usize,
+    /// The payload.
+    pub payload: &'a str,
+    /// How long it may wait for a connection.
+    pub ttl_ms: u64,
+    /// How long ago it was first written.
+    pub sent_age_ms: Option<u64>,
+    /// Whether a page that is dead left it.
+    pub adopted: bool,
+}
+
+/// What of an entry is in storage; `bool`: with the mark that it may be on the wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kept {
+    /// Nothing, and nothing is to be: memory has to do.
+    No,
+    /// Nothing yet.
+    New,
+    /// A write is under way.
+    Writing(bool),
+    Written(bool),
 }
 
 #[derive(Debug)]
@@ -48,11 +76,17 @@ struct Entry {
     kind: String,
     payload: String,
     queued_at: Time,
+    /// How old it was then: it is of another page.
+    earlier_ms: u64,
     ttl_ms: u64,
     deadline: Option<Time>,
     until_shown: bool,
     state: EntryState,
     first_sent: Option<Time>,
+    /// How long before that another page had sent it.
+    sent_earlier_ms: u64,
+    kept: Kept,
+    adopted: bool,
     /// It was on the wire when a connection ended: that copy may yet arrive.
     copy_abroad: bool,
     /// The event it caused, seen before its ack.
@@ -70,10 +104,36 @@ impl Entry {
         self.bytes() + FRAME_BYTES <= max_message as usize
     }
 
+    fn age_ms(&self, now: Time) -> u64 {
+        (now - self.queued_at).saturating_add(self.earlier_ms)
+    }
+
+    fn sent_age_ms(&self, now: Time) -> Option<u64> {
+        self.first_sent
+            .map(|at| (now - at).saturating_add(self.sent_earlier_ms))
+    }
+
     /// Whether sent again it could be applied twice: the server may have forgotten it, or remembers nothing.
     fn is_forgotten(&self, dialect: Dialect, dedupe_ms: u64, now: Time) -> bool {
-        self.first_sent
-            .is_some_and(|at| dialect == Dialect::Plain || now - at > dedupe_ms)
+        self.sent_age_ms(now)
+            .is_some_and(|age| dialect == Dialect::Plain || age > dedupe_ms)
+    }
+
+    /// Why it is not to be sent on a connection that is there now.
+    fn hopeless(
+        &self,
+        dialect: Dialect,
+        dedupe_ms: u64,
+        max_message: u32,
+        now: Time,
+    ) -> Option<ErrorCode> {
+        if self.age_ms(now) > self.ttl_ms || self.is_forgotten(dialect, dedupe_ms, now) {
+            Some(ErrorCode::OutboxExpired)
+        } else if !self.fits(max_message) {
+            Some(ErrorCode::MessageTooLarge)
+        } else {
+            None
+        }
     }
 
     /// The answer of one that is given up: what is known of it, else why and what may have become of it.
@@ -83,13 +143,15 @@ impl Entry {
             (None, Some(seq)) => Answer::Confirmed { seq },
             (None, None) => Answer::Failed {
                 code,
-                outcome: self.outcome(),
+                outcome: self.outcome(code),
             },
         }
     }
 
-    fn outcome(&self) -> Outcome {
-        if self.first_sent.is_some() {
+    fn outcome(&self, code: ErrorCode) -> Outcome {
+        // What a disposed service leaves in storage another page sends.
+        let left = code == ErrorCode::Disposed && self.kept != Kept::No;
+        if self.first_sent.is_some() || left {
             Outcome::Unknown
         } else {
             Outcome::NotSent
@@ -99,15 +161,19 @@ impl Entry {
 
 #[derive(Debug)]
 pub(super) struct Outbox {
-    entries: SortedMap<u64, Entry>,
-    by_id: SortedMap<String, u64>,
-    queued: SortedSet<u64>,
-    deadlines: SortedSet<(Time, u64)>,
+    entries: SortedMap<Key, Entry>,
+    by_id: SortedMap<String, Key>,
+    queued: SortedSet<Key>,
+    deadlines: SortedSet<(Time, Key)>,
     /// Acked and not shown yet: history, event, entry.
-    waiting: SortedSet<(u32, Seq, u64)>,
+    waiting: SortedSet<(u32, Seq, Key)>,
     in_flight: usize,
     bytes: usize,
-    next: u64,
+    next: Key,
+    /// Whether it outlives the page.
+    stored: bool,
+    /// Storage was asked so often for what dead pages left, and has not answered: it goes first.
+    asked: u32,
     limit: usize,
     limit_bytes: usize,
     dedupe_ms: u64,
@@ -116,7 +182,7 @@ pub(super) struct Outbox {
 }
 
 impl Outbox {
-    pub(super) fn new(limit: usize, limit_bytes: usize, now: Time) -> Self {
+    pub(super) fn new(limit: usize, limit_bytes: usize, stored: bool, now: Time) -> Self {
         Self {
             entries: SortedMap::new(),
             by_id: SortedMap::new(),
@@ -126,6 +192,8 @@ impl Outbox {
             in_flight: 0,
             bytes: 0,
             next: 0,
+            stored,
+            asked: 0,
             limit,
             limit_bytes,
             dedupe_ms: DEDUPE_MS,
@@ -136,7 +204,9 @@ impl Outbox {
 
     /// Of an empty one.
     pub(super) fn fields(&mut self, f: &mut impl Fields) {
-        f.n(&mut self.next);
+        let mut next = self.next.cast_unsigned();
+        f.n(&mut next);
+        self.next = next.cast_signed();
         f.n(&mut self.dedupe_ms);
         f.flag(&mut self.writable);
         self.pace.fields(f);
@@ -164,10 +234,12 @@ impl Outbox {
     }
 
     pub(super) fn oldest_ms(&self, now: Time) -> Option<u64> {
-        self.entries
-            .values()
-            .next()
-            .map(|entry| now - entry.queued_at)
+        self.entries.values().next().map(|entry| entry.age_ms(now))
+    }
+
+    /// Whether it waits for storage to say what dead pages left.
+    pub(super) fn is_held(&self) -> bool {
+        self.asked > 0
     }
 
     pub(super) fn entries(&self, now: Time) -> impl Iterator<Item = EntryView<'_>> {
@@ -175,8 +247,12 @@ impl Outbox {
             id: &entry.id,
             kind: &entry.kind,
             state: entry.state,
-            age_ms: now - entry.queued_at,
+            age_ms: entry.age_ms(now),
             bytes: entry.payload.len(),
+            payload: &entry.payload,
+            ttl_ms: entry.ttl_ms,
+            sent_age_ms: entry.sent_age_ms(now),
+            adopted: entry.adopted,
         })
     }
 
@@ -219,11 +295,15 @@ impl Outbox {
             kind: command.kind,
             payload: command.payload,
             queued_at: now,
+            earlier_ms: 0,
             ttl_ms,
             deadline: command.timeout_ms.map(|ms| now + ms),
             until_shown: command.until_shown,
             state: EntryState::Queued,
             first_sent: command.sent_at,
+            sent_earlier_ms: 0,
+            kept: if self.stored { Kept::New } else { Kept::No },
+            adopted: false,
             copy_abroad: command.sent_at.is_some(),
             seen: None,
             waits_for: None,
@@ -242,17 +322,21 @@ impl Outbox {
         }
         let key = self.next;
         self.next += 1;
+        self.insert(key, entry);
+        Ok(())
+    }
+
+    fn insert(&mut self, key: Key, entry: Entry) {
         self.bytes += entry.bytes();
         if let Some(at) = entry.deadline {
             self.deadlines.insert((at, key));
         }
-        self.by_id.insert(id, key);
+        self.by_id.insert(entry.id.clone(), key);
         self.queued.insert(key);
         self.entries.insert(key, entry);
-        Ok(())
     }
 
-    fn remove(&mut self, key: u64) -> Option<Entry> {
+    fn remove(&mut self, key: Key) -> Option<Entry> {
         let entry = self.entries.remove(&key)?;
         self.bytes -= entry.bytes();
         self.by_id.remove(&entry.id);
@@ -269,17 +353,35 @@ impl Outbox {
         Some(entry)
     }
 
-    fn settle(&mut self, key: u64, answer: Answer, out: &mut VecDeque<Output>) {
+    fn settle(&mut self, key: Key, answer: Answer, out: &mut VecDeque<Output>) {
         if let Some(entry) = self.remove(key) {
-            out.push_back(Output::Settled(entry.id, answer));
+            self.over(entry, answer, out);
         }
     }
 
-    fn give_up(&mut self, key: u64, code: ErrorCode, out: &mut VecDeque<Output>) {
+    fn give_up(&mut self, key: Key, code: ErrorCode, out: &mut VecDeque<Output>) {
         if let Some(entry) = self.remove(key) {
             let answer = entry.given_up(code);
-            out.push_back(Output::Settled(entry.id, answer));
+            self.over(entry, answer, out);
         }
+    }
+
+    fn over(&self, entry: Entry, answer: Answer, out: &mut VecDeque<Output>) {
+        let id = entry.id;
+        if self.stored {
+            match &answer {
+                // The next page goes on with it.
+                Answer::Failed {
+                    code: ErrorCode::Disposed,
+                    ..
+                } => {}
+                answer if is_for_good(answer) => {
+                    out.push_back(Output::SetAside(id.clone(), answer.clone()));
+                }
+                _ => out.push_back(Output::Unstore(id.clone())),
+            }
+        }
+        out.push_back(Output::Settled(id, answer));
     }
 
     /// A connection is there: gives up what waited too long or is more than this server takes, and leaves the rest
@@ -292,23 +394,23 @@ impl Outbox {
         out: &mut VecDeque<Output>,
     ) {
         self.writable = true;
-        let hopeless: Vec<(u64, ErrorCode)> = self
-            .queued
-            .iter()
-            .filter_map(|&key| {
-                let entry = self.entries.get(&key)?;
-                let too_late = now - entry.queued_at > entry.ttl_ms
-                    || entry.is_forgotten(dialect, self.dedupe_ms, now);
-                if too_late {
-                    Some((key, ErrorCode::OutboxExpired))
-                } else if !entry.fits(max_message) {
-                    Some((key, ErrorCode::MessageTooLarge))
-                } else {
-                    None
-                }
-            })
-            .collect();
-        for (key, code) in hopeless {
+        let queued: Vec<Key> = self.queued.iter().copied().collect();
+        for key in queued {
+            self.judge(key, dialect, max_message, now, out);
+        }
+    }
+
+    fn judge(
+        &mut self,
+        key: Key,
+        dialect: Dialect,
+        max_message: u32,
+        now: Time,
+        out: &mut VecDeque<Output>,
+    ) {
+        let entry = self.entries.get(&key);
+        let why = entry.and_then(|entry| entry.hopeless(dialect, self.dedupe_ms, max_message, now));
+        if let Some(code) = why {
             self.give_up(key, code, out);
         }
     }
@@ -333,12 +435,19 @@ impl Outbox {
         now: Time,
         out: &mut VecDeque<Output>,
     ) -> Option<Time> {
+        if self.is_held() {
+            return None;
+        }
         while self.writable && (self.in_flight < WINDOW || dialect == Dialect::Plain) {
             let key = *self.queued.first()?;
             let entry = self.entries.get(&key)?;
             if entry.is_forgotten(dialect, self.dedupe_ms, now) {
                 self.give_up(key, ErrorCode::OutboxExpired, out);
                 continue;
+            }
+            if !matches!(entry.kept, Kept::No | Kept::Written(true)) {
+                self.mark(out);
+                return None;
             }
             if let Err(at) = self.pace.take(now) {
                 return Some(at);
@@ -429,12 +538,12 @@ impl Outbox {
         let Some(&key) = self.by_id.get(id) else {
             return;
         };
-        if code != NackCode::RateLimited {
+        let entry = self.entries.get(&key);
+        // Whoever sent it is no more, and cannot try again by itself.
+        let by_itself = entry.is_some_and(|entry| entry.adopted) && code.retryable();
+        if code != NackCode::RateLimited && !by_itself {
             let last_word = matches!(code, NackCode::Invalid | NackCode::IdReused);
-            let abroad = self
-                .entries
-                .get(&key)
-                .is_some_and(|entry| entry.copy_abroad);
+            let abroad = entry.is_some_and(|entry| entry.copy_abroad);
             let outcome = if abroad && !last_word {
                 Outcome::Unknown
             } else {
@@ -498,7 +607,7 @@ impl Outbox {
     /// `dispose()`: everything is answered.
     pub(super) fn dispose(&mut self, out: &mut VecDeque<Output>) {
         self.stop_waiting(out);
-        let keys: Vec<u64> = self.entries.keys().copied().collect();
+        let keys: Vec<Key> = self.entries.keys().copied().collect();
         for key in keys {
             self.give_up(key, ErrorCode::Disposed, out);
         }

@@ -21,5 +21,6 @@ mod properties;
 mod renewal;
 #[path = "../replay_kit/mod.rs"]
 mod replay_kit;
+mod stored;
 mod support;
 mod viewer;

@@ -3,11 +3,11 @@
 
 use crate::support::{Success, closed, token, with_token};
 use proptest::prelude::*;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use tautline_machine::Time;
 use tautline_machine::client::{
-    AttemptId, Client, Command, Config, ConnectionState, EpochRef, Head, Input, Output, PageEvent,
-    Timer, Token, TokenAnswer, WaiterId,
+    Adopted, AttemptId, Client, Command, Config, ConnectionState, EpochRef, Head, Input, Output,
+    PageEvent, Timer, Token, TokenAnswer, WaiterId,
 };
 use tautline_protocol::{AuthCode, Epoch, NackCode, Outcome};
 
@@ -42,6 +42,12 @@ enum Kind {
     FilterAnswer(Option<NackCode>),
     ResumeFrom(u64),
     Writable(bool),
+    /// The oldest write to storage ends, well or not.
+    Stored(bool),
+    /// Storage hands over: which, how old, sent how long ago.
+    Adopted(Vec<(u8, u64, Option<u64>)>),
+    /// Another page has taken over what this one had.
+    Lost(u8),
 }
 
 fn epoch() -> impl Strategy<Value = Epoch> {
@@ -151,6 +157,10 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(Kind::FilterAnswer),
         1 => (0u64..9).prop_map(Kind::ResumeFrom),
         1 => any::<bool>().prop_map(Kind::Writable),
+        6 => prop::bool::weighted(0.9).prop_map(Kind::Stored),
+        4 => prop::collection::vec((0u8..4, 0u64..80_000, prop::option::of(0u64..90_000_000)), 0..3)
+            .prop_map(Kind::Adopted),
+        1 => (0u8..6).prop_map(Kind::Lost),
     ];
     prop_oneof![
         10 => (kind, prop_oneof![9 => Just(0u32), 1 => 1u32..3]).prop_map(|(kind, back)| Step::Input(kind, back)),
@@ -198,6 +208,14 @@ struct Run {
     subscribed: String,
     /// Attempts with a socket: opened, not closed or dropped.
     sockets: Vec<AttemptId>,
+    /// What storage has: with the mark that it may be sent, or without.
+    rows: BTreeMap<String, bool>,
+    /// What memory has to do for.
+    memory: BTreeSet<String>,
+    /// Writes under way.
+    writes: VecDeque<(String, bool)>,
+    asked: u32,
+    stored: bool,
     log: Vec<String>,
 }
 
@@ -205,6 +223,11 @@ impl Run {
     fn new(config: Config, seed: u64) -> Self {
         let now = Time::from_ms(1_000_000);
         Self {
+            rows: BTreeMap::new(),
+            memory: BTreeSet::new(),
+            writes: VecDeque::new(),
+            asked: 0,
+            stored: config.outbox_stored,
             client: Client::new(config, seed, now),
             now,
             attempt: 0,
@@ -255,6 +278,15 @@ impl Run {
                     prop_assert!(self.sockets.contains(&attempt), "writes to no socket");
                     let frame = serde_json::from_str::<serde_json::Value>(&text);
                     let frame = frame.map_err(|e| TestCaseError::fail(e.to_string()))?;
+                    if let (true, "order:create", Some(id)) = (
+                        self.stored,
+                        frame["type"].as_str().unwrap_or_default(),
+                        frame["id"].as_str(),
+                    ) {
+                        prop_assert!(self.asked == 0, "{id} leaves before storage has answered");
+                        let marked = self.rows.get(id) == Some(&true);
+                        prop_assert!(marked || self.memory.contains(id), "{id} is sent unmarked");
+                    }
                     if frame["type"] == "subscribe" || frame["type"] == "unsubscribe" {
                         self.subscribed = frame["id"].as_str().unwrap_or_default().to_owned();
                     }
@@ -263,7 +295,19 @@ impl Run {
                     let left = self.waiters.remove(&waiter);
                     prop_assert!(left.is_some(), "waiter {waiter} settled twice");
                 }
+                Output::Store { id, sent } => {
+                    prop_assert!(self.stored);
+                    self.writes.push_back((id, sent));
+                }
+                Output::Unstore(id) | Output::SetAside(id, _) => {
+                    prop_assert!(self.stored && self.commands.contains_key(&id));
+                    self.rows.remove(&id);
+                }
+                Output::Adopt => self.asked += 1,
                 Output::Settled(id, _) => {
+                    // What is written of it late is not of another that takes its name.
+                    self.writes.retain(|(of, _)| *of != id);
+                    self.memory.remove(&id);
                     let left = self
                         .commands
                         .remove(&id)
@@ -352,6 +396,57 @@ impl Run {
                     }
                     Kind::ResumeFrom(seq) => Input::ResumeFrom(Epoch::new("e1"), seq),
                     Kind::Writable(writable) => Input::Writable(attempt, writable),
+                    Kind::Stored(kept) => {
+                        let Some((id, sent)) = self.writes.pop_front() else {
+                            return Ok(());
+                        };
+                        if kept {
+                            self.rows.insert(id.clone(), sent);
+                        } else {
+                            self.memory.insert(id.clone());
+                        }
+                        Input::Stored { id, sent, kept }
+                    }
+                    Kind::Adopted(given) => {
+                        if !self.stored {
+                            return Ok(());
+                        }
+                        let answer = self.asked > 0;
+                        self.asked = self.asked.saturating_sub(1);
+                        let mut entries = Vec::new();
+                        for (id, age_ms, sent_age_ms) in given {
+                            let id = format!("a{id}");
+                            if self.commands.insert(id.clone(), n).is_none() {
+                                self.rows.insert(id.clone(), sent_age_ms.is_some());
+                                entries.push(Adopted {
+                                    id,
+                                    kind: "order:create".to_owned(),
+                                    payload: "{}".to_owned(),
+                                    ttl_ms: 60_000,
+                                    age_ms,
+                                    sent_age_ms,
+                                });
+                            }
+                        }
+                        Input::Adopted {
+                            answer,
+                            entries,
+                            lost: Vec::new(),
+                        }
+                    }
+                    Kind::Lost(id) => {
+                        let id = format!("c{id}");
+                        if self.rows.remove(&id).is_none()
+                            || self.writes.iter().any(|(of, _)| *of == id)
+                        {
+                            return Ok(());
+                        }
+                        Input::Adopted {
+                            answer: false,
+                            entries: Vec::new(),
+                            lost: vec![id],
+                        }
+                    }
                 };
                 let disconnects = matches!(input, Input::Disconnect);
                 let wait = self.input(input)?;
@@ -408,10 +503,14 @@ fn run(config: Config, seed: u64, steps: &[Step]) -> Result<Vec<String>, TestCas
 }
 
 fn config() -> impl Strategy<Value = Config> {
-    (any::<bool>(), prop::option::of(0u32..4)).prop_map(|(has_token, max)| Config {
-        has_token,
-        max_reconnect_attempts: max,
-        ..with_token()
+    let has_token = any::<bool>();
+    (has_token, any::<bool>(), prop::option::of(0u32..4)).prop_map(|(has_token, stored, max)| {
+        Config {
+            has_token,
+            outbox_stored: stored,
+            max_reconnect_attempts: max,
+            ..with_token()
+        }
     })
 }
 
@@ -424,15 +523,15 @@ proptest! {
     }
 
     #[test]
-    fn any_inputs_while_connected(seed: u64, steps in prop::collection::vec(step(), 0..120)) {
+    fn any_inputs_while_connected(seed: u64, stored: bool, steps in prop::collection::vec(step(), 0..120)) {
         let mut all = warm();
         all.extend(steps);
-        run(with_token(), seed, &all)?;
+        run(Config { outbox_stored: stored, ..with_token() }, seed, &all)?;
     }
 
     #[test]
-    fn a_recording_plays_again_the_same_way(seed: u64, steps in prop::collection::vec(step(), 0..500), early: bool) {
-        let mut run = Run::new(with_token(), seed);
+    fn a_recording_plays_again_the_same_way(seed: u64, stored: bool, steps in prop::collection::vec(step(), 0..500), early: bool) {
+        let mut run = Run::new(Config { outbox_stored: stored, ..with_token() }, seed);
         let mut all = warm();
         if early {
             run.client.record(false);

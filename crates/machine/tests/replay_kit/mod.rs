@@ -4,7 +4,7 @@
 use serde_json::Value;
 use tautline_machine::Time;
 use tautline_machine::client::{
-    AttemptId, Client, Closed, Command, Config, EpochRef, Head, Input, Output, PageEvent,
+    Adopted, AttemptId, Client, Closed, Command, Config, EpochRef, Head, Input, Output, PageEvent,
     StateCell, Token, TokenAnswer, WaiterId,
 };
 use tautline_protocol::limits::Limits;
@@ -89,6 +89,7 @@ fn config(given: &Value) -> Config {
         outbox_limit: number("outbox_limit").unwrap_or_default() as usize,
         outbox_bytes: number("outbox_bytes").unwrap_or_default() as usize,
         outbox_ttl_ms: number("outbox_ttl_ms").unwrap_or_default(),
+        outbox_stored: given["outbox_stored"] == true,
         auth_probe_interval_ms: number("auth_probe_interval_ms").unwrap_or_default(),
         stale_after_ms: number("stale_after_ms"),
         ..usual
@@ -233,7 +234,33 @@ fn input(name: &str, line: &Line<'_>) -> Option<Input> {
         "filter" => Input::SetFilter(line.text(0)),
         "resumeFrom" => Input::ResumeFrom(line.epoch(0), line.n(1)),
         "writable" => Input::Writable(attempt, line.flag(1)),
+        "stored" => Input::Stored {
+            id: line.s(0),
+            sent: line.flag(1),
+            kept: line.flag(2),
+        },
+        "adopted" => adopted(line)?,
         frame => Input::Frame(attempt, head(frame, line)?),
+    })
+}
+
+fn adopted(line: &Line<'_>) -> Option<Input> {
+    let lost = line.n(1) as usize;
+    let entries = line.0.get(2 + lost..)?.chunks(6).map(|values| {
+        let entry = Line(values);
+        Adopted {
+            id: entry.s(0),
+            kind: entry.s(1),
+            payload: "0".repeat(entry.n(2) as usize),
+            ttl_ms: entry.n(3),
+            age_ms: entry.n(4),
+            sent_age_ms: entry.number(5),
+        }
+    });
+    Some(Input::Adopted {
+        answer: line.flag(0),
+        entries: entries.collect(),
+        lost: (2..2 + lost).map(|n| line.s(n)).collect(),
     })
 }
 

@@ -10,7 +10,7 @@ use tautline_machine::client::{Answer, Update, UpdateAction};
 use tautline_protocol::Outcome;
 
 /// The invariants: names, and what they say.
-pub const INVARIANTS: [(&str, &str); 18] = [
+pub const INVARIANTS: [(&str, &str); 19] = [
     ("once", "no page is given an event twice or out of order"),
     (
         "gap",
@@ -29,6 +29,10 @@ pub const INVARIANTS: [(&str, &str); 18] = [
         "a command is answered once, and as it really ended",
     ),
     ("applied", "no command is applied twice, or by whom may not"),
+    (
+        "outlives",
+        "where the outbox is stored, a command is sent only when it is there, and one that is there is answered after a crash",
+    ),
     (
         "set",
         "after quiet each page shows what the papers make of the disk for its role and filter",
@@ -96,6 +100,8 @@ pub struct Watch {
     may_jump: bool,
     known: BTreeSet<String>,
     answers: BTreeMap<String, Answer>,
+    /// Commands that a crash took before they were in storage.
+    unborn: BTreeSet<String>,
     /// The position of the set on screen.
     pub installed: Option<u64>,
 }
@@ -210,8 +216,36 @@ impl Watch {
         );
     }
 
+    /// The page has crashed: what was shown is gone. Answers the commands that nobody answers any more.
+    pub fn crashed(&mut self, sent: &BTreeSet<String>) -> Vec<String> {
+        self.place = None;
+        self.explained = 0;
+        self.may_jump = true;
+        self.known.clear();
+        self.installed = None;
+        let open = sent.iter().filter(|id| !self.answers.contains_key(*id));
+        open.cloned().collect()
+    }
+
+    /// A command that a crash took.
+    pub fn unborn(&mut self, id: String) {
+        self.unborn.insert(id);
+    }
+
+    /// The next page answers for it.
+    pub fn taken_over(&mut self, id: &str) {
+        self.answers.remove(id);
+    }
+
     /// At the end: every command was answered, and as it really ended.
     pub fn settled(&self, sent: &BTreeSet<String>, disks: &[&Disk]) {
+        for id in &self.unborn {
+            holds!(
+                "outlives",
+                !disks.iter().any(|disk| disk.has_command(id)),
+                "{id} was applied, and was not in storage when its page crashed"
+            );
+        }
         for id in sent {
             let Some(answer) = self.answers.get(id) else {
                 panic!("[answered] {id} was never answered");

@@ -40,6 +40,8 @@ pub struct Link {
     pub page_closed: bool,
     /// The relay has closed its end.
     pub relay_closed: bool,
+    /// The page has crashed: nothing reaches anybody there.
+    pub dead: bool,
     pub latency_ms: u64,
     /// The next message with events will be lost, or come twice.
     pub mangles: Option<bool>,
@@ -56,6 +58,7 @@ impl Link {
             half_open: false,
             page_closed: false,
             relay_closed: false,
+            dead: false,
             latency_ms,
             mangles: None,
         }

@@ -5,6 +5,7 @@ use crate::holder::Holders;
 use crate::net::{Down, Link, Up};
 use crate::oracle::Wanted;
 use crate::relay::{Disk, Relay};
+use crate::storage::Storage;
 use crate::tally::Tally;
 use crate::wire::{SimOrder, head};
 use serde_json::Value;
@@ -47,7 +48,11 @@ pub struct Page {
     pub holders: Option<Holders>,
     lease_waiter: Option<u32>,
     lease_inputs: Vec<LeaseInput>,
-    outbox_limit: usize,
+    config: Config,
+    /// Where its outbox outlives it.
+    pub storage: Option<Storage>,
+    /// Crashed; loaded again then.
+    pub down_until: Option<u64>,
     /// The relay did not take its last renewal (its clock is ahead of the token's end, say): it stays who it was.
     pub refused: bool,
     pub client: Client,
@@ -82,7 +87,9 @@ impl Page {
         } else {
             1_000
         };
+        let storage = (rng.between(0, 1) == 0).then(Storage::default);
         let config = Config {
+            outbox_stored: storage.is_some(),
             restaurant_id: Some(home.restaurant.to_owned()),
             has_token: true,
             addresses: home.sites.len(),
@@ -99,9 +106,11 @@ impl Page {
             holders: (!want_set).then(Holders::default),
             lease_waiter: None,
             lease_inputs: Vec::new(),
-            outbox_limit,
             refused: false,
-            client: Client::new(config, seed, Time::from_ms(now)),
+            client: Client::new(config.clone(), seed, Time::from_ms(now)),
+            config,
+            storage,
+            down_until: None,
             orders: Orders::new(),
             want_set,
             frame: Rc::default(),
@@ -130,7 +139,7 @@ impl Page {
     }
 
     pub fn runs(&self) -> bool {
-        self.frozen_until.is_none() && self.cached_until.is_none()
+        self.frozen_until.is_none() && self.cached_until.is_none() && self.down_until.is_none()
     }
 
     pub fn time(&self, now: u64) -> Time {
@@ -142,12 +151,16 @@ impl Page {
         let leases = self.holders.as_ref().and_then(Holders::wake);
         let leases = leases.filter(|_| self.runs());
         let wake = self.wake.filter(|_| self.runs());
+        let written = self.storage.as_ref().and_then(Storage::next_at);
+        let written = written.filter(|_| self.runs());
         tokens
             .into_iter()
             .chain(wake)
             .chain(leases)
+            .chain(written)
             .chain(self.frozen_until)
             .chain(self.cached_until)
+            .chain(self.down_until)
             .min()
     }
 
@@ -199,12 +212,14 @@ impl Page {
     /// Between steps.
     pub fn looks(&self, now: u64) {
         let stats = self.client.stats(self.time(now));
+        // What dead pages left is taken over whatever is here.
+        let adopted = self.storage.as_ref().map_or(0, |storage| storage.adopted);
+        let most = self.config.outbox_limit + adopted as usize;
         holds!(
             "bounded",
-            stats.outbox_len <= self.outbox_limit,
-            "an outbox of {} where {} are the most",
-            stats.outbox_len,
-            self.outbox_limit
+            stats.outbox_len <= most,
+            "an outbox of {} where {most} are the most",
+            stats.outbox_len
         );
         if let Some(holders) = self
             .holders
@@ -217,6 +232,21 @@ impl Page {
 
     /// Whatever is due.
     pub fn tick(&mut self, now: u64, env: &mut Env<'_>) {
+        if self.down_until.is_some_and(|at| at <= now) {
+            self.down_until = None;
+            self.load(now, env);
+        }
+        while self.runs()
+            && let Some(storage) = &mut self.storage
+            && let Some(input) = storage.tick(env.rough, now, env.rng)
+        {
+            if let Input::Adopted { entries, .. } = &input {
+                for entry in entries {
+                    self.watch.taken_over(&entry.id);
+                }
+            }
+            self.input(input, now, env);
+        }
         if self.frozen_until.is_some_and(|at| at <= now) {
             self.frozen_until = None;
             // The browser may say `resume` before or after what was waiting.
@@ -259,7 +289,10 @@ impl Page {
 
     pub fn arrive(&mut self, arrival: Arrival, now: u64, env: &mut Env<'_>) {
         if !self.runs() {
-            return self.backlog.push(arrival);
+            if self.down_until.is_none() {
+                self.backlog.push(arrival);
+            }
+            return;
         }
         match arrival {
             Arrival::Token(attempt, answer) => {
@@ -369,6 +402,7 @@ impl Page {
                     .links
                     .get(&attempt)
                     .expect("sends only on a socket it has");
+                self.sends(&text);
                 env.up(id, now, Up::Text(text));
             }
             Output::Close(AttemptId(attempt), ..) => {
@@ -431,9 +465,111 @@ impl Page {
                 }
                 self.watch.answered(&id, &answer, &env.disks(&self.home));
             }
+            Output::Store { id, sent } => {
+                let times = (self.time(now), now);
+                if let Some(storage) = &mut self.storage {
+                    storage.put(&self.client, &id, sent, times, env.rng);
+                }
+            }
+            Output::Unstore(id) => {
+                if let Some(storage) = &mut self.storage {
+                    storage.remove(id, now, env.rng);
+                }
+            }
+            Output::SetAside(id, _) => {
+                if let Some(storage) = &mut self.storage {
+                    storage.set_aside(id, now, env.rng);
+                }
+            }
+            Output::Adopt => {
+                if let Some(storage) = &mut self.storage {
+                    storage.adopt(now, env.rng);
+                }
+            }
             Output::Tell(notice) => self.told(&notice),
             Output::Wait(_) => unreachable!("handled by the caller"),
         }
+    }
+
+    fn sends(&self, text: &str) {
+        let Some(storage) = &self.storage else {
+            return;
+        };
+        let frame: Value = serde_json::from_str(text).unwrap();
+        let is_command = frame["type"]
+            .as_str()
+            .is_some_and(|kind| kind.starts_with("order:"));
+        if let (true, Some(id)) = (is_command, frame["id"].as_str()) {
+            holds!(
+                "outlives",
+                storage.may_send(id),
+                "{id} is sent and not in storage as what may be"
+            );
+        }
+    }
+
+    /// The page is gone in the middle of whatever it does; what it has written stays.
+    pub fn crash(&mut self, back_at: u64, now: u64, env: &mut Env<'_>) {
+        self.tally.crashes += 1;
+        for id in std::mem::take(&mut self.links).into_values() {
+            env.close(id, now);
+            if let Some(link) = env.links.get_mut(&id) {
+                link.dead = true;
+                link.down.clear();
+            }
+        }
+        (self.frozen_until, self.cached_until) = (None, None);
+        self.down_until = Some(back_at);
+        self.wake = None;
+        self.sites.clear();
+        self.tokens_due.clear();
+        self.backlog.clear();
+        self.kept.clear();
+        self.dial.clear();
+        let open = self.watch.crashed(&self.sent);
+        let mut storage = self.storage.take();
+        let in_memory: Vec<bool> = open
+            .iter()
+            .map(|id| {
+                storage
+                    .as_ref()
+                    .is_none_or(|storage| storage.is_in_memory(id))
+            })
+            .collect();
+        if let Some(storage) = &mut storage {
+            storage.crash(now, env.rng);
+        }
+        for (id, in_memory) in open.into_iter().zip(in_memory) {
+            if storage.as_ref().is_some_and(|storage| storage.has(&id)) {
+                continue;
+            }
+            self.sent.remove(&id);
+            // Of what was in memory alone nothing is promised.
+            if !in_memory {
+                self.tally.unborn += 1;
+                self.watch.unborn(id);
+            }
+        }
+        self.storage = storage;
+    }
+
+    /// The page is loaded again, and knows nothing.
+    fn load(&mut self, now: u64, env: &mut Env<'_>) {
+        self.client = Client::new(self.config.clone(), env.rng.next_u64(), self.time(now));
+        self.orders = Orders::new();
+        self.wanted = Wanted::default();
+        self.refused = false;
+        self.lease_waiter = None;
+        self.lease_inputs.clear();
+        if let Some(holders) = &mut self.holders {
+            let granted = holders.granted;
+            *holders = Holders::default();
+            holders.granted = granted;
+        }
+        if self.want_set {
+            self.input(Input::WantOrders(true), now, env);
+        }
+        self.connect(now, env);
     }
 
     fn told(&mut self, notice: &Notice) {

@@ -14,7 +14,7 @@ impl World {
         let index = self.rng.between(0, self.pages.len() as u64 - 1) as usize;
         let link = self.pages[index].links.values().next_back().copied();
         let site = self.some_relay();
-        match self.rng.between(0, 29) {
+        match self.rng.between(0, 32) {
             0..=2 => {
                 if let Some(id) = link {
                     self.cut(id);
@@ -107,6 +107,7 @@ impl World {
             22..=24 => self.change_role(index),
             25 | 26 => self.fail_over(),
             27 if self.rng.between(0, 2) == 0 => self.rush(index),
+            30..=32 => self.crash(index),
             _ => self.off(index),
         }
     }
@@ -131,6 +132,25 @@ impl World {
             ids = named.take(2).map(str::to_owned).collect();
         }
         with_page!(self, index, |page, env| page.becomes(role, ids, now, env));
+    }
+
+    /// The page, or its browser, is killed, mostly in the middle of something; somebody loads it again.
+    fn crash(&mut self, index: usize) {
+        let page = &self.pages[index];
+        if page.disposed || page.down_until.is_some() {
+            return;
+        }
+        if page.runs() {
+            for _ in 0..self.rng.between(0, 3) {
+                let now = self.now;
+                with_page!(self, index, |page, env| page.act(now, env));
+            }
+            let later = self.now + self.rng.between(0, 60);
+            self.advance(later);
+        }
+        let now = self.now;
+        let back_at = now + self.rng.between(100, 20_000);
+        with_page!(self, index, |page, env| page.crash(back_at, now, env));
     }
 
     /// Into the back/forward cache for a while.

@@ -6,6 +6,7 @@ use crate::net::{Down, Link, Up, has_events};
 use crate::old::Old;
 use crate::page::{Arrival, Home, Page};
 use crate::relay::Relay;
+use crate::storage::Storage;
 use crate::tally::Tally;
 use crate::till::Till;
 use std::collections::{BTreeMap, BTreeSet};
@@ -164,6 +165,10 @@ impl World {
             tally.duplicates += stats.duplicates;
             tally.stale_inputs += stats.stale_inputs;
             tally.leases += page.holders.as_ref().map_or(0, |holders| holders.granted);
+            if let Some(storage) = &page.storage {
+                tally.adopted += storage.adopted;
+                tally.unwritten += storage.failed;
+            }
         }
         for old in &self.old {
             tally.add(&old.tally);
@@ -300,6 +305,9 @@ impl World {
             let Some((_, what)) = link.down.pop_front_if(|(at, _)| *at <= now) else {
                 return;
             };
+            if link.dead {
+                continue;
+            }
             if has_events(&what)
                 && let Some(twice) = link.mangles.take()
             {
@@ -354,6 +362,7 @@ impl World {
         for page in &mut self.pages {
             page.frozen_until = page.frozen_until.map(|_| now + 1);
             page.cached_until = page.cached_until.map(|_| now + 1);
+            page.down_until = page.down_until.map(|_| now + 1);
         }
         self.advance(now + 5_000);
         for index in 0..self.pages.len() {
@@ -444,6 +453,8 @@ impl World {
                 page.client.entries(time).count() == 0,
                 "{who} has unanswered commands"
             );
+            let left = page.storage.as_ref().map_or(0, Storage::left);
+            holds!("outlives", left == 0, "{who} has left {left} in storage");
             holds!(
                 "current",
                 page.client.freshness(time).live,
@@ -467,7 +478,10 @@ impl World {
             }
             let page = &self.pages[index];
             let disks = page.home.sites.iter().map(|&site| &self.relays[site].disk);
-            page.watch.settled(&page.sent, &disks.collect::<Vec<_>>());
+            // What a page that did not live to connect has left is still another's to answer for.
+            let left = |id: &String| page.storage.as_ref().is_some_and(|kept| kept.has(id));
+            let sent = page.sent.iter().filter(|id| !left(id)).cloned().collect();
+            page.watch.settled(&sent, &disks.collect::<Vec<_>>());
         }
         for index in 0..self.old.len() {
             let old = &mut self.old[index];

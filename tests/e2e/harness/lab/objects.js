@@ -103,7 +103,7 @@ export async function life(seed, { relay, refused, restaurantId }) {
   } else {
     object = new WebSocketService({
       url: `${address.replace('http', 'ws')}/ws`, restaurantId, getToken, connectTimeout: 3_000, reconnectInterval: 20, maxReconnectDelay: 100,
-      maxReconnectAttempts: 3,
+      maxReconnectAttempts: 3, outboxStorage: seed % 2 ? 'indexeddb' : 'memory',
     });
     connecting = object.connect({ signal });
     if (kind === 'orders') {

@@ -172,6 +172,7 @@ pub(super) fn config(config: &Config) -> String {
         .u64("outbox_limit", config.outbox_limit as u64)
         .u64("outbox_bytes", config.outbox_bytes as u64)
         .u64("outbox_ttl_ms", config.outbox_ttl_ms)
+        .bool("outbox_stored", config.outbox_stored)
         .u64("auth_probe_interval_ms", config.auth_probe_interval_ms)
         .opt_u64("stale_after_ms", config.stale_after_ms)
         .end()
@@ -254,6 +255,26 @@ pub(super) fn input(input: &Input, now: Time, names: &mut Names) -> String {
         Input::SetFilter(filter) => l.s("filter").t(names.filter(filter.as_deref()).as_deref()),
         Input::ResumeFrom(epoch, seq) => l.s("resumeFrom").s(epoch_name(epoch)).n(*seq),
         Input::Writable(attempt, writable) => l.s("writable").n(attempt.0).b(*writable),
+        Input::Stored { id, sent, kept } => l.s("stored").s(&names.hidden(id)).b(*sent).b(*kept),
+        Input::Adopted {
+            answer,
+            entries,
+            lost,
+        } => {
+            l.s("adopted").b(*answer).n(lost.len() as u64);
+            for id in lost {
+                l.s(&names.hidden(id));
+            }
+            for entry in entries {
+                l.s(&names.hidden(&entry.id))
+                    .s(shown(&entry.kind))
+                    .n(entry.payload.len() as u64)
+                    .n(entry.ttl_ms)
+                    .n(entry.age_ms)
+                    .o(entry.sent_age_ms);
+            }
+            l
+        }
     };
     line.end()
 }
@@ -431,20 +452,25 @@ pub(super) fn output(output: &Output, names: &Names) -> String {
         Output::DiscardSnapshot => l.s("discard"),
         Output::OrdersStale => l.s("ordersStale"),
         Output::Keep(id) => l.s("keep").s(&names.hidden(id)),
-        Output::Settled(id, answer) => {
-            let l = l.s("settled").s(&names.hidden(id));
-            match answer {
-                Answer::Acked { seq } => l.s("acked").o(*seq),
-                Answer::Confirmed { seq } => l.s("confirmed").o(*seq),
-                Answer::Written => l.s("written"),
-                Answer::Nacked { code, .. } => l.s("nacked").s(code.as_str()),
-                Answer::Failed { code, outcome } => l.s(code.as_str()).s(outcome.as_str()),
-            }
-        }
+        Output::Settled(id, answer) => answered(l.s("settled").s(&names.hidden(id)), answer),
+        Output::Store { id, sent } => l.s("store").s(&names.hidden(id)).b(*sent),
+        Output::Unstore(id) => l.s("unstore").s(&names.hidden(id)),
+        Output::SetAside(id, answer) => answered(l.s("setAside").s(&names.hidden(id)), answer),
+        Output::Adopt => l.s("adopt"),
         Output::Tell(notice) => told(notice, l),
         Output::Wait(_) => l.s("wait"),
     };
     line.end()
+}
+
+fn answered<'a>(l: &'a mut Line, answer: &Answer) -> &'a mut Line {
+    match answer {
+        Answer::Acked { seq } => l.s("acked").o(*seq),
+        Answer::Confirmed { seq } => l.s("confirmed").o(*seq),
+        Answer::Written => l.s("written"),
+        Answer::Nacked { code, .. } => l.s("nacked").s(code.as_str()),
+        Answer::Failed { code, outcome } => l.s(code.as_str()).s(outcome.as_str()),
+    }
 }
 
 /// The type of a frame of ours: the writers begin with it.

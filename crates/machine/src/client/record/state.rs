@@ -210,6 +210,7 @@ impl Client {
             && delivered
             && self.waiters.is_empty()
             && self.outbox.len() == 0
+            && !self.outbox.is_held()
             && !self.feed.awaits_answer()
             && self.filters.is_settled()
             && self.renewal.pending.is_none()
