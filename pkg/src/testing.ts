@@ -12,8 +12,8 @@ import type { TestRelayOptions } from './testing/types.js';
 export { TestRelay };
 export type { RunOptions, TestClock, Truthy } from './testing/clock.js';
 export type { FaultName, FaultOptions, Faults, OnCommand, OnConnection, OnTokens } from './testing/faults.js';
-export type { PageLike, RouteLike, WebSocketRouteLike } from './testing/playwright.js';
-export type { AtRestaurant, Connection, LogEvent, TestRelayOptions, TokenClaims } from './testing/types.js';
+export * from './testing/playwright.js';
+export * from './testing/types.js';
 
 const HEARTBEAT_MS = 15_000;
 
