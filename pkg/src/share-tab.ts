@@ -24,6 +24,8 @@ export type Act =
 export interface Out {
   send(ports: readonly string[], text: string): void;
   write(text: string): void;
+  /** Ends a tab's connection. */
+  end(port: string, code: number, reason: string): void;
   /** The hub is to look again then. */
   at(time: number): void;
 }

@@ -17,11 +17,14 @@ export const ENTRIES = [
   ...ADDED.map((name) => [`tautline/${name}`, `pkg/dist/${name}.js`]),
 ].map(([name, path]) => ({ find: new RegExp(`^${name}$`), replacement: join(root, path) }));
 
+/** What a page loads only when its tabs share a connection. */
+const isLater = (file) => /^share-/.test(file);
+
 /**
  * A page that imports all that a module exports.
  * @param {string} module
  * @param {{ alias?: { find: RegExp, replacement: string }[], outside?: (id: string) => boolean }} [options] `outside`: what is not counted as part of it
- * @returns {Promise<{ js: Bytes, wasm: Bytes, together: Bytes }>}
+ * @returns {Promise<{ js: Bytes, wasm: Bytes, together: Bytes, later: Bytes }>} `later` is not in `together`
  * @typedef {{ raw: number, brotli: number }} Bytes
  */
 export async function weigh(module, { alias = ENTRIES, outside = () => false } = {}) {
@@ -37,10 +40,10 @@ export async function weigh(module, { alias = ENTRIES, outside = () => false } =
       resolve: { alias },
     });
     const assets = join(folder, 'dist/assets');
-    const bytes = (kind) => readdirSync(assets).filter((file) => extname(file) === kind).map((file) => readFileSync(join(assets, file)))
+    const bytes = (kind, later = false) => readdirSync(assets).filter((file) => extname(file) === kind && isLater(file) === later).map((file) => readFileSync(join(assets, file)))
       .reduce(({ raw, brotli }, file) => ({ raw: raw + file.length, brotli: brotli + brotliCompressSync(file).length }), { raw: 0, brotli: 0 });
     const [js, wasm] = [bytes('.js'), bytes('.wasm')];
-    return { js, wasm, together: { raw: js.raw + wasm.raw, brotli: js.brotli + wasm.brotli } };
+    return { js, wasm, together: { raw: js.raw + wasm.raw, brotli: js.brotli + wasm.brotli }, later: bytes('.js', true) };
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
@@ -64,6 +67,7 @@ export async function parts() {
       { name: entry, part: 'its glue', bytes: glue.js },
       { name: entry, part: 'the layer over it', bytes: layer.js },
       { name: entry, part: WHOLE, bytes: whole.together },
+      { name: entry, part: "and with `share: 'device'`, page and worker", bytes: whole.later },
     );
   }
   for (const name of ['tautline/inline', 'tautline/testing']) {

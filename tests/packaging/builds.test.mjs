@@ -79,6 +79,35 @@ for (const name of ['esbuild', 'rollup']) {
     }));
 }
 
+const BUILDS = {
+  Vite: async (project) => (await vite(project)).build({ root: project.folder, logLevel: 'warn' }),
+  webpack: (project) => project.sh(snippets.get('webpack')),
+  esbuild: (project) => project.sh(snippets.get('esbuild')),
+  rollup: (project) => project.sh(snippets.get('rollup')),
+};
+for (const [name, build] of Object.entries(BUILDS)) {
+  // The last two leave the worker's script where it is: there tabs share by locks.
+  const ships = name === 'Vite' || name === 'webpack';
+  test(`tabs that share a connection, by ${name}: ${ships ? 'in a worker' : 'by locks'}`, () =>
+    withProject(PAGE, async (project) => {
+      await project.sh(`sed -i "s/restaurantId: 'demo',/restaurantId: 'demo', share: 'device',/" options.js`);
+      await project.sh(`sed -i "1i import { resources } from 'tautline'; globalThis.counts = resources.counts;" main.js`);
+      await build(project);
+      const server = await serve([project.at('dist'), project.folder]);
+      const { page } = await browser.newPage();
+      try {
+        await page.goto(server.url);
+        await page.waitForFunction(() => globalThis.counts?.().shared_socket === 1 && globalThis.counts().timer > 0);
+        await page.waitForFunction(([worker, channel]) => globalThis.counts().worker === worker && globalThis.counts().channel > 0 === channel, [ships ? 1 : 0, !ships]);
+        await relay.postOrder();
+        await page.locator('li').first().waitFor();
+      } finally {
+        await page.close();
+        await server.close();
+      }
+    }));
+}
+
 test('no bundler', () => withProject([['index.html', 'bare.html'], ...PAGE.slice(1)], (project) => assertServed([project.folder])));
 
 test('one file: no module, nothing fetched', () =>
