@@ -55,6 +55,8 @@ export class TestRelay {
   #undo: (() => void)[] = [];
   #mark = mark();
   #disposed = false;
+  /** End the requests that have no answer yet. */
+  readonly #asking = new Set<() => void>();
   // Faults in force.
   #latency = 0;
   #silent = false;
@@ -272,6 +274,7 @@ export class TestRelay {
     finish(this.#links.values());
     this.#disposed = true;
     this.#time.stop();
+    for (const end of this.#asking) end();
     for (const undo of this.#undo.splice(0).reverse()) undo();
     if (installed === this) installed = undefined;
     this.#machines.free();
@@ -373,12 +376,21 @@ export class TestRelay {
 
   /** A request that came in over the network, as that is now. */
   async #answer(request: Asked, signal?: AbortSignal): Promise<Answered> {
+    const over = () => new TypeError('the test relay has been disposed of');
+    if (this.#disposed) throw over();
     await new Promise<void>((resolve, reject) => {
-      signal?.addEventListener('abort', () => reject(signal.reason), { once: true });
-      const arrived = () => (this.#silent ? undefined : this.#disposed ? reject(new TypeError('the test relay has been disposed of')) : resolve());
+      const settle = (then: () => void) => {
+        this.#asking.delete(end);
+        then();
+      };
+      const end = () => settle(() => reject(over()));
+      this.#asking.add(end);
+      signal?.addEventListener('abort', () => settle(() => reject(signal.reason)), { once: true });
+      const arrived = () => (this.#silent ? undefined : settle(resolve));
       if (this.#latency > 0) this.#time.at(this.#time.now() + this.#latency, arrived);
       else this.#tasks.post(arrived);
     });
+    if (this.#disposed) throw over();
     if (this.#refusing > 0 || this.#time.now() < this.#downUntil) throw new TypeError('fetch failed');
     if (request.method === 'OPTIONS') return { status: 204, type: 'text/plain', body: '' };
     const { path, query } = parts(request);

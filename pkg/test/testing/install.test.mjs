@@ -68,10 +68,15 @@ test("with clock: 'none' no timer of the relay's is left either", async () => {
     const { service, dispose } = await createTautline({ url: relay.url, restaurantId: 'test', getToken: () => relay.token() });
     await service.connect();
     relay.fault('slow', { ms: 100_000 });
-    void fetch('http://relay.test/healthz').catch(() => {});
+    const asked = () => fetch('http://relay.test/healthz').then(() => 'answered', ({ name }) => name);
+    const early = asked();
+    while (set.size === 0) await new Promise((resolve) => setImmediate(resolve));
+    // Is not on its way yet when it ends.
+    const late = asked();
     service.disconnect();
     dispose();
     relay.dispose();
+    assert.deepEqual(await Promise.all([early, late]), ['TypeError', 'TypeError']);
     assert.equal(set.size, 0);
   } finally {
     Object.assign(globalThis, { setTimeout: real, clearTimeout: clear });
