@@ -22,7 +22,7 @@ const WITHIN_S: u64 = 900;
 /// What a command gets that passes: the first of them may have everything to compile.
 const SOUND_WITHIN: Duration = Duration::from_secs(3_600);
 /// What the tests of the package need and git does not have.
-const LINKED: [&str; 2] = [".tools", "pkg/wasm"];
+const LINKED: [&str; 3] = [".tools", "pkg/wasm", "pkg/testing/wasm"];
 /// The same, of its own: a suite that finds another lock file than this was installed by installs anew, and would empty ours.
 const COPIED: &str = "node_modules";
 
@@ -171,6 +171,7 @@ fn copy(tree: &Path) -> io::Result<()> {
     for name in LINKED {
         let (from, to) = (root().join(name), tree.join(name));
         if from.exists() && !to.exists() {
+            to.parent().map_or(Ok(()), fs::create_dir_all)?;
             symlink(from, to)?;
         }
     }
