@@ -340,7 +340,7 @@ export class WebSocketService {
   }
 
   #told(event: string, value: unknown, debug: boolean | undefined): void {
-    if (this.#storage?.heard(event, value)) return;
+    if (event !== 'message' && this.#storage?.heard(event, value)) return;
     if (debug) console.debug('tautline', event, value);
     if (event === 'message') return this.#audience.deliver(value);
     if (event === 'stateChange' && (value === 'disconnected' || value === 'error')) this.#sharing?.rest();

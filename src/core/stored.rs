@@ -1,4 +1,4 @@
-//! The outbox's storage is the layer's (`pkg/src/outbox-store.js`): what is to be written there, and what was found.
+//! The outbox's storage is the layer's (`pkg/src/storage.js`): what is to be written there, and what was found.
 
 use super::{Core, Current, now};
 use crate::convert::{text, whole};
